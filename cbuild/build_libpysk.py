@@ -1,0 +1,229 @@
+"""Builds libpysk.so: CFFI generates the bridge to Python, our C files hold the exported functions and the start."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import marshal
+import os
+import secrets
+import shutil
+import sys
+import sysconfig
+
+import cffi
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import SetupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+# The major of sk-api.h that each library answers to: hosts accept their own alone. The first is the newest.
+LIBRARIES = {
+    "libpysk": 0x000A0000,
+    "libpysk-skapi9": 0x00090000,
+    "libpysk-skapi7": 0x00070000,
+    "libpysk-skapi5": 0x00050000,
+    "libpysk-skapi4": 0x00040000,
+}
+
+# A signature's modules, in one file: Python takes a tenth of a millisecond to find and open each of them by itself.
+CARRIED_FILE = "carried.bin"
+CARRIED_MODULES = (
+    "", "api", "bytecode", "config", "embed", "errors", "operation", "selection", "sign",
+    "ctap", "ctap.cbor", "ctap.commands", "ctap.framing", "ctap.hid", "ctap.status",
+    "transports", "transports.soft", "transports.udp", "transports.unix", "transports.usb",
+    "authenticator", "authenticator.authenticator_data", "authenticator.engine", "authenticator.get_assertion",
+    "authenticator.key_handle", "authenticator.keys", "authenticator.parameters", "authenticator.profiles",
+    "authenticator.store",
+)  # fmt: skip
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.join(os.path.dirname(_HERE), "sk_provider")
+
+# Runs once inside libpysk.so, after CFFI's run-time module has been found.
+_INIT_CODE = """
+def carry(folder):
+    import marshal
+    try:
+        with open(folder + "/sk_provider/{carried}", "rb") as file:
+            finder, modules = marshal.loads(file.read())
+    except FileNotFoundError:
+        return
+    names = {{}}
+    exec(finder, names)
+    names["install"](modules, folder)
+
+def start():
+    from {module} import ffi, lib
+    try:
+        carry(ffi.string(lib.pysk_site_packages()).decode("utf-8", "surrogateescape"))
+        from sk_provider import embed
+        embed.attach(ffi, lib, {version!r}, {api_major})
+    except BaseException as error:
+        sentence = (
+            "the Python package sk_provider cannot be loaded "
+            f"({{type(error).__name__}}: {{str(error)[:300]}}); reinstall sk-provider with pip"
+        )
+        lib.pysk_start_failed(sentence.encode("utf-8", "replace"))
+start()
+"""
+
+
+def write_carried_modules(package: str, output: str) -> None:
+    """Compile the modules of the folder package, which is sk_provider, and write them to CARRIED_FILE in output.
+
+    The file is for the running Python's minor version, as the library is: marshalled, the code of carried.py and the
+    modules that it takes.
+    """
+    modules = {}
+    for name in CARRIED_MODULES:
+        path = os.path.join(package, *name.split("."))
+        is_package = os.path.isdir(path)
+        code = _compile(os.path.join(path, "__init__.py") if is_package else f"{path}.py")
+        modules[f"sk_provider.{name}".rstrip(".")] = is_package, marshal.dumps(code)
+    with open(os.path.join(output, CARRIED_FILE), "wb") as file:
+        marshal.dump((_compile(os.path.join(_HERE, "carried.py")), modules), file)
+
+
+def _compile(path: str) -> CodeType:
+    """Compile a file without its import of __future__, which Python would carry out: the flag says the same."""
+    with open(path, "rb") as source:
+        tree = ast.parse(source.read())
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.ImportFrom) and node.module == "__future__")]
+    flag = __future__.annotations.compiler_flag
+    code: CodeType = compile(tree, os.path.basename(path), "exec", flags=flag, dont_inherit=True, optimize=2)
+    return code
+
+
+def _package_version() -> str:
+    with open(os.path.join(_PACKAGE, "__init__.py"), encoding="utf-8") as source:
+        for node in ast.parse(source.read()).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
+                return str(ast.literal_eval(node.value))
+    raise SetupError("sk_provider/__init__.py has no __version__")
+
+
+def _shared_libpython() -> tuple[str, str | None]:
+    """Return the name to link libpython by, and its folder unless the dynamic linker knows that folder itself.
+
+    Raises SetupError if this Python has no shared libpython to embed, or no headers.
+    """
+    variables = sysconfig.get_config_vars()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+        raise SetupError(
+            f"Python {version} has no C headers: install them (Debian: apt-get install libpython{version}-dev)"
+        )
+    if not variables.get("Py_ENABLE_SHARED"):
+        raise SetupError(
+            f"{sys.executable} has no shared libpython, which libpysk.so needs to start Python inside ssh: use a "
+            f"Python that has one (Debian: apt-get install libpython{version}-dev; pyenv: build with "
+            'PYTHON_CONFIGURE_OPTS="--enable-shared")'
+        )
+    libdir = str(variables["LIBDIR"])
+    multiarch = str(variables.get("MULTIARCH") or "")
+    library = str(variables["INSTSONAME"])
+    for folder in (os.path.join(libdir, multiarch), libdir):
+        if os.path.exists(os.path.join(folder, library)):
+            is_system = folder.startswith(("/usr/lib", "/lib"))
+            return f"python{variables['LDVERSION']}", None if is_system else folder
+    raise SetupError(
+        f"{library}, the shared library of {sys.executable}, is not in {libdir}: install it "
+        f"(Debian: apt-get install libpython{version}-dev)"
+    )
+
+
+def _c_string(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
+    """Compiles the placeholder extension of pyproject.toml as embedding libraries, one for each major of the API."""
+
+    def finalize_options(self) -> None:
+        """See setuptools. An embedding library is never a module that Python could import by name."""
+        self.distribution.ext_modules = [Extension(f"sk_provider.{name}", []) for name in LIBRARIES]
+        self.parallel = os.cpu_count()
+        super().finalize_options()
+        self.inplace = False
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the file that an extension becomes: hosts know it by this name, with no tag of Python's."""
+        return os.path.join(*fullname.split(".")) + ".so"
+
+    def run(self) -> None:
+        """Build the libraries, and what they carry beside them."""
+        super().run()
+        write_carried_modules(_PACKAGE, os.path.join(self.build_lib, "sk_provider"))
+
+    def build_extension(self, ext: Extension) -> None:
+        """Generate what the library is made of below the build folder, then compile and link it."""
+        library, library_dir = _shared_libpython()
+        api_major = LIBRARIES[ext.name.rpartition(".")[2]]
+        folder = os.path.join(self.build_temp, ext.name)
+        os.makedirs(folder, exist_ok=True)
+        # Copies of different builds may meet in one process, where CFFI tells them apart by this name.
+        module = f"_pysk_{api_major >> 16}_{secrets.token_hex(8)}"
+        self._write_build_header(folder, module, api_major)
+        # Each library has copies of its own, for their object files lie beside each other and differ by the major.
+        copies = [
+            shutil.copy(os.path.join(_HERE, name), folder)
+            for name in ("provider.c", "interpreter.c", "interrupt.c", "tell.c")
+        ]
+        ext.sources = [self._generate_bridge(folder, module, api_major), *copies]
+        ext.depends = [os.path.join(_HERE, name) for name in os.listdir(_HERE)]
+        ext.include_dirs = [folder, _HERE]
+        ext.libraries = [library, "dl", "pthread"]
+        ext.py_limited_api = False
+        ext.extra_compile_args = ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall", "-Wextra"]
+        if sys.platform == "linux":
+            # The interpreter outlives the host's dlclose(), so its code must stay mapped.
+            ext.extra_link_args = ["-Wl,-z,nodelete", "-Wl,-z,defs", "-Wl,-z,relro", "-Wl,-z,now"]
+        if library_dir is not None:
+            ext.library_dirs = [library_dir]
+            ext.runtime_library_dirs = [library_dir]
+        super().build_extension(ext)
+
+    def _write_build_header(self, folder: str, module: str, api_major: int) -> None:
+        paths = sysconfig.get_paths(vars={"base": sys.base_prefix, "platbase": sys.base_exec_prefix})
+        definitions = {
+            "PYSK_MODULE": module,
+            "PYSK_STDLIB": paths["stdlib"],
+            "PYSK_DYNLOAD": os.path.join(paths["platstdlib"], "lib-dynload"),
+            "PYSK_PREFIX": sys.base_prefix,
+            "PYSK_EXEC_PREFIX": sys.base_exec_prefix,
+        }
+        with open(os.path.join(folder, "pysk-build.h"), "w", encoding="utf-8") as header:
+            header.write("/* What this build knows of itself and of the Python that it was made for. */\n")
+            header.write(f"#define PYSK_API_MAJOR {api_major:#010x}\n")
+            header.writelines(f"#define {name} {_c_string(value)}\n" for name, value in definitions.items())
+
+    def _generate_bridge(self, folder: str, module: str, api_major: int) -> str:
+        declarations = os.path.join(folder, "sk-api.i")
+        self.compiler.preprocess(
+            os.path.join(_HERE, "sk-api.h"),
+            declarations,
+            macros=[("PYSK_CDEF", "1"), ("PYSK_API_MAJOR", f"{api_major:#010x}")],
+            extra_postargs=["-P"],
+        )
+        ffi = cffi.FFI()
+        ffi.embedding_api("")
+        for path in (declarations, os.path.join(_HERE, "python-calls.h")):
+            with open(path, encoding="utf-8") as source:
+                ffi.cdef(source.read())
+        init_code = _INIT_CODE.format(
+            module=module, carried=CARRIED_FILE, version=_package_version(), api_major=api_major
+        )
+        compiled = marshal.dumps(compile(init_code, "libpysk.so", "exec", dont_inherit=True, optimize=2))
+        # CFFI would have the code compiled at each start.
+        ffi.embedding_init_code(f"import marshal\nexec(marshal.loads({compiled!r}))")
+        ffi.set_source(
+            module,
+            '#include <stdlib.h>\n#include "pysk.h"\nint pysk_start_cffi(void) { return cffi_start_python(); }\n',
+        )
+        bridge = os.path.join(folder, "bridge.c")
+        ffi.emit_c_code(bridge)
+        return bridge

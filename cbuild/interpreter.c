@@ -1,0 +1,332 @@
+/*
+ * The start of Python, once per process: our own interpreter, which neither the environment nor the working
+ * directory can reach, or the one that the host already runs. It is never ended: hosts unload us and go on.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pysk.h"
+
+#define REINSTALL "reinstall sk-provider with pip"
+
+static pthread_once_t start_once = PTHREAD_ONCE_INIT;
+static char start_failure[PYSK_SENTENCE_MAX];
+static char site_packages[PATH_MAX];
+
+void
+pysk_start_failed(const char *sentence)
+{
+	size_t i;
+
+	snprintf(start_failure, sizeof(start_failure), "%s", sentence);
+	for (i = 0; start_failure[i] != '\0'; i++) {
+		if ((unsigned char)start_failure[i] < ' ' ||
+		    start_failure[i] == 0x7f)
+			start_failure[i] = ' ';
+	}
+}
+
+/* Whether the Python whose symbols we were bound to is the one that we were compiled for. */
+static int
+python_fits(void)
+{
+	char expected[16];
+
+	snprintf(expected, sizeof(expected), "%d.%d.", PY_MAJOR_VERSION,
+	    PY_MINOR_VERSION);
+	return strncmp(Py_GetVersion(), expected, strlen(expected)) == 0;
+}
+
+/* Hosts open us RTLD_LOCAL, but Python's extension modules look for libpython's symbols among the global ones. */
+static int
+promote_libpython(void)
+{
+	Dl_info libpython;
+
+	if (dladdr((void *)(uintptr_t)&Py_InitializeFromConfig, &libpython) == 0 ||
+	    dlopen(libpython.dli_fname,
+	    RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD) == NULL) {
+		pysk_start_failed("libpython cannot be made visible to "
+		    "Python's own modules; " REINSTALL);
+		return -1;
+	}
+	return 0;
+}
+
+/* The folder that holds the package that holds this library: our site-packages. */
+static int
+find_site_packages(void)
+{
+	Dl_info self;
+	char *slash;
+	int levels;
+
+	if (dladdr((void *)(uintptr_t)&pysk_start_python, &self) == 0 ||
+	    realpath(self.dli_fname, site_packages) == NULL) {
+		pysk_start_failed("the library cannot find its own file; "
+		    "give its absolute path, as 'pysk path' prints it");
+		return -1;
+	}
+	for (levels = 0; levels < 2; levels++) {
+		if ((slash = strrchr(site_packages, '/')) != NULL)
+			*slash = '\0';
+	}
+	return 0;
+}
+
+const char *
+pysk_site_packages(void)
+{
+	return site_packages;
+}
+
+static PyStatus
+set_path(PyConfig *config, wchar_t **member, const char *path)
+{
+	return PyConfig_SetBytesString(config, member, path);
+}
+
+static PyStatus
+append_search_path(PyConfig *config, const char *path)
+{
+	PyStatus status;
+	wchar_t *decoded = NULL;
+
+	status = PyConfig_SetBytesString(config, &decoded, path);
+	if (!PyStatus_Exception(status))
+		status = PyWideStringList_Append(&config->module_search_paths,
+		    decoded);
+	PyMem_RawFree(decoded);
+	return status;
+}
+
+static PyStatus
+initialize_isolated(PyConfig *config)
+{
+	PyPreConfig preconfig;
+	PyStatus status;
+
+	PyPreConfig_InitIsolatedConfig(&preconfig);
+	preconfig.utf8_mode = 1;
+	status = Py_PreInitialize(&preconfig);
+	if (PyStatus_Exception(status))
+		return status;
+
+	PyConfig_InitIsolatedConfig(config);
+	config->site_import = 0;
+	config->install_signal_handlers = 0;
+	config->write_bytecode = 0;
+	config->pathconfig_warnings = 0;
+	config->module_search_paths_set = 1;
+
+	/* An absolute name keeps Python from looking for itself along PATH. */
+	struct {
+		wchar_t **member;
+		const char *path;
+	} const paths[] = {
+		{ &config->program_name, PYSK_PREFIX "/bin/libpysk" },
+		{ &config->executable, "" },
+		{ &config->home, PYSK_PREFIX },
+		{ &config->prefix, PYSK_PREFIX },
+		{ &config->base_prefix, PYSK_PREFIX },
+		{ &config->exec_prefix, PYSK_EXEC_PREFIX },
+		{ &config->base_exec_prefix, PYSK_EXEC_PREFIX },
+	};
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		status = set_path(config, paths[i].member, paths[i].path);
+		if (PyStatus_Exception(status))
+			return status;
+	}
+
+	/* The standard library comes first, so that no installed package can take the place of one of its modules. */
+	const char *const search[] = { PYSK_STDLIB, PYSK_DYNLOAD, site_packages };
+	for (size_t i = 0; i < sizeof(search) / sizeof(search[0]); i++) {
+		status = append_search_path(config, search[i]);
+		if (PyStatus_Exception(status))
+			return status;
+	}
+	return Py_InitializeFromConfig(config);
+}
+
+/*
+ * Lets Python look for cyclic garbage more rarely. By default it does so dozens of times while it imports, when there
+ * is none; a host that lives long is still kept clean.
+ */
+static void
+collect_garbage_rarely(void)
+{
+	PyObject *gc = PyImport_ImportModule("gc"), *done = NULL;
+
+	if (gc != NULL)
+		done = PyObject_CallMethod(gc, "set_threshold", "i", 50000);
+	PyErr_Clear();
+	Py_XDECREF(done);
+	Py_XDECREF(gc);
+}
+
+/* Starts our own Python and leaves it without a holder of its lock, as CFFI expects it. */
+static int
+start_own_python(void)
+{
+	PyConfig config;
+	PyStatus status;
+	char sentence[PYSK_SENTENCE_MAX];
+
+	/* Python reports the absence of its library in two dozen lines. */
+	if (access(PYSK_STDLIB "/encodings/__init__.py", R_OK) != 0) {
+		pysk_start_failed("Python's standard library is not in "
+		    PYSK_STDLIB "; install the Python that sk-provider was "
+		    "installed with, or " REINSTALL);
+		return -1;
+	}
+	memset(&config, 0, sizeof(config));
+	status = initialize_isolated(&config);
+	PyConfig_Clear(&config);
+	if (PyStatus_Exception(status)) {
+		snprintf(sentence, sizeof(sentence),
+		    "Python %d.%d cannot start (%s); check that its standard "
+		    "library is in %s, or " REINSTALL, PY_MAJOR_VERSION,
+		    PY_MINOR_VERSION,
+		    status.err_msg != NULL ? status.err_msg : "no reason given",
+		    PYSK_STDLIB);
+		pysk_start_failed(sentence);
+		return -1;
+	}
+	/* Some hosts speak a protocol on stdout. */
+	PySys_SetObject("stdout", PySys_GetObject("stderr"));
+	collect_garbage_rarely();
+	PyEval_SaveThread();
+	return 0;
+}
+
+/* Describes and clears the Python error that is set. */
+static void
+describe_error(char *description, size_t size)
+{
+	PyObject *type, *value, *traceback, *text = NULL;
+	const char *utf8 = NULL;
+
+	PyErr_Fetch(&type, &value, &traceback);
+	if (value != NULL && (text = PyObject_Str(value)) != NULL)
+		utf8 = PyUnicode_AsUTF8(text);
+	snprintf(description, size, "%s", utf8 != NULL ? utf8 : "no reason given");
+	PyErr_Clear();
+	Py_XDECREF(text);
+	Py_XDECREF(type);
+	Py_XDECREF(value);
+	Py_XDECREF(traceback);
+}
+
+/*
+ * Finds CFFI's run-time module, which the generated code needs, before that code reports its absence in a dozen
+ * lines. Looking in site-packages first saves reading the standard library's folders for it.
+ */
+static int
+import_cffi_backend(PyObject *search_path, PyObject *folder, int own)
+{
+	PyObject *backend = NULL;
+	char reason[PYSK_SENTENCE_MAX / 2], sentence[PYSK_SENTENCE_MAX];
+	int prepended;
+
+	prepended = own && PyList_Insert(search_path, 0, folder) == 0;
+	backend = PyImport_ImportModule("_cffi_backend");
+	if (backend == NULL) {
+		describe_error(reason, sizeof(reason));
+		snprintf(sentence, sizeof(sentence),
+		    "the Python package cffi cannot be loaded (%s); " REINSTALL,
+		    reason);
+		pysk_start_failed(sentence);
+	}
+	if (prepended)
+		PySequence_DelItem(search_path, 0);
+	Py_XDECREF(backend);
+	return backend != NULL ? 0 : -1;
+}
+
+/* With the GIL held: makes everything ready for CFFI's part of the start. */
+static int
+prepare_imports(int own)
+{
+	PyObject *search_path = PySys_GetObject("path"); /* borrowed */
+	PyObject *folder = NULL;
+	int result = -1, known;
+
+	if (PyDict_GetItemString(PyImport_GetModuleDict(), PYSK_MODULE) != NULL) {
+		pysk_start_failed("this process has already loaded a copy of "
+		    "the same libpysk.so from another path; use one path only");
+		return -1;
+	}
+	folder = PyUnicode_DecodeFSDefault(site_packages);
+	if (folder == NULL || search_path == NULL || !PyList_Check(search_path))
+		goto out;
+	if (!own) {
+		known = PySequence_Contains(search_path, folder);
+		if (known < 0 ||
+		    (known == 0 && PyList_Append(search_path, folder) < 0))
+			goto out;
+	}
+	result = import_cffi_backend(search_path, folder, own);
+out:
+	if (result != 0 && start_failure[0] == '\0')
+		pysk_start_failed("Python's module search path is unusable; "
+		    REINSTALL);
+	PyErr_Clear();
+	Py_XDECREF(folder);
+	return result;
+}
+
+static void
+start(void)
+{
+	int own, result;
+	PyGILState_STATE gil;
+
+	if (find_site_packages() != 0)
+		return;
+	own = !Py_IsInitialized();
+	if (own && (promote_libpython() != 0 ||
+	    start_own_python() != 0))
+		return;
+	gil = PyGILState_Ensure();
+	result = prepare_imports(own);
+	PyGILState_Release(gil);
+	if (result == 0 && pysk_start_cffi() != 0 && start_failure[0] == '\0')
+		pysk_start_failed("the Python half of the library cannot be "
+		    "started; " REINSTALL);
+}
+
+int
+pysk_start_python(void)
+{
+	PyThreadState *held = NULL;
+	char sentence[PYSK_SENTENCE_MAX];
+
+	if (!python_fits()) {
+		snprintf(sentence, sizeof(sentence),
+		    "this process runs Python %.*s, but the library was built "
+		    "for Python %d.%d; install sk-provider for that Python",
+		    (int)strcspn(Py_GetVersion(), " "), Py_GetVersion(),
+		    PY_MAJOR_VERSION, PY_MINOR_VERSION);
+		pysk_tell(sentence);
+		return -1;
+	}
+	/* Who waits for the start must not hold the lock that the start needs; callers from Python may. */
+	if (Py_IsInitialized() && PyGILState_Check())
+		held = PyEval_SaveThread();
+	pthread_once(&start_once, start);
+	if (held != NULL)
+		PyEval_RestoreThread(held);
+	if (start_failure[0] != '\0') {
+		pysk_tell(start_failure);
+		return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,72 @@
+/*
+ * What ends an operation from outside: SIGINT, SIGTERM, or the end of the program that asked. A token must be told to
+ * stop blinking first. Only in OpenSSH's helper, which exists for one operation of its parent's, and signals only where
+ * the host left them alone.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pysk.h"
+
+#define HELPER "ssh-sk-helper"
+
+static const int signals[] = { SIGINT, SIGTERM };
+#define SIGNALS (sizeof(signals) / sizeof(signals[0]))
+
+static int watching[SIGNALS];
+static volatile sig_atomic_t caught;
+static pid_t parent;
+
+static void
+catch_signal(int number)
+{
+	caught = number;
+}
+
+int
+pysk_interrupted(void)
+{
+	return caught != 0 || (parent != 0 && getppid() != parent);
+}
+
+void
+pysk_watch_interrupts(void)
+{
+	struct sigaction action, current;
+
+#ifdef __GLIBC__
+	if (strcmp(program_invocation_short_name, HELPER) != 0)
+		return;
+#else
+	return;
+#endif
+	parent = getppid();
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = catch_signal;
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < SIGNALS; i++) {
+		watching[i] = sigaction(signals[i], NULL, &current) == 0 &&
+		    !(current.sa_flags & SA_SIGINFO) &&
+		    current.sa_handler == SIG_DFL &&
+		    sigaction(signals[i], &action, NULL) == 0;
+	}
+}
+
+void
+pysk_unwatch_interrupts(void)
+{
+	int number = caught;
+
+	for (size_t i = 0; i < SIGNALS; i++) {
+		if (watching[i])
+			signal(signals[i], SIG_DFL);
+		watching[i] = 0;
+	}
+	caught = 0;
+	parent = 0;
+	/* The process ends by the signal that it was sent, as it would have at once. */
+	if (number != 0)
+		raise(number);
+}

@@ -1,0 +1,90 @@
+/*
+ * The functions that a host looks up. Each clears its out-pointers, has Python started, hands over, and lets no
+ * outcome through that the host could not survive: success without a response above all.
+ */
+#include "pysk.h"
+#include "layout.h"
+
+#define EXPORTED __attribute__((visibility("default")))
+
+#define ERR_GENERAL (-1)
+#define ERR_LOWEST (-5)
+
+/* Hosts know a few negative codes; CFFI's own answer to a failed call is 0. */
+static int
+outcome(int result, int has_response)
+{
+	if (result == 0)
+		return has_response ? 0 : ERR_GENERAL;
+	if (result > 0 || result < ERR_LOWEST)
+		return ERR_GENERAL;
+	return result;
+}
+
+static int
+refuse(void)
+{
+	pysk_tell("the host left no place for the response; "
+	    "report this as a bug of the program that asked");
+	return ERR_GENERAL;
+}
+
+EXPORTED uint32_t
+sk_api_version(void)
+{
+	return PYSK_API_MAJOR;
+}
+
+EXPORTED int
+sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len,
+    const char *application, uint8_t flags, const char *pin,
+    struct sk_option **options, struct sk_enroll_response **enroll_response)
+{
+	int result;
+
+	if (enroll_response == NULL)
+		return refuse();
+	*enroll_response = NULL;
+	if (pysk_start_python() != 0)
+		return ERR_GENERAL;
+	result = pysk_enroll(alg, challenge, challenge_len, application, flags,
+	    pin, options, enroll_response);
+	return outcome(result, *enroll_response != NULL);
+}
+
+EXPORTED int
+sk_sign(uint32_t alg, const uint8_t *data, size_t data_len,
+    const char *application, const uint8_t *key_handle, size_t key_handle_len,
+    uint8_t flags, const char *pin, struct sk_option **options,
+    struct sk_sign_response **sign_response)
+{
+	int result;
+
+	if (sign_response == NULL)
+		return refuse();
+	*sign_response = NULL;
+	if (pysk_start_python() != 0)
+		return ERR_GENERAL;
+	result = pysk_sign(alg, data, data_len, application, key_handle,
+	    key_handle_len, flags, pin, options, sign_response);
+	return outcome(result, *sign_response != NULL);
+}
+
+EXPORTED int
+sk_load_resident_keys(const char *pin, struct sk_option **options,
+    struct sk_resident_key ***resident_keys, size_t *resident_key_count)
+{
+	int result;
+
+	if (resident_keys == NULL || resident_key_count == NULL)
+		return refuse();
+	*resident_keys = NULL;
+	*resident_key_count = 0;
+	if (pysk_start_python() != 0)
+		return ERR_GENERAL;
+	result = pysk_load_resident_keys(pin, options, resident_keys,
+	    resident_key_count);
+	/* A host never frees the array of an empty list, so there is none. */
+	return outcome(result,
+	    (*resident_keys != NULL) == (*resident_key_count != 0));
+}

@@ -1,0 +1,50 @@
+/* What the C files of libpysk.so share. */
+#ifndef PYSK_PYSK_H
+#define PYSK_PYSK_H
+
+#include "pysk-build.h"
+#include "sk-api.h"
+
+/*
+ * Starts Python, or joins the one that runs, the first time it is called.
+ * Returns 0, or -1 once it has told the person why there is no Python.
+ */
+int pysk_start_python(void);
+
+#define PYSK_SENTENCE_MAX 1024
+
+/* Tells the person a sentence, "<what happened>; <what to do>", as errors.report() does in Python. */
+void pysk_tell(const char *sentence);
+
+/* Writes a line to the system's log. */
+void pysk_log(const char *line);
+
+/*
+ * Takes note of SIGINT, SIGTERM and the end of the program that asked, until pysk_unwatch_interrupts(), which gives the
+ * signals their effect.
+ */
+void pysk_watch_interrupts(void);
+void pysk_unwatch_interrupts(void);
+int pysk_interrupted(void);
+
+/* The folder that holds the package that holds this library, once Python has been started. */
+const char *pysk_site_packages(void);
+
+/* Records why the start failed, as "<what happened>; <what to do>". */
+void pysk_start_failed(const char *sentence);
+
+/* Runs CFFI's part of the start: the generated code keeps it to itself. */
+int pysk_start_cffi(void);
+
+/* The Python half, in sk_provider/embed.py: python-calls.h declares it to CFFI. */
+int pysk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len,
+    const char *application, uint8_t flags, const char *pin,
+    struct sk_option **options, struct sk_enroll_response **enroll_response);
+int pysk_sign(uint32_t alg, const uint8_t *data, size_t data_len,
+    const char *application, const uint8_t *key_handle, size_t key_handle_len,
+    uint8_t flags, const char *pin, struct sk_option **options,
+    struct sk_sign_response **sign_response);
+int pysk_load_resident_keys(const char *pin, struct sk_option **options,
+    struct sk_resident_key ***resident_keys, size_t *resident_key_count);
+
+#endif

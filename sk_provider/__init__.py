@@ -1,0 +1,3 @@
+"""A FIDO SecurityKeyProvider for OpenSSH."""
+
+__version__ = "0.1.0"
