@@ -1,0 +1,189 @@
+"""The client's side of CTAPHID (CTAP 2.1 §11.2): messages over anything that carries reports."""
+
+from __future__ import annotations
+
+import posix
+import time
+
+from sk_provider.errors import AuthenticatorError, InvalidRequest
+
+from . import framing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from sk_provider.transports import Event
+
+    class Reports(Protocol):
+        """What carries reports of framing.REPORT_SIZE bytes to one authenticator and back."""
+
+        def send(self, report: bytes) -> None:
+            """Send one report. Raises AuthenticatorError if the authenticator is gone or takes no more."""
+
+        def receive(self, seconds: float) -> bytes | None:
+            """Return the next report, None if none comes in time.
+
+            Raises AuthenticatorError if the authenticator is gone.
+            """
+
+        def close(self) -> None:
+            """Let the authenticator go. May be called more than once."""
+
+
+TICK = 0.1
+"""Seconds between two looks at the event, in silence too."""
+SILENCE = 3.0
+"""Seconds after which an authenticator that sends nothing is dead."""
+_BUSY_PATIENCE = 3.0
+"""Seconds that another program's transaction is waited for."""
+_CANCEL_PATIENCE = 0.5
+"""Seconds that an authenticator gets to confirm that it gave up."""
+_NONCE_SIZE = 8
+_INIT_RESPONSE_SIZE = 17
+
+_REPLUG = "unplug it, plug it in and try again"
+
+
+class HidChannel:
+    """A CTAPHID channel of its own on one authenticator. See transports.Channel."""
+
+    __slots__ = ("_channel", "_reports", "capabilities")
+
+    def __init__(self, reports: Reports, event: Event) -> None:
+        """Take the reports, which close() lets go, and have the authenticator allocate a channel.
+
+        Raises AuthenticatorError if it does not, and what event gives as its reason once that is set.
+        """
+        self._reports = reports
+        self._channel = framing.BROADCAST_CHANNEL
+        self.capabilities = 0
+        try:
+            self._allocate(event)
+        except BaseException:
+            reports.close()
+            raise
+
+    def _allocate(self, event: Event) -> None:
+        nonce = posix.urandom(_NONCE_SIZE)
+        self._send(framing.INIT, nonce)
+        deadline = time.monotonic() + SILENCE
+        while True:
+            command, response = self._receive_message(event, deadline)
+            # Other programs' allocations are answered on the broadcast channel too: the nonce tells ours.
+            if command == framing.INIT and response[:_NONCE_SIZE] == nonce and len(response) >= _INIT_RESPONSE_SIZE:
+                self._channel = int.from_bytes(response[8:12], "big")
+                self.capabilities = response[16]
+                return
+            if command == framing.ERROR:
+                time.sleep(TICK)
+                self._send(framing.INIT, nonce)
+
+    def call(
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        """See transports.Channel.
+
+        Raises AuthenticatorError if the authenticator is silent, gone or breaks the protocol, InvalidRequest if the
+        data does not fit, and what event gives as its reason once that is set.
+        """
+        if len(data) > framing.MAX_MESSAGE_SIZE:
+            raise InvalidRequest("the key handle or application is too long", "check the key file")
+        busy_until = time.monotonic() + _BUSY_PATIENCE
+        while True:
+            command, response = self._transact(cmd, data, event, on_keepalive)
+            if command == cmd:
+                return response
+            if command != framing.ERROR:
+                raise AuthenticatorError("the authenticator answered another question", _REPLUG)
+            code = response[0] if response else 0
+            if code != framing.ERR_CHANNEL_BUSY:
+                raise AuthenticatorError(f"the authenticator reports CTAPHID error 0x{code:02x}", _REPLUG)
+            if time.monotonic() >= busy_until:
+                raise AuthenticatorError("the authenticator is busy with another program", "try again when it is done")
+            _give_up_if_set(event)
+            time.sleep(TICK)
+
+    def close(self) -> None:
+        """See transports.Channel."""
+        self._reports.close()
+
+    def _transact(
+        self, cmd: int, data: bytes, event: Event | None, on_keepalive: Callable[[int], None] | None
+    ) -> tuple[int, bytes]:
+        try:
+            self._send(cmd, data)
+            keepalive_status = 0
+            while True:
+                command, response = self._receive_message(event, time.monotonic() + SILENCE)
+                if command != framing.KEEPALIVE:
+                    return command, response
+                if on_keepalive is not None and response and response[0] != keepalive_status:
+                    keepalive_status = response[0]
+                    on_keepalive(keepalive_status)
+        except BaseException:
+            self._cancel()
+            raise
+
+    def _cancel(self) -> None:
+        """Have the authenticator give up, and take its confirmation out of the way of the next program."""
+        try:
+            self._send(framing.CANCEL, b"")
+            deadline = time.monotonic() + _CANCEL_PATIENCE
+            while time.monotonic() < deadline:
+                report = self._reports.receive(TICK)
+                if (
+                    report is not None
+                    and self._is_ours(report)
+                    and report[4] != framing.KEEPALIVE | framing.INIT_PACKET
+                ):
+                    return
+        except AuthenticatorError:
+            # What cannot be reached does not blink either.
+            return
+
+    def _send(self, command: int, data: bytes) -> None:
+        for report in framing.split_message(self._channel, command, data):
+            self._reports.send(report)
+
+    def _is_ours(self, report: bytes) -> bool:
+        return len(report) == framing.REPORT_SIZE and int.from_bytes(report[:4], "big") == self._channel
+
+    def _receive_message(self, event: Event | None, deadline: float) -> tuple[int, bytes]:
+        """Return a message's command and data; deadline: until when each of its packets may take, in turn."""
+        first = self._receive_packet(event, deadline)
+        if not first[4] & framing.INIT_PACKET:
+            raise AuthenticatorError("the authenticator began in the middle of a message", _REPLUG)
+        length = int.from_bytes(first[5:7], "big")
+        if length > framing.MAX_MESSAGE_SIZE:
+            raise AuthenticatorError("the authenticator announced an impossible message", _REPLUG)
+        data = first[7:]
+        sequence = 0
+        while len(data) < length:
+            packet = self._receive_packet(event, time.monotonic() + SILENCE)
+            if packet[4] != sequence:
+                raise AuthenticatorError("the authenticator mixed up its packets", _REPLUG)
+            sequence += 1
+            data += packet[5:]
+        return first[4] & ~framing.INIT_PACKET, data[:length]
+
+    def _receive_packet(self, event: Event | None, deadline: float) -> bytes:
+        """Return the next report on our channel: devices show every program what they send to any."""
+        while True:
+            _give_up_if_set(event)
+            now = time.monotonic()
+            if now >= deadline:
+                raise AuthenticatorError("the authenticator does not answer", _REPLUG)
+            report = self._reports.receive(min(TICK, deadline - now))
+            if report is not None and self._is_ours(report):
+                return report
+
+
+def _give_up_if_set(event: Event | None) -> None:
+    if event is not None and event.is_set():
+        raise event.reason()
