@@ -1,0 +1,29 @@
+"""Authenticator data: the bytes that a token signs (WebAuthn section 6.1)."""
+
+from __future__ import annotations
+
+from sk_provider.ctap import AUTHDATA_AT, AUTHDATA_ED
+from sk_provider.ctap.cbor import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def authenticator_data(
+    rp_id_hash: bytes, flags: int, counter: int, attested: bytes = b"", extensions: dict[str, Any] | None = None
+) -> bytes:
+    """Put authenticator data together.
+
+    :param rp_id_hash: 32 bytes.
+    :param flags: UP and UV; AT and ED follow from what is given.
+    :param counter: the signature counter.
+    :param attested: AAGUID, credential ID with its length, and public key, or nothing.
+    :param extensions: the extensions' outputs.
+    """
+    if attested:
+        flags |= AUTHDATA_AT
+    if extensions:
+        flags |= AUTHDATA_ED
+    data = rp_id_hash + bytes((flags,)) + (counter & 0xFFFFFFFF).to_bytes(4, "big") + attested
+    return data + encode(extensions) if extensions else data

@@ -1,0 +1,287 @@
+"""authenticatorClientPIN (CTAP 2.1 section 6.5)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+
+from sk_provider.ctap import status
+from sk_provider.ctap.status import StatusError
+
+from .parameters import cose_key, optional, required
+from .profiles import (
+    AUTHENTICATOR_CONFIG,
+    CREDENTIAL_MANAGEMENT,
+    GET_ASSERTION,
+    LARGE_BLOB_WRITE,
+    MAKE_CREDENTIAL,
+)
+from .store import MAX_PIN_LENGTH, PIN_RETRIES, UV_RETRIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .engine import Authenticator
+    from .pin_uv_auth import PinUvAuthProtocol
+    from .store import State
+
+GET_PIN_RETRIES = 0x01
+GET_KEY_AGREEMENT = 0x02
+SET_PIN = 0x03
+CHANGE_PIN = 0x04
+GET_PIN_TOKEN = 0x05
+GET_TOKEN_USING_UV = 0x06
+GET_UV_RETRIES = 0x07
+GET_TOKEN_USING_PIN = 0x09
+
+BIO_ENROLLMENT = 0x08
+
+# The types of a request's members, whichever of them its subcommand takes, and those that each subcommand needs.
+TYPES = {1: int, 2: int, 3: dict, 4: bytes, 5: bytes, 6: bytes, 9: int, 10: str}
+MANDATORY = {
+    GET_PIN_RETRIES: (),
+    GET_KEY_AGREEMENT: (1,),
+    SET_PIN: (1, 3, 4, 5),
+    CHANGE_PIN: (1, 3, 4, 5, 6),
+    GET_PIN_TOKEN: (1, 3, 6),
+    GET_TOKEN_USING_UV: (1, 3, 9),
+    GET_UV_RETRIES: (),
+    GET_TOKEN_USING_PIN: (1, 3, 6, 9),
+}
+
+# Section 6.5.5: so many wrong PINs in a row, and only a power cycle lets one try again.
+MAX_WRONG_IN_A_ROW = 3
+PADDED_PIN_LENGTH = 64
+
+
+def client_pin(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any] | None:
+    """Set, change or try the PIN, or give out a pinUvAuthToken."""
+    for key, kind in TYPES.items():
+        optional(parameters, key, kind)
+    subcommand = required(parameters, 2, int)
+    profile = token.profile
+    if (
+        subcommand not in MANDATORY
+        or (subcommand in (GET_TOKEN_USING_UV, GET_UV_RETRIES) and not profile.uv)
+        or (subcommand in (GET_TOKEN_USING_UV, GET_TOKEN_USING_PIN) and not profile.pin_uv_auth_token)
+    ):
+        raise StatusError(status.INVALID_SUBCOMMAND)
+    for key in MANDATORY[subcommand]:
+        required(parameters, key, TYPES[key])
+    state = token.store.read()
+    if subcommand == GET_PIN_RETRIES:
+        return {3: state.pin_retries, 4: _needs_power_cycle(token, state)}
+    if subcommand == GET_UV_RETRIES:
+        return {5: state.uv_retries}
+    protocol = token.pin_uv_auth.protocol(parameters[1])
+    if subcommand == GET_KEY_AGREEMENT:
+        return {1: protocol.public_key()}
+    key_agreement = cose_key(parameters, 3)
+    if subcommand == SET_PIN:
+        _set_pin(token, protocol, key_agreement, parameters)
+        return None
+    if subcommand == CHANGE_PIN:
+        _change_pin(token, protocol, key_agreement, parameters)
+        return None
+    if subcommand == GET_PIN_TOKEN:
+        return _get_pin_token(token, protocol, key_agreement, parameters)
+    if subcommand == GET_TOKEN_USING_PIN:
+        return _get_token_using_pin(token, protocol, key_agreement, parameters)
+    return _get_token_using_uv(token, protocol, key_agreement, parameters)
+
+
+def _set_pin(
+    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+) -> None:
+    """Set the first PIN (section 6.5.5.5)."""
+    pin_uv_auth_param, new_pin_enc = parameters[4], parameters[5]
+    if token.store.read().pin:
+        raise StatusError(status.PIN_AUTH_INVALID)
+    secret = protocol.decapsulate(key_agreement)
+    if not protocol.verify(secret, new_pin_enc, pin_uv_auth_param):
+        raise StatusError(status.PIN_AUTH_INVALID)
+    with token.store.transaction() as state:
+        if state.pin:
+            raise StatusError(status.PIN_AUTH_INVALID)
+        _store_pin(state, _new_pin(state, protocol.decrypt(secret, new_pin_enc)))
+
+
+def _change_pin(
+    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+) -> None:
+    """Replace the PIN, given the old one (section 6.5.5.6)."""
+    pin_uv_auth_param, new_pin_enc, pin_hash_enc = parameters[4], parameters[5], parameters[6]
+    state = token.store.read()
+    if not state.pin:
+        raise StatusError(status.PIN_NOT_SET)
+    if state.pin_retries == 0:
+        raise StatusError(status.PIN_BLOCKED)
+    secret = protocol.decapsulate(key_agreement)
+    if not protocol.verify(secret, new_pin_enc + pin_hash_enc, pin_uv_auth_param):
+        raise StatusError(status.PIN_AUTH_INVALID)
+    pin = _try_pin(token, protocol, secret, pin_hash_enc).pin
+    with token.store.transaction() as state:
+        if state.pin != pin:
+            raise StatusError(status.PIN_INVALID)
+        new_pin = _new_pin(state, protocol.decrypt(secret, new_pin_enc))
+        if state.force_pin_change and _is_pin(state, _hash(new_pin)):
+            raise StatusError(status.PIN_POLICY_VIOLATION)
+        _store_pin(state, new_pin)
+    token.pin_uv_auth.reset_tokens()
+
+
+def _get_pin_token(
+    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+) -> dict[int, Any]:
+    """Give out a token as CTAP 2.0 does (section 6.5.5.7.1)."""
+    if 9 in parameters or 10 in parameters:
+        raise StatusError(status.INVALID_PARAMETER)
+    # PIN_POLICY_VIOLATION would tell nothing to a CTAP 2.0 platform.
+    state, secret = _verify_pin(token, protocol, key_agreement, parameters[6], must_change=status.PIN_INVALID)
+    issued = token.pin_uv_auth.issue(state, protocol.version, token.profile.legacy_permissions, None)
+    return {2: protocol.encrypt(secret, issued)}
+
+
+def _get_token_using_pin(
+    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+) -> dict[int, Any]:
+    """Give out a token with the permissions that are asked for (section 6.5.5.7.2)."""
+    permissions, rp_id = _permissions(token, parameters)
+    must_change = status.PIN_POLICY_VIOLATION
+    state, secret = _verify_pin(token, protocol, key_agreement, parameters[6], must_change=must_change)
+    issued = token.pin_uv_auth.issue(state, protocol.version, permissions, rp_id)
+    return {2: protocol.encrypt(secret, issued)}
+
+
+def _verify_pin(
+    token: Authenticator,
+    protocol: PinUvAuthProtocol,
+    key_agreement: dict[Any, Any],
+    pin_hash_enc: bytes,
+    *,
+    must_change: int,
+) -> tuple[State, bytes]:
+    """Check the PIN before a token is given out.
+
+    :param must_change: the status if the right PIN has to be changed first.
+    :return: the state that the PIN matched, and the secret shared with the platform.
+    """
+    state = token.store.read()
+    if not state.pin:
+        raise StatusError(status.PIN_NOT_SET)
+    if state.pin_retries == 0:
+        raise StatusError(status.PIN_BLOCKED)
+    secret = protocol.decapsulate(key_agreement)
+    state = _try_pin(token, protocol, secret, pin_hash_enc)
+    if state.force_pin_change:
+        raise StatusError(must_change)
+    return state, secret
+
+
+def _get_token_using_uv(
+    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+) -> dict[int, Any]:
+    """Give out a token for built-in user verification (section 6.5.5.7.3)."""
+    from .built_in_uv import verify_user
+
+    permissions, rp_id = _permissions(token, parameters)
+    secret = protocol.decapsulate(key_agreement)
+    verify_user(token, rp_id or "", status.UV_INVALID, blocked=status.UV_BLOCKED, attempts=1)
+    issued = token.pin_uv_auth.issue(token.store.read(), protocol.version, permissions, rp_id, present=True)
+    return {2: protocol.encrypt(secret, issued)}
+
+
+def _permissions(token: Authenticator, parameters: dict[Any, Any]) -> tuple[int, str | None]:
+    permissions, rp_id = parameters[9], parameters.get(10)
+    if permissions <= 0:
+        raise StatusError(status.INVALID_PARAMETER)
+    profile = token.profile
+    if (
+        permissions & BIO_ENROLLMENT
+        or (permissions & CREDENTIAL_MANAGEMENT and not profile.credential_management)
+        or (permissions & LARGE_BLOB_WRITE and not profile.large_blobs)
+        or (permissions & AUTHENTICATOR_CONFIG and not profile.authenticator_config)
+    ):
+        raise StatusError(status.UNAUTHORIZED_PERMISSION)
+    if permissions & (MAKE_CREDENTIAL | GET_ASSERTION) and rp_id is None:
+        raise StatusError(status.MISSING_PARAMETER)
+    return permissions, rp_id
+
+
+def _needs_power_cycle(token: Authenticator, state: State) -> bool:
+    return state.pin_wrong_in_a_row >= MAX_WRONG_IN_A_ROW and state.power_cycle == token.power_cycle
+
+
+def _try_pin(token: Authenticator, protocol: PinUvAuthProtocol, secret: bytes, pin_hash_enc: bytes) -> State:
+    """Compare the PIN that a platform has sent, at the cost of a retry that is written before.
+
+    :param pin_hash_enc: the first half of the PIN's SHA-256, encrypted.
+    :return: the state that the PIN matched.
+    :raises StatusError: PIN_INVALID, PIN_AUTH_BLOCKED or PIN_BLOCKED.
+    """
+    with token.store.transaction() as state:
+        if not state.pin:
+            raise StatusError(status.PIN_NOT_SET)
+        if state.pin_retries == 0:
+            raise StatusError(status.PIN_BLOCKED)
+        if _needs_power_cycle(token, state):
+            raise StatusError(status.PIN_AUTH_BLOCKED)
+        if state.power_cycle != token.power_cycle:
+            state.pin_wrong_in_a_row = 0
+            state.power_cycle = token.power_cycle
+        state.pin_retries -= 1
+        state.pin_wrong_in_a_row += 1
+    pin_hash = protocol.decrypt(secret, pin_hash_enc)
+    if pin_hash is None or not _is_pin(state, pin_hash):
+        protocol.regenerate()
+        if state.pin_retries == 0:
+            raise StatusError(status.PIN_BLOCKED)
+        if _needs_power_cycle(token, state):
+            raise StatusError(status.PIN_AUTH_BLOCKED)
+        raise StatusError(status.PIN_INVALID)
+    with token.store.transaction() as changed:
+        if changed.pin == state.pin:  # else the success says nothing about the PIN that is set now
+            changed.pin_retries = PIN_RETRIES
+            changed.uv_retries = UV_RETRIES
+            changed.pin_wrong_in_a_row = 0
+    return state
+
+
+def _new_pin(state: State, padded_pin: bytes | None) -> bytes:
+    """Check a new PIN (section 6.5.5.5): 64 bytes, padded with zeros, of at most 63 in UTF-8 and enough code points."""
+    if padded_pin is None:
+        raise StatusError(status.PIN_AUTH_INVALID)
+    if len(padded_pin) != PADDED_PIN_LENGTH:
+        raise StatusError(status.INVALID_PARAMETER)
+    pin = padded_pin.rstrip(b"\0")
+    try:
+        length = len(pin.decode())
+    except UnicodeDecodeError:
+        raise StatusError(status.PIN_POLICY_VIOLATION) from None
+    if length < state.min_pin_length or len(pin) > MAX_PIN_LENGTH:
+        raise StatusError(status.PIN_POLICY_VIOLATION)
+    return pin
+
+
+def _store_pin(state: State, pin: bytes) -> None:
+    salt = os.urandom(16)
+    state.pin = salt + _verifier(salt, _hash(pin))
+    state.pin_length = len(pin.decode())
+    state.pin_retries = PIN_RETRIES
+    state.pin_wrong_in_a_row = 0
+    state.force_pin_change = False
+
+
+def _hash(pin: bytes) -> bytes:
+    return hashlib.sha256(pin).digest()[:16]
+
+
+def _is_pin(state: State, pin_hash: bytes) -> bool:
+    return bool(state.pin) and hmac.compare_digest(_verifier(state.pin[:16], pin_hash), state.pin[16:])
+
+
+def _verifier(salt: bytes, pin_hash: bytes) -> bytes:
+    # Whoever reads the store has the keys, yet not at once the PIN, which a person may use elsewhere too.
+    return hashlib.scrypt(pin_hash, salt=salt, n=1 << 12, r=8, p=1, dklen=32)

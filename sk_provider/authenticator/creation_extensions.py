@@ -1,0 +1,60 @@
+"""The extensions of authenticatorMakeCredential (CTAP 2.1 section 12)."""
+
+from __future__ import annotations
+
+import os
+
+from sk_provider.ctap import status
+from sk_provider.ctap.status import StatusError
+
+from .parameters import optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .engine import Authenticator
+    from .resident import ResidentCredential
+    from .store import State
+
+MAX_CRED_BLOB_LENGTH = 32
+
+
+class CreationExtensions:
+    """The extensions' inputs, checked; those that the profile does not have are ignored.
+
+    :ivar cred_protect: 1, 2 or 3.
+    """
+
+    __slots__ = ("_inputs", "_rk", "cred_protect")
+
+    def __init__(self, token: Authenticator, untrusted_inputs: dict[Any, Any], *, rk: bool) -> None:
+        self._inputs = {name: value for name, value in untrusted_inputs.items() if name in token.profile.extensions}
+        self._rk = rk
+        cred_protect = optional(self._inputs, "credProtect", int)
+        if cred_protect not in (None, 1, 2, 3):
+            raise StatusError(status.INVALID_OPTION)
+        self.cred_protect = cred_protect or 1
+        optional(self._inputs, "hmac-secret", bool)
+        optional(self._inputs, "credBlob", bytes)
+        optional(self._inputs, "minPinLength", bool)
+        # Section 12.3: a largeBlobKey is for discoverable credentials alone.
+        if "largeBlobKey" in self._inputs and (optional(self._inputs, "largeBlobKey", bool) is not True or not rk):
+            raise StatusError(status.INVALID_OPTION)
+
+    def outputs(self, state: State, record: ResidentCredential) -> dict[str, Any]:
+        """Compute the outputs for the authenticator data, and put into the record what it shall keep."""
+        outputs: dict[str, Any] = {}
+        if "credProtect" in self._inputs:
+            outputs["credProtect"] = self.cred_protect
+        if self._inputs.get("hmac-secret"):
+            outputs["hmac-secret"] = True
+        if "credBlob" in self._inputs:
+            blob = self._inputs["credBlob"]
+            outputs["credBlob"] = self._rk and len(blob) <= MAX_CRED_BLOB_LENGTH
+            record.cred_blob = blob if outputs["credBlob"] else None
+        if self._inputs.get("minPinLength") and record.rp["id"] in state.min_pin_length_rp_ids:
+            outputs["minPinLength"] = state.min_pin_length
+        if "largeBlobKey" in self._inputs:
+            record.large_blob_key = os.urandom(32)
+        return outputs

@@ -1,0 +1,173 @@
+"""authenticatorGetAssertion and authenticatorGetNextAssertion (CTAP 2.1 sections 6.2 and 6.3)."""
+
+from __future__ import annotations
+
+from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, sha256, status
+from sk_provider.ctap.status import StatusError
+
+from .authenticator_data import authenticator_data
+from .engine import GET_NEXT_ASSERTION
+from .key_handle import CRED_PROTECT_OPTIONAL_WITH_LIST, CRED_PROTECT_REQUIRED, unseal
+from .keys import ALGORITHMS, sign
+from .parameters import client_data_hash, descriptors, optional, options, required
+from .profiles import GET_ASSERTION as PERMISSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .assertion_extensions import AssertionExtensions
+    from .engine import Authenticator
+    from .key_handle import KeyHandle
+    from .resident import ResidentCredential
+    from .store import State
+
+
+class _Request:
+    """What of a request its next assertions need as well.
+
+    :ivar listed: whether an allowList names the credential, and by how many.
+    :ivar flags: UP and UV, as they were established.
+    """
+
+    __slots__ = ("client_data_hash", "extensions", "flags", "listed", "rp_id_hash")
+
+    def __init__(self, rp_id: str, data_hash: bytes, listed: int) -> None:
+        self.rp_id_hash = sha256(rp_id.encode())
+        self.client_data_hash = data_hash
+        self.listed = listed
+        self.flags = 0
+        self.extensions: AssertionExtensions | None = None
+
+
+def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any]:
+    """Sign with a credential of the allowList, or with the RP's discoverable ones, the newest first."""
+    rp_id = required(parameters, 1, str)
+    data_hash = client_data_hash(parameters, 2)
+    allow_list = descriptors(parameters, 3, token.profile.max_credentials_in_list)
+    untrusted_extensions = optional(parameters, 4, dict)
+    chosen = options(parameters, 5)
+    pin_uv_auth_param = optional(parameters, 6, bytes)
+    protocol = optional(parameters, 7, int)
+    request = _Request(rp_id, data_hash, len(allow_list or ()))
+    state = token.store.read()
+
+    if pin_uv_auth_param is not None:
+        token.pin_uv_auth.check_parameters(state, pin_uv_auth_param, protocol)
+    uv = chosen.get("uv", False) and pin_uv_auth_param is None
+    up = chosen.get("up", True)
+    if uv and not token.profile.uv:
+        raise StatusError(status.INVALID_OPTION)
+    if "rk" in chosen:
+        raise StatusError(status.UNSUPPORTED_OPTION)
+    if up and token.always_uv(state):
+        uv = token.profile.uv and pin_uv_auth_param is None
+        if not token.is_protected(state) or not (uv or pin_uv_auth_param is not None):
+            raise StatusError(status.PUAT_REQUIRED)
+    if untrusted_extensions:
+        from .assertion_extensions import AssertionExtensions
+
+        request.extensions = AssertionExtensions(token, untrusted_extensions, up)
+
+    if pin_uv_auth_param is not None and token.is_protected(state):
+        token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp_id)
+        request.flags |= AUTHDATA_UV
+    elif uv:
+        from .built_in_uv import verify_user
+
+        if state.pin:  # the PIN is a way out
+            verify_user(token, rp_id, status.PUAT_REQUIRED, blocked=status.PUAT_REQUIRED)
+        else:
+            verify_user(token, rp_id, status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
+        request.flags |= AUTHDATA_UV | AUTHDATA_UP
+
+    found = _locate(state, request, allow_list)
+    if not found:
+        raise StatusError(status.NO_CREDENTIALS)
+    if up and not uv:  # built-in user verification needs no further touch (step 8)
+        if pin_uv_auth_param is None or not token.pin_uv_auth.user_present:
+            token.ask("sign", rp_id, _user_name(found))
+        request.flags |= AUTHDATA_UP
+        token.consume_presence()
+
+    with token.store.transaction() as changed:
+        # While a person was awaited, another process may have changed all that was checked before.
+        found = _locate(changed, request, allow_list)
+        if not found:
+            raise StatusError(status.NO_CREDENTIALS)
+        if pin_uv_auth_param is not None and changed.pin != state.pin:
+            raise StatusError(status.PIN_AUTH_INVALID)
+        if up and token.always_uv(changed) and not request.flags & AUTHDATA_UV:
+            raise StatusError(status.PUAT_REQUIRED)
+        changed.counter += 1
+    answer = _assertion(token, changed.counter, request, *found[0])
+    if len(found) > 1:
+        answer[5] = len(found)
+        rest = [(request, handle.credential_id) for handle, _ in found[1:]]
+        authenticated = pin_uv_auth_param is not None and token.is_protected(state)
+        token.await_continuation(GET_NEXT_ASSERTION, 0, rest, authenticated=authenticated)
+    return answer
+
+
+def get_next_assertion(token: Authenticator, _parameters: dict[Any, Any]) -> dict[int, Any]:
+    """Sign with the next of several discoverable credentials, without asking again."""
+    request, credential_id = token.continue_with(GET_NEXT_ASSERTION)
+    with token.store.transaction() as state:
+        found = _locate(state, request, [credential_id])
+        if not found:
+            raise StatusError(status.NO_CREDENTIALS)
+        state.counter += 1
+    return _assertion(token, state.counter, request, *found[0])
+
+
+def _locate(
+    state: State, request: _Request, allow_list: list[bytes] | None
+) -> list[tuple[KeyHandle, ResidentCredential | None]]:
+    """Find the credentials that may be used: the first of the allowList, or all discoverable ones."""
+    if allow_list is not None:
+        for credential_id in allow_list:
+            handle = unseal(state.store_id, state.secret, ALGORITHMS, request.rp_id_hash, credential_id)
+            if handle is None or (handle.cred_protect == CRED_PROTECT_REQUIRED and not request.flags & AUTHDATA_UV):
+                continue
+            if not handle.discoverable:
+                return [(handle, None)]
+            from .resident import find
+
+            record = find(state, credential_id)
+            if record is not None:
+                return [(handle, record)]
+        return []
+    from .resident import newest_first
+
+    return [
+        (handle, record)
+        for record in newest_first(state, request.rp_id_hash)
+        if (handle := record.unseal(state))
+        and (request.flags & AUTHDATA_UV or handle.cred_protect < CRED_PROTECT_OPTIONAL_WITH_LIST)
+    ]
+
+
+def _assertion(
+    token: Authenticator, counter: int, request: _Request, handle: KeyHandle, record: ResidentCredential | None
+) -> dict[int, Any]:
+    verified = bool(request.flags & AUTHDATA_UV)
+    outputs = request.extensions.outputs(handle, record, verified) if request.extensions else None
+    data = authenticator_data(request.rp_id_hash, request.flags, counter, extensions=outputs)
+    signature = sign(handle.algorithm, handle.private_key, data + request.client_data_hash)
+    if token.profile.fault == "bad-signature":
+        signature = signature[:-1] + bytes((signature[-1] ^ 1,))
+    answer: dict[int, Any] = {2: data, 3: signature}
+    if not (token.profile.omits_credential and request.listed == 1):
+        answer[1] = {"type": "public-key", "id": handle.credential_id}
+    if record is not None and record.user["id"]:
+        # What identifies a person is told only after user verification (section 6.2.2).
+        answer[4] = record.user if verified else {"id": record.user["id"]}
+        if request.extensions and request.extensions.wants_large_blob_key and record.large_blob_key is not None:
+            answer[7] = record.large_blob_key
+    return answer
+
+
+def _user_name(found: list[tuple[KeyHandle, ResidentCredential | None]]) -> str:
+    """Tell the account's name, if there is only one that it can be."""
+    record = found[0][1]
+    return record.user.get("name", "") if record is not None and len(found) == 1 else ""

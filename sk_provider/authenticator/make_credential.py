@@ -1,0 +1,175 @@
+"""authenticatorMakeCredential (CTAP 2.1 section 6.1)."""
+
+from __future__ import annotations
+
+from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, ES256, sha256, status
+from sk_provider.ctap.cbor import encode
+from sk_provider.ctap.status import StatusError
+
+from .attestation import attest
+from .authenticator_data import authenticator_data
+from .creation_extensions import CreationExtensions
+from .engine import CANCELLED
+from .key_handle import CRED_PROTECT_REQUIRED, seal, unseal
+from .keys import ALGORITHMS, generate, public_key
+from .parameters import client_data_hash, descriptors, optional, options, required
+from .profiles import AAGUID
+from .profiles import MAKE_CREDENTIAL as PERMISSION
+from .resident import ResidentCredential, newest_first, shorten
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .engine import Authenticator
+    from .store import State
+
+# WebAuthn section 5.4.3.
+MAX_USER_ID_LENGTH = 64
+
+
+def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any]:
+    """Make a key for an RP, in its credential ID or as a discoverable credential, and attest it."""
+    data_hash = client_data_hash(parameters, 1)
+    rp = _entity(parameters, 2, str, ("name",))
+    user = _entity(parameters, 3, bytes, ("name", "displayName"))
+    if len(user["id"]) > MAX_USER_ID_LENGTH:
+        raise StatusError(status.INVALID_LENGTH)
+    untrusted_algorithms = required(parameters, 4, list)
+    exclude_list = descriptors(parameters, 5, token.profile.max_credentials_in_list)
+    untrusted_extensions = optional(parameters, 6, dict)
+    chosen = options(parameters, 7)
+    pin_uv_auth_param = optional(parameters, 8, bytes)
+    protocol = optional(parameters, 9, int)
+    state = token.store.read()
+
+    if pin_uv_auth_param is not None:
+        token.pin_uv_auth.check_parameters(state, pin_uv_auth_param, protocol)
+    algorithm = _algorithm(token, untrusted_algorithms)
+    uv = chosen.get("uv", False) and pin_uv_auth_param is None
+    rk = chosen.get("rk", False)
+    if (uv and not token.profile.uv) or not chosen.get("up", True):
+        raise StatusError(status.INVALID_OPTION)
+    if token.always_uv(state) and token.profile.uv and pin_uv_auth_param is None:
+        uv = True
+    _require_user_verification(token, state, rk=rk, given=uv or pin_uv_auth_param is not None)
+    if optional(parameters, 10, int) is not None:
+        raise StatusError(status.INVALID_PARAMETER)  # there is no enterprise attestation (section 7.1)
+    extensions = CreationExtensions(token, untrusted_extensions or {}, rk=rk)
+
+    flags = AUTHDATA_UP
+    present = False
+    if pin_uv_auth_param is not None and token.is_protected(state):
+        token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp["id"])
+        flags |= AUTHDATA_UV
+        present = token.pin_uv_auth.user_present
+    elif uv:
+        from .built_in_uv import verify_user
+
+        verify_user(token, rp["id"], status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
+        flags |= AUTHDATA_UV
+        present = True
+
+    rp_id_hash = sha256(rp["id"].encode())
+    _refuse_excluded(token, state, exclude_list or [], rp, verified=bool(flags & AUTHDATA_UV), present=present)
+    if not uv:  # which needs no further touch (step 13)
+        if not present:
+            token.ask("enroll", rp["id"], user.get("name", ""))
+        token.consume_presence()
+
+    private_key = generate(algorithm)
+    with token.store.transaction() as changed:
+        # While a person was awaited, another process may have changed all that was checked before.
+        if pin_uv_auth_param is not None and changed.pin != state.pin:
+            raise StatusError(status.PIN_AUTH_INVALID)
+        _require_user_verification(token, changed, rk=rk, given=bool(flags & AUTHDATA_UV))
+        handle = seal(changed.store_id, changed.secret, algorithm, rp_id_hash, private_key, extensions.cred_protect, rk)
+        record = ResidentCredential(handle.credential_id, rp, user, changed.credential_serial)
+        outputs = extensions.outputs(changed, record)
+        if rk:
+            _put(token, changed, record)
+        changed.counter += 1
+    attested = (
+        AAGUID
+        + len(handle.credential_id).to_bytes(2, "big")
+        + handle.credential_id
+        + encode(public_key(algorithm, private_key))
+    )
+    data = authenticator_data(rp_id_hash, flags, changed.counter, attested, outputs)
+    answer = {
+        1: "packed",
+        2: data,
+        3: {
+            "alg": ES256,
+            "sig": attest(changed.attestation_key, data + data_hash),
+            "x5c": [changed.attestation_certificate],
+        },
+    }
+    if record.large_blob_key is not None:
+        answer[5] = record.large_blob_key
+    return answer
+
+
+def _entity(parameters: dict[Any, Any], key: int, id_type: type[Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Read a PublicKeyCredentialRpEntity or UserEntity (WebAuthn sections 5.4.2 and 5.4.3)."""
+    untrusted_entity = required(parameters, key, dict)
+    entity = {"id": required(untrusted_entity, "id", id_type)}
+    for name in names:
+        if (value := optional(untrusted_entity, name, str)) is not None:
+            entity[name] = shorten(value)
+    optional(untrusted_entity, "icon", str)  # no longer kept, yet still of a type (CTAP 2.0)
+    return entity
+
+
+def _algorithm(token: Authenticator, untrusted_algorithms: list[Any]) -> int:
+    """Choose the first algorithm that is ours; all must be well-formed (section 6.1.2, step 3)."""
+    chosen = None
+    for untrusted_item in untrusted_algorithms:
+        if type(untrusted_item) is not dict:
+            raise StatusError(status.CBOR_UNEXPECTED_TYPE)
+        kind = required(untrusted_item, "type", str)
+        algorithm = required(untrusted_item, "alg", int)
+        if chosen is None and kind == "public-key" and algorithm in token.profile.algorithms:
+            chosen = algorithm
+    if chosen is None:
+        raise StatusError(status.UNSUPPORTED_ALGORITHM)
+    return chosen
+
+
+def _require_user_verification(token: Authenticator, state: State, *, rk: bool, given: bool) -> None:
+    """Refuse what needs user verification and comes without (section 6.1.2, steps 6 to 8)."""
+    if given and (token.is_protected(state) or not token.always_uv(state)):
+        return
+    if token.always_uv(state):
+        raise StatusError(status.PUAT_REQUIRED)
+    if token.is_protected(state) and (rk or not token.profile.make_cred_uv_not_required):
+        raise StatusError(status.PUAT_REQUIRED if state.pin else status.OPERATION_DENIED)
+
+
+def _refuse_excluded(
+    token: Authenticator, state: State, exclude_list: list[bytes], rp: dict[str, Any], *, verified: bool, present: bool
+) -> None:
+    """Refuse, after a touch, if a credential of the excludeList is ours (section 6.1.2, step 12)."""
+    rp_id_hash = sha256(rp["id"].encode())
+    for credential_id in exclude_list:
+        handle = unseal(state.store_id, state.secret, ALGORITHMS, rp_id_hash, credential_id)
+        if (
+            handle is None
+            or (handle.discoverable and credential_id not in state.credentials)
+            or (handle.cred_protect == CRED_PROTECT_REQUIRED and not verified)
+        ):
+            continue
+        if not present and token.request("enroll", rp["id"]) == CANCELLED:
+            raise StatusError(status.KEEPALIVE_CANCEL)
+        raise StatusError(status.CREDENTIAL_EXCLUDED)
+
+
+def _put(token: Authenticator, state: State, record: ResidentCredential) -> None:
+    """Store a discoverable credential, in place of one for the same RP and user (section 6.1.2, step 17)."""
+    for other in newest_first(state, record.rp_id_hash):
+        if other.user["id"] == record.user["id"]:
+            del state.credentials[other.credential_id]
+    if len(state.credentials) >= token.profile.max_resident:
+        raise StatusError(status.KEY_STORE_FULL)
+    state.credential_serial += 1
+    record.put(state)

@@ -1,0 +1,260 @@
+"""The PIN/UV auth protocols and the pinUvAuthTokens of a power-up (CTAP 2.1 sections 6.5.2 to 6.5.7)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+
+from sk_provider.ctap import status
+from sk_provider.ctap.status import StatusError
+
+from .profiles import LARGE_BLOB_WRITE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+    from .engine import Authenticator
+    from .store import State
+
+# COSE's ECDH-ES + HKDF-256, which a key agreement key names although neither protocol is that (section 6.5.6).
+KEY_AGREEMENT_ALGORITHM = -25
+
+# Section 6.5.2.1, in seconds.
+INITIAL_USAGE_LIMIT = 30.0
+USER_PRESENT_LIMIT = 30.0
+MAX_USAGE_PERIOD = 600.0
+
+
+class PinUvAuthProtocol:
+    """One of the PIN/UV auth protocols (sections 6.5.6 and 6.5.7): its key agreement key and its pinUvAuthToken.
+
+    :ivar version: 1 or 2.
+    """
+
+    __slots__ = ("_key", "token", "version")
+
+    _key: EllipticCurvePrivateKey
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.regenerate()
+        self.token = os.urandom(32)
+
+    def regenerate(self) -> None:
+        """Make a new key agreement key."""
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self._key = ec.generate_private_key(ec.SECP256R1())
+
+    def public_key(self) -> dict[int, Any]:
+        """Tell the COSE key that a platform agrees on a secret with."""
+        point = self._key.public_key().public_numbers()
+        return {
+            1: 2,
+            3: KEY_AGREEMENT_ALGORITHM,
+            -1: 1,
+            -2: point.x.to_bytes(32, "big"),
+            -3: point.y.to_bytes(32, "big"),
+        }
+
+    def decapsulate(self, untrusted_key: dict[Any, Any]) -> bytes:
+        """Compute the secret shared with a platform.
+
+        :param untrusted_key: the platform's COSE key, as parameters.cose_key reads it.
+        :return: 32 bytes in protocol 1; 64 in protocol 2: the HMAC key and the AES key.
+        :raises StatusError: INVALID_PARAMETER if the key is no point of P-256.
+        """
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        x, y = untrusted_key.get(-2, b""), untrusted_key.get(-3, b"")
+        if (untrusted_key.get(1), untrusted_key.get(3), untrusted_key.get(-1)) != (2, KEY_AGREEMENT_ALGORITHM, 1):
+            raise StatusError(status.INVALID_PARAMETER)
+        if len(x) != 32 or len(y) != 32:
+            raise StatusError(status.INVALID_PARAMETER)
+        numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), ec.SECP256R1())
+        try:
+            z = self._key.exchange(ec.ECDH(), numbers.public_key())
+        except ValueError:
+            raise StatusError(status.INVALID_PARAMETER) from None
+        if self.version == 1:
+            return hashlib.sha256(z).digest()
+        return _hkdf(z, b"CTAP2 HMAC key") + _hkdf(z, b"CTAP2 AES key")
+
+    def encrypt(self, secret: bytes, plaintext: bytes) -> bytes:
+        """Encrypt what is a multiple of 16 bytes long; protocol 2 puts its IV (16 bytes) in front."""
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        iv = bytes(16) if self.version == 1 else os.urandom(16)
+        encryptor = Cipher(algorithms.AES(secret[-32:]), modes.CBC(iv)).encryptor()
+        ciphertext = encryptor.update(plaintext) + encryptor.finalize()
+        return ciphertext if self.version == 1 else iv + ciphertext
+
+    def decrypt(self, secret: bytes, untrusted_ciphertext: bytes) -> bytes | None:
+        """Decrypt, to None if the length is not that of a ciphertext."""
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        iv = bytes(16)
+        if self.version == 2:
+            iv, untrusted_ciphertext = untrusted_ciphertext[:16], untrusted_ciphertext[16:]
+        if len(iv) != 16 or len(untrusted_ciphertext) % 16:
+            return None
+        decryptor = Cipher(algorithms.AES(secret[-32:]), modes.CBC(iv)).decryptor()
+        return decryptor.update(untrusted_ciphertext) + decryptor.finalize()
+
+    def verify(self, key: bytes, message: bytes, untrusted_signature: bytes) -> bool:
+        """Check an HMAC under a shared secret or a pinUvAuthToken: 16 bytes in protocol 1, 32 in protocol 2."""
+        signature = hmac.digest(key[:32], message, "sha256")
+        return hmac.compare_digest(signature[:16] if self.version == 1 else signature, untrusted_signature)
+
+
+class PinUvAuth:
+    """The PIN/UV auth protocols of a power-up, and what the one pinUvAuthToken in use permits (section 6.5.2.1)."""
+
+    __slots__ = (
+        "_first_used",
+        "_in_use",
+        "_permissions",
+        "_pin",
+        "_rp_id",
+        "_started",
+        "_token",
+        "_user_present",
+        "_user_verified",
+        "_version",
+        "protocols",
+    )
+
+    def __init__(self, token: Authenticator) -> None:
+        self._token = token
+        self.protocols = {version: PinUvAuthProtocol(version) for version in token.profile.pin_protocols}
+        self._version = 0
+        self._started = 0.0
+        self._pin = b""
+        self.stop_using()
+
+    def check_parameters(self, state: State, pin_uv_auth_param: bytes, version: int | None) -> None:
+        """Do what makeCredential and getAssertion begin with if there is a pinUvAuthParam (section 6.1.2, steps 1, 2).
+
+        :raises StatusError: for an empty one, which only asks for a touch: PIN_INVALID or PIN_NOT_SET;
+            MISSING_PARAMETER or INVALID_PARAMETER if the protocol is missing or none of ours.
+        """
+        if not pin_uv_auth_param:
+            self._token.ask("select")
+            raise StatusError(status.PIN_INVALID if state.pin else status.PIN_NOT_SET)
+        self.protocol(version)
+
+    def protocol(self, version: int | None) -> PinUvAuthProtocol:
+        """Look up the protocol that a request names.
+
+        :raises StatusError: MISSING_PARAMETER or INVALID_PARAMETER.
+        """
+        if version is None:
+            raise StatusError(status.MISSING_PARAMETER)
+        if version not in self.protocols:
+            raise StatusError(status.INVALID_PARAMETER)
+        return self.protocols[version]
+
+    def stop_using(self) -> None:
+        """End the use of the token in use: stopUsingPinUvAuthToken."""
+        self._in_use = False
+        self._permissions = 0
+        self._rp_id: str | None = None
+        self._user_present = False
+        self._user_verified = False
+        self._first_used = False
+
+    def reset_tokens(self) -> None:
+        """Make new tokens, none of them in use: resetPinUvAuthToken for all protocols."""
+        self.stop_using()
+        for protocol in self.protocols.values():
+            protocol.token = os.urandom(32)
+
+    def issue(self, state: State, version: int, permissions: int, rp_id: str | None, *, present: bool = False) -> bytes:
+        """Begin the use of a new token: beginUsingPinUvAuthToken.
+
+        :param state: the state under whose PIN it holds; another PIN ends it.
+        :param present: whether the user's presence was established as well.
+        :return: the pinUvAuthToken, 32 bytes.
+        """
+        self.reset_tokens()
+        self._in_use = True
+        self._version = version
+        self._started = self._token.clock()
+        self._permissions = permissions
+        self._rp_id = rp_id
+        self._user_present = present
+        self._user_verified = True
+        self._pin = state.pin
+        return self.protocols[version].token
+
+    def verify(
+        self,
+        state: State,
+        version: int | None,
+        message: bytes,
+        pin_uv_auth_param: bytes,
+        permission: int,
+        rp_id: str | None = None,
+    ) -> None:
+        """Check that a request is authenticated by a token which permits it.
+
+        :param rp_id: for makeCredential and getAssertion, which need the user verified: the RP id that the request is
+            about. A token that is bound to no RP id is bound to it from now on.
+        :raises StatusError: PIN_AUTH_INVALID, or as protocol does.
+        """
+        protocol = self.protocol(version)
+        self._expire()
+        if not (
+            self._in_use
+            and self._version == version
+            and self._pin == state.pin
+            and protocol.verify(protocol.token, message, pin_uv_auth_param)
+            and self._permissions & permission
+            and (rp_id is None or (self._user_verified and self._rp_id in (None, rp_id)))
+        ):
+            raise StatusError(status.PIN_AUTH_INVALID)
+        self._first_used = True
+        if rp_id is not None and self._token.profile.pin_uv_auth_token:
+            self._rp_id = rp_id
+
+    @property
+    def rp_id(self) -> str | None:
+        """The RP id that the token in use is bound to."""
+        return self._rp_id
+
+    @property
+    def user_present(self) -> bool:
+        """Whether the user's presence is established by the token: getUserPresentFlagValue."""
+        self._expire()
+        return self._user_present
+
+    @property
+    def end(self) -> float:
+        """When the token in use ends at the latest, by the authenticator's clock."""
+        return self._started + MAX_USAGE_PERIOD if self._token.profile.pin_uv_auth_token else float("inf")
+
+    def clear_after_use(self) -> None:
+        """Let the token serve no second ceremony: clearUserPresentFlag, clearUserVerifiedFlag, clear...ExceptLbw."""
+        if self._token.profile.pin_uv_auth_token:  # CTAP 2.0 tokens serve until power-down
+            self._user_present = False
+            self._user_verified = False
+            self._permissions &= LARGE_BLOB_WRITE
+
+    def _expire(self) -> None:
+        """Do what the pinUvAuthTokenUsageTimerObserver does (section 6.5.2.1), at the moment when it matters."""
+        if not self._in_use or not self._token.profile.pin_uv_auth_token:
+            return
+        age = self._token.clock() - self._started
+        if age > USER_PRESENT_LIMIT:
+            self._user_present = False
+        if self._token.clock() > self.end or (age > INITIAL_USAGE_LIMIT and not self._first_used):
+            self.stop_using()
+
+
+def _hkdf(secret: bytes, info: bytes) -> bytes:
+    """HKDF-SHA-256 with a salt of 32 zero bytes, for 32 bytes of output (RFC 5869)."""
+    return hmac.digest(hmac.digest(bytes(32), secret, "sha256"), info + b"\x01", "sha256")

@@ -1,0 +1,183 @@
+"""The tokens that the authenticator can behave as: data that the engine and the servers read, nothing more."""
+
+from __future__ import annotations
+
+from sk_provider.ctap import EDDSA, ES256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# The model's identifier (CTAP 2.1 section 6.4), the same for all profiles, as the attestation certificate repeats it.
+AAGUID = bytes.fromhex("4415c58fd29ef869f8134db032b931cc")
+
+# Permissions of a pinUvAuthToken (CTAP 2.1 section 6.5.5.7).
+MAKE_CREDENTIAL = 0x01
+GET_ASSERTION = 0x02
+CREDENTIAL_MANAGEMENT = 0x04
+LARGE_BLOB_WRITE = 0x10
+AUTHENTICATOR_CONFIG = 0x20
+
+DEFAULT = "fido2.1"
+
+
+class Profile:
+    """What a token supports and how it misbehaves.
+
+    :ivar versions: as in authenticatorGetInfo; without a FIDO_2 version there is no CTAP2, without U2F_V2 no CTAP1.
+    :ivar extensions: as in authenticatorGetInfo.
+    :ivar algorithms: the COSE algorithms of new credentials, preferred first.
+    :ivar lists_algorithms: whether authenticatorGetInfo has the algorithms member.
+    :ivar pin_protocols: the pinUvAuthProtocols, preferred first.
+    :ivar pin_uv_auth_token: whether tokens have permissions and expire, as in CTAP 2.1.
+    :ivar legacy_permissions: what getPinToken (subcommand 0x05) permits.
+    :ivar credential_management: the command bytes of authenticatorCredentialManagement.
+    :ivar large_blobs: the size of the large-blob array in bytes; 0 if there is none.
+    :ivar authenticator_config: whether there is authenticatorConfig.
+    :ivar uv: whether there is built-in user verification.
+    :ivar always_uv: whether user verification is always required, until authenticatorConfig says otherwise.
+    :ivar make_cred_uv_not_required: whether a non-discoverable credential can be made without user verification.
+    :ivar omits_credential: whether an assertion for an allowList of one leaves out which credential it is by.
+    :ivar max_resident: how many discoverable credentials fit.
+    :ivar max_message_size: in bytes, of a CTAP2 request with its command byte.
+    :ivar max_credentials_in_list: the longest allowList or excludeList.
+    :ivar delay_ms: how long each command takes, in milliseconds.
+    :ivar fault: "" or bad-signature, or, for the servers, dies-after, garbage or stuck.
+    :ivar fault_after: after how many packets the fault shows, where the profile's name tells.
+    """
+
+    __slots__ = (
+        "algorithms",
+        "always_uv",
+        "authenticator_config",
+        "credential_management",
+        "delay_ms",
+        "extensions",
+        "fault",
+        "fault_after",
+        "large_blobs",
+        "legacy_permissions",
+        "lists_algorithms",
+        "make_cred_uv_not_required",
+        "max_credentials_in_list",
+        "max_message_size",
+        "max_resident",
+        "name",
+        "omits_credential",
+        "pin_protocols",
+        "pin_uv_auth_token",
+        "uv",
+        "versions",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        versions: tuple[str, ...] = ("U2F_V2", "FIDO_2_0", "FIDO_2_1"),
+        extensions: tuple[str, ...] = ("credBlob", "credProtect", "hmac-secret", "largeBlobKey", "minPinLength"),
+        algorithms: tuple[int, ...] = (ES256, EDDSA),
+        lists_algorithms: bool = True,
+        pin_protocols: tuple[int, ...] = (2, 1),
+        pin_uv_auth_token: bool = True,
+        legacy_permissions: int = MAKE_CREDENTIAL | GET_ASSERTION,
+        credential_management: tuple[int, ...] = (0x0A, 0x41),
+        large_blobs: int = 4096,
+        authenticator_config: bool = True,
+        uv: bool = False,
+        always_uv: bool = False,
+        make_cred_uv_not_required: bool = True,
+        omits_credential: bool = False,
+        max_resident: int = 100,
+        max_message_size: int = 7609,
+        max_credentials_in_list: int = 32,
+        delay_ms: int = 0,
+        fault: str = "",
+        fault_after: int = 0,
+    ) -> None:
+        self.name = name
+        self.versions = versions
+        self.extensions = extensions
+        self.algorithms = algorithms
+        self.lists_algorithms = lists_algorithms
+        self.pin_protocols = pin_protocols
+        self.pin_uv_auth_token = pin_uv_auth_token
+        self.legacy_permissions = legacy_permissions
+        self.credential_management = credential_management
+        self.large_blobs = large_blobs
+        self.authenticator_config = authenticator_config
+        self.uv = uv
+        self.always_uv = always_uv
+        self.make_cred_uv_not_required = make_cred_uv_not_required
+        self.omits_credential = omits_credential
+        self.max_resident = max_resident
+        self.max_message_size = max_message_size
+        self.max_credentials_in_list = max_credentials_in_list
+        self.delay_ms = delay_ms
+        self.fault = fault
+        self.fault_after = fault_after
+
+    @property
+    def ctap1(self) -> bool:
+        """Whether the token speaks U2F."""
+        return "U2F_V2" in self.versions
+
+    @property
+    def ctap2(self) -> bool:
+        """Whether the token speaks CTAP2."""
+        return self.versions != ("U2F_V2",)
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "u2f": {"versions": ("U2F_V2",), "algorithms": (ES256,)},
+    "fido2.0": {
+        "versions": ("U2F_V2", "FIDO_2_0"),
+        "extensions": ("hmac-secret",),
+        "lists_algorithms": False,
+        "pin_protocols": (1,),
+        "pin_uv_auth_token": False,
+        "credential_management": (),
+        "large_blobs": 0,
+        "authenticator_config": False,
+        "make_cred_uv_not_required": False,
+    },
+    "fido2.1-pre": {
+        "versions": ("U2F_V2", "FIDO_2_0", "FIDO_2_1_PRE"),
+        "extensions": ("credProtect", "hmac-secret"),
+        "pin_protocols": (1,),
+        "pin_uv_auth_token": False,
+        "legacy_permissions": MAKE_CREDENTIAL | GET_ASSERTION | CREDENTIAL_MANAGEMENT,
+        "credential_management": (0x41,),
+        "large_blobs": 0,
+        "authenticator_config": False,
+        "make_cred_uv_not_required": False,
+    },
+    "fido2.1": {},
+    "uv": {"uv": True},
+    "always-uv": {"always_uv": True},
+    "pin-for-create": {"make_cred_uv_not_required": False},
+    "es256-only": {"algorithms": (ES256,)},
+    "no-algorithms-field": {"lists_algorithms": False},
+    "credential-omitted": {"omits_credential": True},
+    "small": {"max_resident": 3, "max_message_size": 1024, "max_credentials_in_list": 4, "large_blobs": 1024},
+    "slow": {"delay_ms": 50},
+    "bad-signature": {"fault": "bad-signature"},
+    "dies-after": {"fault": "dies-after"},
+    "garbage": {"fault": "garbage"},
+    "stuck": {"fault": "stuck"},
+}
+
+
+def profile(name: str) -> Profile:
+    """Look up a profile, for dies-after with a number of packets: dies-after:20.
+
+    :raises ValueError: if there is none of that name.
+    """
+    base, colon, number = name.partition(":")
+    counted = base == "dies-after"
+    if base not in PROFILES or counted != bool(colon) or (counted and not number.isdecimal()):
+        raise ValueError(f"there is no profile {name}; there are {', '.join(PROFILES)}")
+    settings = dict(PROFILES[base])
+    if counted:
+        settings["fault_after"] = int(number)
+    return Profile(name, **settings)

@@ -1,0 +1,92 @@
+"""What the servers that carry CTAPHID reports have in common: one interface, and which peer is on which channel."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Generic, TypeVar
+
+from sk_provider.authenticator.ctaphid import MAX_CHANNELS, CtapHid
+from sk_provider.ctap.framing import CBOR, INIT_PACKET, KEEPALIVE, MSG, REPORT_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from sk_provider.authenticator.job import Job
+
+    class PluggedIn(Protocol):
+        """What is behind a HID interface: a token, or what stands for one. See Token."""
+
+        capabilities: int
+        spoils: bool
+
+        def start(self, command: int, data: bytes) -> Job:
+            """Hand a command over."""
+
+        def count_packet(self) -> None:
+            """Note that a packet came or went."""
+
+        def wink(self) -> None:
+            """Show the person which one this is."""
+
+
+Peer = TypeVar("Peer")
+ENGINE_COMMANDS = (INIT_PACKET | MSG, INIT_PACKET | CBOR, INIT_PACKET | KEEPALIVE)
+
+
+class HidServer(Generic[Peer]):
+    """A HID interface of a token; a subclass moves its reports, each to the peer that used its channel last."""
+
+    def __init__(self, token: PluggedIn) -> None:
+        self._token = token
+        self._hid = CtapHid(token.capabilities, token.start, token.wink)
+        self._peers: dict[bytes, Peer] = {}  # by the channel's four bytes
+
+    def send(self, report: bytes, peer: Peer) -> None:
+        """Give a report of 64 bytes to a peer, or drop it if the peer does not take it."""
+        raise NotImplementedError
+
+    def tick(self, now: float) -> None:
+        """Send what is due."""
+        self._send_all(self._hid.tick(now))
+
+    def deadline(self) -> float | None:
+        """Return when tick is to be called at the latest, by the monotonic clock."""
+        return self._hid.deadline()
+
+    def clear(self) -> None:
+        """Forget all that was begun."""
+        self._hid.clear()
+
+    def receive(self, untrusted_report: bytes, peer: Peer) -> None:
+        """Take what a peer sent; anything but a report of 64 bytes is ignored.
+
+        :raises ServeError: if it was the token's last packet.
+        """
+        if len(untrusted_report) != REPORT_SIZE:
+            return
+        self._token.count_packet()
+        channel = untrusted_report[:4]
+        self._peers.pop(channel, None)
+        self._peers[channel] = peer
+        if len(self._peers) > 2 * MAX_CHANNELS:
+            del self._peers[next(iter(self._peers))]
+        self._send_all(self._hid.receive(untrusted_report, time.monotonic()))
+
+    def forget(self, peer: Peer) -> None:
+        """Drop a peer that is gone, with its channels and what it had begun."""
+        channels = [channel for channel, other in self._peers.items() if other == peer]
+        for channel in channels:
+            del self._peers[channel]
+        self._hid.abandon({int.from_bytes(channel, "big") for channel in channels})
+
+    def _send_all(self, reports: list[bytes]) -> None:
+        for report in reports:
+            peer = self._peers.get(report[:4])
+            if peer is None:  # it has gone
+                continue
+            self._token.count_packet()
+            from_engine = report[4] in ENGINE_COMMANDS or not report[4] & INIT_PACKET
+            spoiled = self._token.spoils and from_engine
+            self.send(report[:4] + os.urandom(REPORT_SIZE - 4) if spoiled else report, peer)

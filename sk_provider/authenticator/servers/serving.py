@@ -1,0 +1,121 @@
+"""Serves one token under several addresses, from the first moment to the last."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from sk_provider.authenticator.servers.errors import ServeError
+from sk_provider.authenticator.servers.loop import Loop
+from sk_provider.authenticator.servers.udp import UdpServer
+from sk_provider.authenticator.servers.uhid import UhidServer
+from sk_provider.authenticator.servers.unix import UnixServer
+from sk_provider.authenticator.servers.vpcd import VpcdServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from sk_provider.authenticator.servers.loop import Server
+    from sk_provider.authenticator.servers.token import Token
+
+DEFAULT_PORTS = {"udp": 8111, "vpcd": 35963}
+
+
+class Serving:
+    """A token under its addresses; at the end of a with statement it is withdrawn and unplugged."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+        self._loop = Loop()
+        self._servers: list[Server] = []
+        self._powered_by_reader = False
+        token.wake = self._loop.wake
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for server in self._servers:
+            server.close()
+        self._token.close()
+        self._loop.close()
+
+    def open(self, addresses: tuple[str, ...]) -> None:
+        """Begin to serve at each of the addresses.
+
+        :raises ServeError: if one is not an address, or cannot be served.
+        """
+        targets = [parse_address(address) for address in addresses]
+        self._powered_by_reader = all(scheme == "vpcd" for scheme, _, _ in targets)
+        for target in targets:
+            self._servers.append(self._open(*target))
+        self._token.power_up()  # only now can a client come, and the time for a reset begin
+
+    @property
+    def names(self) -> list[str]:
+        """The addresses under which clients find the token; for uhid: the path of its hidraw device."""
+        return [server.name for server in self._servers]
+
+    def run(self) -> None:
+        """Serve until stop is called.
+
+        :raises ServeError: if an address cannot be served any longer.
+        """
+        self._loop.run(self._servers)
+
+    def stop_on_signals(self) -> None:
+        """See Loop."""
+        self._loop.stop_on_signals()
+
+    def stop(self) -> None:
+        """End run; from any thread or signal handler."""
+        self._loop.stop()
+
+    def power_cycle(self) -> None:
+        """Take the token's power and give it back."""
+        for server in self._servers:
+            server.clear()
+        self._token.power_up()
+
+    def _open(self, scheme: str, where: str, port: int) -> Server:
+        if scheme == "uhid":
+            return UhidServer(self._token, self._loop)
+        if scheme == "unix":
+            return UnixServer(where, self._token, self._loop)
+        if scheme == "udp":
+            return UdpServer(where, port, self._token, self._loop, self.power_cycle)
+        # Readers switch an idle card off: that must not interrupt the clients of other addresses.
+        power_cycle: Callable[[], None] | None = self.power_cycle if self._powered_by_reader else None
+        return VpcdServer(where, port, self._token, self._loop, power_cycle)
+
+
+def parse_address(address: str) -> tuple[str, str, int]:
+    """Read an address: its scheme, its path or host, and its port or 0.
+
+    :raises ServeError: if it is none that is served here.
+    """
+    scheme, colon, rest = address.partition(":")
+    if address == "uhid:":
+        return scheme, "", 0
+    if scheme == "unix" and rest.startswith("/"):
+        return scheme, rest, 0
+    if scheme in DEFAULT_PORTS and colon:
+        host, _, port = rest.partition(":")
+        if port == "":
+            port = str(DEFAULT_PORTS[scheme])
+        if not (port.isdecimal() and int(port) < 65536):
+            raise ServeError(f"{address} has no port number")
+        host = "127.0.0.1" if host in ("", "localhost") else host
+        if not _is_loopback(host):
+            raise ServeError(f"{address} is not on this machine; a token is served on 127.0.0.1 alone")
+        return scheme, host, int(port)
+    raise ServeError(f"{address} is no address; there are uhid:, udp:HOST:PORT, unix:/PATH and vpcd:HOST:PORT")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return False

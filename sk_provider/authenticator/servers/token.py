@@ -1,0 +1,129 @@
+"""The token that servers share: one engine on one store, its power, and the thread in which its commands run."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+import traceback
+
+from sk_provider.authenticator.engine import GET_INFO, Authenticator
+from sk_provider.authenticator.job import Job
+from sk_provider.authenticator.servers.errors import ServeError
+from sk_provider.authenticator.store import StoreError
+from sk_provider.ctap.framing import CBOR
+from sk_provider.ctap.status import KEEPALIVE_CANCEL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sk_provider.authenticator.engine import Presence
+    from sk_provider.authenticator.profiles import Profile
+    from sk_provider.authenticator.store import Store
+
+ERR_OTHER = 0x7F  # CTAP 2.1 §8.2
+RESET_WINDOW = 10.0  # seconds after power-up, CTAP 2.1 §6.6
+SW_UNKNOWN = b"\x6f\x00"  # ISO 7816-4: no precise diagnosis
+
+
+class Token:
+    """A token that is plugged in: it runs one command at a time, whichever server it came by.
+
+    :ivar capabilities: as CTAPHID_INIT tells them.
+    :ivar spoils: whether the profile garbage spoils the packets that leave now: those of any command but getInfo.
+    """
+
+    def __init__(self, store: Store, presence: Presence, profile: Profile, say: Callable[[str], None]) -> None:
+        """Plug in a token.
+
+        :param store: where it keeps what must survive.
+        :param presence: asks a person, see Authenticator.
+        :param profile: what it behaves as; dies-after, garbage and stuck are this class's and the servers' to play.
+        :param say: tells the person who runs the server something; called from any thread.
+        """
+        self.say = say
+        self.wake: Callable[[], None] = _nothing  # what tells the servers, from any thread, that a job has changed
+        self.spoils = False
+        self._store = store
+        self._presence = presence
+        self._profile = profile
+        self._packets = 0
+        self._queue: queue.SimpleQueue[tuple[Authenticator, Job] | None] = queue.SimpleQueue()
+        self.power_up()
+        self.capabilities = self._authenticator.capabilities
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def power_up(self) -> None:
+        """Begin another power cycle: what RAM held is gone, PIN tries are allowed again, and a reset for 10 s."""
+        deadline = time.monotonic() + RESET_WINDOW
+        self._authenticator = Authenticator(
+            self._store,
+            self._presence,
+            self._profile,
+            power_cycle=os.urandom(16),
+            reset_allowed=lambda: time.monotonic() < deadline,
+        )
+
+    def limit_requests(self, size: int) -> None:
+        """Take, and tell in getInfo, that CTAP2 requests have at most size bytes, as a server cannot receive more."""
+        self._profile.max_message_size = min(self._profile.max_message_size, size)
+
+    def start(self, command: int, data: bytes) -> Job:
+        """Hand a command (CTAPHID's 0x03 MSG or 0x10 CBOR) and its data to the engine, after those that came before."""
+        job = Job(command, data)
+        is_get_info = command == CBOR and data == bytes([GET_INFO])
+        self.spoils = self._profile.fault == "garbage" and not is_get_info
+        if is_get_info or self._profile.fault != "stuck":
+            self._queue.put((self._authenticator, job))
+        return job
+
+    def count_packet(self) -> None:
+        """Note that a packet came or went.
+
+        :raises ServeError: when the profile dies-after says that it was the last.
+        """
+        self._packets += 1
+        if self._profile.fault == "dies-after" and self._packets >= self._profile.fault_after:
+            raise ServeError(f"the token died after {self._packets} packets, as its profile says")
+
+    def wink(self) -> None:
+        """Show the person which token this is, CTAP 2.1 §11.2.9.2.1."""
+        self.say("the token winks")
+
+    def close(self) -> None:
+        """Unplug. Who started a command cancels it before."""
+        self._queue.put(None)
+        self._thread.join(2)
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            authenticator, job = item
+            job.response = self._answer(authenticator, job)
+            self.wake()
+
+    def _answer(self, authenticator: Authenticator, job: Job) -> bytes:
+        failure = bytes([ERR_OTHER]) if job.command == CBOR else SW_UNKNOWN
+        if job.cancelled.is_set():  # while it waited for another to end
+            return bytes([KEEPALIVE_CANCEL]) if job.command == CBOR else failure
+
+        def on_keepalive(status: int) -> None:
+            job.status = status
+            self.wake()
+
+        try:
+            return authenticator.call(job.command, job.data, job.cancelled, on_keepalive)
+        except StoreError as error:
+            self.say(str(error))
+        except Exception as error:  # noqa: BLE001 - a token answers, and goes on, whatever happens inside it
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self.say(
+                f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}"
+            )  # never its message
+        return failure
+
+
+def _nothing() -> None:
+    pass

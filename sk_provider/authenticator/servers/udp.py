@@ -1,0 +1,69 @@
+"""CTAPHID reports in UDP datagrams, one of 64 bytes each, as the simulators of tokens exchange them."""
+
+from __future__ import annotations
+
+import socket
+
+from sk_provider.authenticator.servers.errors import ServeError
+from sk_provider.authenticator.servers.hid import HidServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sk_provider.authenticator.servers.loop import Loop
+    from sk_provider.authenticator.servers.token import Token
+
+# What asks a simulator to start anew, by the convention of those who test against them.
+REBOOT = bytes.fromhex(
+    "ac1052ca95e569de69e02ebff333485f13f9b2da34c5a8a340526697a9ab2e0b"
+    "394d8d04973c134005be1a0140bff6045bb26eb77a73eaa47813f6b49a7250dc"
+)
+LARGEST_READ = 65  # one more than a report, so that longer datagrams are seen to be none
+BURST = 256  # datagrams taken at once, before others have their turn
+
+
+class UdpServer(HidServer["tuple[str, int]"]):
+    """Answers each datagram to the address that sent it."""
+
+    def __init__(self, host: str, port: int, token: Token, loop: Loop, power_cycle: Callable[[], None]) -> None:
+        """Listen on a loopback address; port 0 takes a free one.
+
+        :param power_cycle: what the reboot datagram calls.
+        :raises ServeError: if the address cannot be had.
+        """
+        super().__init__(token)
+        self._loop = loop
+        self._power_cycle = power_cycle
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise ServeError(f"udp:{host}:{port} cannot be served: {error.strerror}") from error
+        self.name = "udp:{}:{}".format(*self._socket.getsockname())
+        loop.watch(self._socket.fileno(), self._readable)
+
+    def send(self, report: bytes, peer: tuple[str, int]) -> None:
+        """Send one datagram; what the network does not take is lost, as datagrams are."""
+        try:
+            self._socket.sendto(report, peer)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Give the address back."""
+        self.clear()
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+
+    def _readable(self) -> None:
+        for _ in range(BURST):
+            try:
+                untrusted_datagram, peer = self._socket.recvfrom(LARGEST_READ)
+            except OSError:  # no more, or the report that an earlier datagram was not taken
+                return
+            if untrusted_datagram == REBOOT:
+                self._power_cycle()
+            else:
+                self.receive(untrusted_datagram, peer)

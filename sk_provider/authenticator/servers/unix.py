@@ -1,0 +1,158 @@
+"""CTAPHID reports on a Unix stream socket that only its owner can open: 64 bytes each, without any framing."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+from contextlib import contextmanager
+
+from sk_provider.authenticator.servers.errors import ServeError
+from sk_provider.authenticator.servers.hid import HidServer
+from sk_provider.ctap.framing import REPORT_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sk_provider.authenticator.servers.hid import PluggedIn
+    from sk_provider.authenticator.servers.loop import Loop
+
+MAX_CLIENTS = 64
+READ_SIZE = 64 * REPORT_SIZE
+
+
+class UnixServer(HidServer[socket.socket]):
+    """Serves any number of clients at once, each with channels of its own."""
+
+    def __init__(self, path: str, token: PluggedIn, loop: Loop, max_clients: int = MAX_CLIENTS) -> None:
+        """Listen on path (absolute), in the place of a socket that nobody serves any more.
+
+        :param max_clients: how many are served at once; more are turned away.
+
+        :raises ServeError: if the path is somebody else's, is being served, or cannot be made.
+        """
+        super().__init__(token)
+        self.name = f"unix:{path}"
+        self._path = path
+        self._loop = loop
+        self._max_clients = max_clients
+        self._clients: dict[socket.socket, bytearray] = {}  # with what has come of the next report
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            with _directory_locked(path):
+                _remove_stale(path)
+                umask = os.umask(0o177)
+                try:
+                    self._listener.bind(path)
+                finally:
+                    os.umask(umask)
+                self._inode = _inode(path)
+            self._listener.listen()
+        except OSError as error:
+            self._listener.close()
+            raise ServeError(f"{self.name} cannot be served: {error.strerror or error}") from error
+        except ServeError:
+            self._listener.close()
+            raise
+        loop.watch(self._listener.fileno(), self._accept)
+
+    def send(self, report: bytes, peer: socket.socket) -> None:
+        """Send one report; a client that does not read what it is sent is dropped."""
+        try:
+            taken = peer.send(report)
+        except OSError:
+            taken = 0
+        if taken != len(report):
+            self._drop(peer)
+
+    def welcome(self, client: socket.socket) -> None:
+        """Take note of a new client, for those who want to."""
+
+    def close(self) -> None:
+        """Let the clients go and remove the socket, unless another took its place."""
+        for client in list(self._clients):
+            self._drop(client)
+        self._loop.unwatch(self._listener.fileno())
+        self._listener.close()
+        try:
+            with _directory_locked(self._path):
+                if _inode(self._path) == self._inode:
+                    os.unlink(self._path)
+        except OSError:
+            pass  # it is gone already
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # it left before we came
+            return
+        if len(self._clients) >= self._max_clients:
+            client.close()
+            return
+        client.setblocking(False)
+        self.welcome(client)
+        self._clients[client] = bytearray()
+        self._loop.watch(client.fileno(), lambda: self._readable(client))
+
+    def _readable(self, client: socket.socket) -> None:
+        try:
+            untrusted_data = client.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            untrusted_data = b""
+        if not untrusted_data:
+            self._drop(client)
+            return
+        pending = self._clients[client]
+        pending += untrusted_data
+        while len(pending) >= REPORT_SIZE and client in self._clients:
+            report = bytes(pending[:REPORT_SIZE])
+            del pending[:REPORT_SIZE]
+            self.receive(report, client)
+
+    def _drop(self, client: socket.socket) -> None:
+        if client not in self._clients:
+            return
+        del self._clients[client]
+        self._loop.unwatch(client.fileno())
+        client.close()
+        self.forget(client)
+
+
+@contextmanager
+def _directory_locked(path: str) -> Iterator[None]:
+    """Keep other servers from looking for stale sockets in path's directory at the same time."""
+    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _inode(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket of a server that ended without doing so itself.
+
+    :raises ServeError: if path is anything else.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+        raise ServeError(f"{path} exists and is no socket of ours; choose another path, or remove it")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        code = probe.connect_ex(path)
+    if code != errno.ECONNREFUSED:
+        raise ServeError(f"{path} is being served by another process; end that one, or choose another path")
+    os.unlink(path)

@@ -1,0 +1,111 @@
+"""A card in the virtual reader of vsmartcard: the client's side of vpcd's protocol."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from struct import pack
+
+from sk_provider.authenticator.iso7816 import INS_SELECT, Applet
+from sk_provider.authenticator.servers.errors import ServeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sk_provider.authenticator.servers.loop import Loop
+    from sk_provider.authenticator.servers.token import Token
+
+# A message is a length (2 bytes, big-endian) and that many bytes: one of them is a control, more are an APDU.
+CONTROL_OFF = 0
+CONTROL_ON = 1
+CONTROL_RESET = 2
+CONTROL_ATR = 4
+ATR = bytes.fromhex("3b80800101")  # a contactless card of ISO 14443-4 without historical bytes, PC/SC part 3 §3.1.3.2.3
+
+PATIENCE = 5.0  # seconds for vpcd to take what it is sent
+
+
+class VpcdServer:
+    """A card that is put into the reader when the server begins, and taken out when it ends."""
+
+    def __init__(self, host: str, port: int, token: Token, loop: Loop, power_cycle: Callable[[], None] | None) -> None:
+        """Put the card into the reader that listens at host and port.
+
+        :param power_cycle: what the reader's cutting the power calls; None if the token has power from elsewhere.
+        :raises ServeError: if there is no reader.
+        """
+        self.name = f"vpcd:{host}:{port}"
+        self._token = token
+        self._loop = loop
+        self._power_cycle = power_cycle
+        self._applet = Applet(token.capabilities, token.start)
+        self._pending = bytearray()  # what has come of the next message
+        self._intact = False  # whether the next response is one that the profile garbage spares
+        try:
+            self._socket = socket.create_connection((host, port), timeout=PATIENCE)
+        except OSError as error:
+            raise ServeError(f"there is no reader at {self.name} ({error.strerror or error}); start pcscd") from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop.watch(self._socket.fileno(), self._readable)
+
+    def tick(self, now: float) -> None:
+        """Send the response that is due."""
+        self._respond(self._applet.poll(now))
+
+    def deadline(self) -> float | None:
+        """Return when tick is to be called at the latest, by the monotonic clock."""
+        return self._applet.deadline()
+
+    def clear(self) -> None:
+        """Forget all that was begun."""
+        self._applet.reset()
+
+    def close(self) -> None:
+        """Take the card out."""
+        self.clear()
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+
+    def _readable(self) -> None:
+        try:
+            untrusted_data = self._socket.recv(65536)
+        except OSError:
+            untrusted_data = b""
+        if not untrusted_data:
+            raise ServeError(f"the reader at {self.name} is gone")
+        self._pending += untrusted_data
+        while len(self._pending) >= 2:
+            end = 2 + int.from_bytes(self._pending[:2], "big")
+            if len(self._pending) < end:
+                break
+            message = bytes(self._pending[2:end])
+            del self._pending[:end]
+            self._receive(message)
+
+    def _receive(self, untrusted_message: bytes) -> None:
+        if len(untrusted_message) != 1:
+            self._token.count_packet()
+            self._intact = untrusted_message[1:2] == bytes([INS_SELECT])
+            self._respond(self._applet.receive(untrusted_message, time.monotonic()))
+        elif untrusted_message[0] == CONTROL_ATR:
+            self._send(ATR)
+        elif untrusted_message[0] in (CONTROL_ON, CONTROL_RESET):
+            self._applet.reset()
+        elif untrusted_message[0] == CONTROL_OFF:
+            self._applet.reset()
+            if self._power_cycle is not None:
+                self._power_cycle()
+
+    def _respond(self, response: bytes | None) -> None:
+        if response is None:
+            return
+        self._token.count_packet()
+        self._send(os.urandom(len(response)) if self._token.spoils and not self._intact else response)
+
+    def _send(self, payload: bytes) -> None:
+        try:
+            self._socket.sendall(pack(">H", len(payload)) + payload)
+        except OSError as error:
+            raise ServeError(f"the reader at {self.name} is gone") from error

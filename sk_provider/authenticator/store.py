@@ -1,0 +1,447 @@
+"""Where the authenticator keeps what must survive: one directory with one file, replaced as a whole by each change."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+
+from sk_provider.ctap import sha256
+from sk_provider.ctap.cbor import CborError, decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+FORMAT = 1
+STATE_FILE = "state"
+NEW_STATE_FILE = "state.new"
+LOCK_FILE = "lock"
+
+MAX_STATE_SIZE = 64 << 20
+LOCK_PATIENCE = 20.0  # seconds; the lock is never held while a person is awaited
+PIN_RETRIES = 8
+UV_RETRIES = 3
+MIN_PIN_LENGTH = 4  # code points
+MAX_PIN_LENGTH = 63  # bytes
+# An empty large-blob array and its checksum (CTAP 2.1 section 6.10).
+EMPTY_LARGE_BLOBS = b"\x80" + sha256(b"\x80")[:16]
+
+
+class StoreError(Exception):
+    """The store cannot be used: its message is a sentence for a person."""
+
+
+class StoreMissingError(StoreError):
+    """There is no store at the path."""
+
+
+class State:
+    """What a store holds.
+
+    A credential is a nested CBOR map (see resident.py) under its credential ID; looking one up decodes no other.
+    pin is empty, or salt (16) and verifier (32); power_cycle is the one in which pin_wrong_in_a_row was counted;
+    always_uv is None until it was set, so that the profile decides.
+    """
+
+    __slots__ = (
+        "always_uv",
+        "attestation_certificate",
+        "attestation_key",
+        "counter",
+        "credential_serial",
+        "credentials",
+        "force_pin_change",
+        "large_blobs",
+        "min_pin_length",
+        "min_pin_length_rp_ids",
+        "pin",
+        "pin_length",
+        "pin_retries",
+        "pin_wrong_in_a_row",
+        "power_cycle",
+        "secret",
+        "store_id",
+        "uv_retries",
+    )
+
+    store_id: bytes
+    counter: int
+    secret: bytes
+    attestation_key: bytes
+    attestation_certificate: bytes
+    pin: bytes
+    pin_length: int
+    pin_retries: int
+    pin_wrong_in_a_row: int
+    power_cycle: bytes
+    uv_retries: int
+    min_pin_length: int
+    min_pin_length_rp_ids: list[str]
+    force_pin_change: bool
+    always_uv: bool | None
+    credentials: dict[bytes, bytes]
+    credential_serial: int
+    large_blobs: bytes
+
+    @classmethod
+    def new(cls) -> State:
+        """Make the state of a token that nobody has used yet."""
+        state = cls()
+        state.store_id = os.urandom(16)
+        state.counter = 0
+        state.clear()
+        return state
+
+    def clear(self) -> None:
+        """Forget all but the store's id and the signature counter, which never goes back, and renew the keys."""
+        from .attestation import make_attestation
+
+        self.secret = os.urandom(32)
+        self.attestation_key, self.attestation_certificate = make_attestation()
+        self.pin = b""
+        self.pin_length = 0
+        self.pin_retries = PIN_RETRIES
+        self.pin_wrong_in_a_row = 0
+        self.power_cycle = b""
+        self.uv_retries = UV_RETRIES
+        self.min_pin_length = MIN_PIN_LENGTH
+        self.min_pin_length_rp_ids = []
+        self.force_pin_change = False
+        self.always_uv = None
+        self.credentials = {}
+        self.credential_serial = 0
+        self.large_blobs = EMPTY_LARGE_BLOBS
+
+    def to_bytes(self) -> bytes:
+        """Write the state as the content of the file: a map of format, state (a nested map) and the state's SHA-256."""
+        content = encode({name: getattr(self, name) for name in self.__slots__})
+        return encode({"format": FORMAT, "state": content, "sha256": sha256(content)})
+
+    @classmethod
+    def from_bytes(cls, untrusted_data: bytes) -> State:
+        """Read the content of the file.
+
+        :raises StoreError: if a newer format wrote it.
+        :raises CborError: if it is anything else than a whole state.
+        """
+        outer = decode(untrusted_data, canonical=True)
+        if type(outer) is not dict or type(outer.get("format")) is not int:
+            raise CborError("no state")
+        if outer["format"] > FORMAT:
+            raise StoreError("was written by a newer libpysk; upgrade this one to use it")
+        content = outer.get("state")
+        if type(content) is not bytes or outer.get("sha256") != sha256(content):
+            raise CborError("checksum")
+        members = decode(content, canonical=True)
+        if type(members) is not dict or members.keys() != set(cls.__slots__):
+            raise CborError("members")
+        for name, value in members.items():
+            if type(value) is not _TYPES[name] and (name, value) != ("always_uv", None):
+                raise CborError(name)
+        state = cls()
+        for name, value in members.items():
+            setattr(state, name, value)
+        if len(state.store_id) != 16 or len(state.secret) != 32 or len(state.pin) not in (0, 48):
+            raise CborError("lengths")
+        return state
+
+
+_TYPES = {
+    "always_uv": bool,
+    "attestation_certificate": bytes,
+    "attestation_key": bytes,
+    "counter": int,
+    "credential_serial": int,
+    "credentials": dict,
+    "force_pin_change": bool,
+    "large_blobs": bytes,
+    "min_pin_length": int,
+    "min_pin_length_rp_ids": list,
+    "pin": bytes,
+    "pin_length": int,
+    "pin_retries": int,
+    "pin_wrong_in_a_row": int,
+    "power_cycle": bytes,
+    "secret": bytes,
+    "store_id": bytes,
+    "uv_retries": int,
+}
+
+
+class Store:
+    """A store that exists, by its path; nothing is held open between calls.
+
+    :ivar path: the directory, absolute.
+    :ivar store_id: 16 bytes that stay the same for the store's life.
+    """
+
+    __slots__ = ("path", "store_id")
+
+    def __init__(self, path: str, store_id: bytes) -> None:
+        self.path = path
+        self.store_id = store_id
+
+    @classmethod
+    def open(cls, path: str) -> Store:
+        """Open the store at a path, creating nothing.
+
+        :raises StoreMissingError: if there is none.
+        :raises StoreError: if it cannot be read, is damaged, written by a newer libpysk, or open to others.
+        """
+        path = os.path.abspath(path)
+        return cls(path, _read(path).store_id)
+
+    @classmethod
+    def create(cls, path: str) -> Store:
+        """Create a store at a path, or open the one that is there.
+
+        Of several processes that do so at once, one creates it. A crash at any moment leaves no store or a whole one.
+
+        :param path: a directory, which is made (0700, parents too) if need be; one that exists must be empty.
+        :raises StoreError: as open does, and if the directory holds other files or cannot be written.
+        """
+        path = os.path.abspath(path)
+        try:
+            _make_directories(path)
+        except OSError as error:
+            raise StoreError(f"the store {path} cannot be created: {error.strerror}") from error
+        directory = _Directory(path)
+        try:
+            names = set(os.listdir(directory.fd))
+            if STATE_FILE not in names and names - {LOCK_FILE, NEW_STATE_FILE}:
+                raise StoreError(f"{path} is no store and holds other files; name an empty or a new directory")
+            directory.lock()
+            try:
+                state = directory.read_state()
+            except StoreMissingError:
+                state = State.new()
+                directory.write_state(state.to_bytes())
+                _synchronise(os.path.dirname(path))
+        except OSError as error:
+            raise StoreError(f"the store {path} cannot be created: {error.strerror}") from error
+        finally:
+            directory.close()
+        return cls(path, state.store_id)
+
+    @classmethod
+    def find(cls, path: str) -> Store | None:
+        """Open the store at a path; None if there is none.
+
+        :raises StoreError: as open does.
+        """
+        try:
+            return cls.open(path)
+        except StoreMissingError:
+            return None
+
+    def read(self) -> State:
+        """Read the state as it is at this moment.
+
+        :raises StoreError: as open does.
+        """
+        return _read(self.path)
+
+    def transaction(self) -> Transaction:
+        """Begin a change, in a with statement, whose value is the state, to be modified in place.
+
+        The lock is held for the statement's duration. At its end the state is on the disk for good, or, if an exception
+        leaves the statement, nothing is changed.
+
+        :raises StoreError: as open does, if another process holds the lock for long, or if the state cannot be written;
+            then the old state is intact.
+        """
+        return Transaction(self.path)
+
+
+class Transaction:
+    """A change of the state, from reading to writing, under the lock."""
+
+    __slots__ = ("_directory", "_state")
+
+    _state: State
+
+    def __init__(self, path: str) -> None:
+        self._directory = _Directory(path)
+
+    def __enter__(self) -> State:
+        try:
+            if not self._directory.has_state():  # a store that is gone is not brought back by its lock
+                raise StoreMissingError(f"there is no store at {self._directory.path}")
+            self._directory.lock()
+            self._state = self._directory.read_state()
+        except BaseException:
+            self._directory.close()
+            raise
+        return self._state
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                after = self._state.to_bytes()
+                if after != self._directory.content:
+                    self._directory.write_state(after)
+        finally:
+            self._directory.close()
+
+
+class _Directory:
+    """The open directory of a store, and its lock once that is held."""
+
+    __slots__ = ("_lock_fd", "content", "fd", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.content = b""  # of the state that was read
+        self._lock_fd = -1
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise StoreMissingError(f"there is no store at {path}") from None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise StoreError(f"the store {path} is not a directory of its own") from error
+            raise StoreError(f"the store {path} cannot be read: {error.strerror}") from error
+        try:
+            self._check(os.fstat(self.fd), path, 0o022)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for fd in (self._lock_fd, self.fd):
+            if fd >= 0:
+                os.close(fd)
+
+    def lock(self) -> None:
+        """Wait for the lock of the store, and hold it until close."""
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                self._lock_fd = self._open(LOCK_FILE, os.O_RDWR | os.O_CREAT)
+            except OSError as error:
+                raise StoreError(f"the store {self.path} cannot be locked: {error.strerror}") from error
+            while True:
+                try:
+                    fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise StoreError(f"the store {self.path} is in use by another process; try again") from None
+                    time.sleep(0.003)
+            try:
+                if os.path.samestat(os.fstat(self._lock_fd), os.stat(LOCK_FILE, dir_fd=self.fd)):
+                    self._remove_new_state()  # which a process that died may have left
+                    return
+            except FileNotFoundError:
+                pass
+            os.close(self._lock_fd)  # a lock on a file that was removed meanwhile excludes nobody
+            self._lock_fd = -1
+
+    def has_state(self) -> bool:
+        try:
+            os.stat(STATE_FILE, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read_state(self) -> State:
+        try:
+            fd = self._open(STATE_FILE, os.O_RDONLY)
+        except FileNotFoundError:
+            raise StoreMissingError(f"there is no store at {self.path}") from None
+        except OSError as error:
+            raise StoreError(f"the store {self.path} cannot be read: {error.strerror}") from error
+        try:
+            chunks = []
+            size = 0
+            while size <= MAX_STATE_SIZE and (chunk := os.read(fd, 1 << 20)):
+                chunks.append(chunk)
+                size += len(chunk)
+        except OSError as error:
+            raise StoreError(f"the store {self.path} cannot be read: {error.strerror}") from error
+        finally:
+            os.close(fd)
+        try:
+            self.content = b"".join(chunks)
+            return State.from_bytes(self.content)
+        except CborError:
+            raise StoreError(f"the store {self.path} is damaged or not a store; restore it from a backup") from None
+        except StoreError as error:
+            raise StoreError(f"the store {self.path} {error}") from None
+
+    def write_state(self, content: bytes) -> None:
+        """Replace the state; the lock is held."""
+        try:
+            fd = self._open(NEW_STATE_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                written = 0
+                while written < len(content):
+                    written += os.write(fd, content[written:])
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(NEW_STATE_FILE, STATE_FILE, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            os.fsync(self.fd)
+        except OSError as error:
+            self._remove_new_state()
+            raise StoreError(f"the store {self.path} cannot be written: {error.strerror}") from error
+
+    def _remove_new_state(self) -> None:
+        try:
+            os.unlink(NEW_STATE_FILE, dir_fd=self.fd)
+        except OSError:
+            return  # not there, or about to be reported by the next step
+
+    def _open(self, name: str, flags: int) -> int:
+        # O_NONBLOCK: a FIFO in the place of a file must not hang us.
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=self.fd)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise StoreError(f"{self.path}/{name} is not a file")
+            self._check(status, f"{self.path}/{name}", 0o077)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    @staticmethod
+    def _check(status: os.stat_result, name: str, forbidden: int) -> None:
+        if status.st_uid not in (0, os.geteuid()):
+            raise StoreError(f"{name} belongs to another user")
+        if stat.S_IMODE(status.st_mode) & forbidden:
+            raise StoreError(f"{name} is open to other users; run chmod go-rwx on it")
+
+
+def _read(path: str) -> State:
+    directory = _Directory(path)
+    try:
+        return directory.read_state()
+    finally:
+        directory.close()
+
+
+def _make_directories(path: str) -> None:
+    """Make the directory (0700) and those above it, and see to it that they survive a power cut."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_directories(os.path.dirname(path))
+        _make_directories(path)
+        return
+    _synchronise(os.path.dirname(path))
+
+
+def _synchronise(directory: str) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,128 @@
+"""U2F, which CTAP 2.1 calls CTAP1: raw messages in APDUs (FIDO U2F Raw Message Formats v1.2)."""
+
+from __future__ import annotations
+
+from sk_provider.ctap import AUTHDATA_UP, ES256
+
+from .attestation import attest
+from .authenticator_data import authenticator_data
+from .engine import GRANTED
+from .key_handle import CRED_PROTECT_REQUIRED, seal, unseal
+from .keys import generate, public_key, sign
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .engine import Authenticator
+    from .key_handle import KeyHandle
+    from .store import State
+
+REGISTER = 0x01
+AUTHENTICATE = 0x02
+VERSION = 0x03
+
+# P1 of AUTHENTICATE (section 5.1).
+CHECK_ONLY = 0x07
+ENFORCE_PRESENCE = 0x03
+NO_PRESENCE = 0x08
+
+# Status words (section 3.3).
+NO_ERROR = b"\x90\x00"
+WRONG_LENGTH = b"\x67\x00"
+CONDITIONS_NOT_SATISFIED = b"\x69\x85"
+WRONG_DATA = b"\x6a\x80"
+INS_NOT_SUPPORTED = b"\x6d\x00"
+CLA_NOT_SUPPORTED = b"\x6e\x00"
+
+RESERVED = b"\x05"
+
+
+def answer(token: Authenticator, untrusted_apdu: bytes) -> bytes:
+    """Answer one request APDU, of short or extended length.
+
+    :return: the response data and its status word (2 bytes).
+    """
+    if len(untrusted_apdu) < 4:
+        return WRONG_LENGTH
+    cla, ins, p1 = untrusted_apdu[:3]
+    data = _data(untrusted_apdu[4:])
+    if cla != 0:
+        return CLA_NOT_SUPPORTED
+    # U2F verifies no user, so there is none of it while that is required (CTAP 2.1 section 7.2.4).
+    if ins not in (REGISTER, AUTHENTICATE, VERSION) or token.always_uv(token.store.read()):
+        return INS_NOT_SUPPORTED
+    if data is None:
+        return WRONG_LENGTH
+    if ins == REGISTER:
+        return _register(token, data)
+    if ins == AUTHENTICATE:
+        return _authenticate(token, p1, data)
+    return WRONG_LENGTH if data else b"U2F_V2" + NO_ERROR
+
+
+def _data(untrusted_body: bytes) -> bytes | None:
+    """Take the data out of what follows an APDU's header; None if the lengths do not fit."""
+    if len(untrusted_body) <= 1:  # nothing, or Le alone
+        return b""
+    if untrusted_body[0]:
+        length, start, le_size = untrusted_body[0], 1, 1
+    elif len(untrusted_body) == 3:  # extended Le alone
+        return b""
+    else:
+        length, start, le_size = int.from_bytes(untrusted_body[1:3], "big"), 3, 2
+    if len(untrusted_body) - start - length not in (0, le_size):
+        return None
+    return untrusted_body[start : start + length]
+
+
+def _register(token: Authenticator, data: bytes) -> bytes:
+    """Make a key for an application parameter (section 4)."""
+    if len(data) != 64:
+        return WRONG_LENGTH
+    challenge, application = data[:32], data[32:]
+    if token.request("enroll", application.hex()) != GRANTED:
+        return CONDITIONS_NOT_SATISFIED
+    private_key = generate(ES256)
+    state = token.store.read()
+    handle = seal(state.store_id, state.secret, ES256, application, private_key, 1, discoverable=False).credential_id
+    point = public_key(ES256, private_key)
+    key: bytes = b"\x04" + point[-2] + point[-3]
+    signature = attest(state.attestation_key, b"\x00" + application + challenge + handle + key)
+    return RESERVED + key + bytes((len(handle),)) + handle + state.attestation_certificate + signature + NO_ERROR
+
+
+def _authenticate(token: Authenticator, control: int, data: bytes) -> bytes:
+    """Sign with a key handle, or tell whether it is ours (section 5)."""
+    if len(data) < 65 or len(data) != 65 + data[64]:
+        return WRONG_LENGTH
+    challenge, application, untrusted_handle = data[:32], data[32:64], data[65:]
+    handle = _open(token.store.read(), application, untrusted_handle)
+    if handle is None:
+        return WRONG_DATA
+    if control == CHECK_ONLY:
+        return CONDITIONS_NOT_SATISFIED
+    if control not in (ENFORCE_PRESENCE, NO_PRESENCE):
+        return WRONG_DATA
+    flags = 0
+    if control == ENFORCE_PRESENCE:
+        if token.request("sign", application.hex()) != GRANTED:
+            return CONDITIONS_NOT_SATISFIED
+        flags = AUTHDATA_UP
+    with token.store.transaction() as state:
+        # Another process may have reset the token, or deleted the credential, while a person was awaited.
+        if _open(state, application, untrusted_handle) is None:
+            return WRONG_DATA
+        state.counter += 1
+    # What is signed is authenticator data without more.
+    signed = authenticator_data(application, flags, state.counter)
+    signature = sign(ES256, handle.private_key, signed + challenge)
+    if token.profile.fault == "bad-signature":
+        signature = signature[:-1] + bytes((signature[-1] ^ 1,))
+    return signed[32:] + signature + NO_ERROR
+
+
+def _open(state: State, application: bytes, untrusted_handle: bytes) -> KeyHandle | None:
+    """Open a key handle that serves without user verification; credentials made through CTAP2 do, too."""
+    handle = unseal(state.store_id, state.secret, (ES256,), application, untrusted_handle)
+    if handle is None or handle.cred_protect == CRED_PROTECT_REQUIRED:
+        return None
+    return handle if not handle.discoverable or untrusted_handle in state.credentials else None
