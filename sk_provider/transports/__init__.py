@@ -1,0 +1,118 @@
+"""The ways to reach an authenticator: which there are, and which one an address names."""
+
+from __future__ import annotations
+
+from sk_provider.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from sk_provider.config import Configuration
+    from sk_provider.errors import SecurityKeyError
+    from sk_provider.operation import Operation
+
+    class Event(Protocol):
+        """What a channel looks at while it waits."""
+
+        def is_set(self) -> bool:
+            """Return whether waiting makes no sense any more."""
+
+        def reason(self) -> SecurityKeyError:
+            """Return why."""
+
+    class Channel(Protocol):
+        """An open authenticator; python-fido2 takes it for a CtapDevice.
+
+        capabilities: CTAPHID capability bits (CTAP 2.1 §11.2.9.1.3).
+        """
+
+        capabilities: int
+
+        def call(
+            self,
+            cmd: int,
+            data: bytes = b"",
+            event: Event | None = None,
+            on_keepalive: Callable[[int], None] | None = None,
+        ) -> bytes:
+            """Carry out one CTAPHID command and return the response's data, CTAP status byte included.
+
+            Raises SecurityKeyError if there is no response: its deadline passed, event was set, the device is gone.
+            """
+
+        def close(self) -> None:
+            """Let the authenticator go. May be called more than once."""
+
+    class Transport(Protocol):
+        """A module that reaches authenticators of one kind."""
+
+        def discover(self, location: str) -> list[str]:
+            """Return the locations of the authenticators that the location of an address means, unopened."""
+
+        def open(
+            self, location: str, configuration: Configuration, operation: Operation, *, may_create: bool
+        ) -> Channel:
+            """Open one that discover() returned; may_create: make one that is not there, where that can be.
+
+            Raises DeviceNotFound if it is not there, and other SecurityKeyErrors if it cannot be used.
+            """
+
+
+SCHEMES = ("nfc", "soft", "udp", "unix", "usb")
+"""Our own transports: each is the module of that name."""
+
+ENTRY_POINTS = "sk_provider.transports"
+
+SOFT_KEY_HANDLE_MARK = b"pysk"
+"""What every key handle of the software authenticator starts with."""
+
+
+def split(address: str) -> tuple[str, str]:
+    """Return the scheme and the location of an address.
+
+    Raises ConfigurationError if it has no scheme.
+    """
+    if address.startswith("/dev/"):
+        return "usb", address
+    scheme, colon, location = address.partition(":")
+    if not colon or not scheme.isidentifier():
+        raise ConfigurationError(f"{address} is not an authenticator's address", "write one such as usb: or soft:")
+    return scheme, location
+
+
+def load(scheme: str, *, own_only: bool) -> Transport:
+    """Return the transport of a scheme; own_only: not a third party's, because of who named it.
+
+    Raises ConfigurationError if there is none, or none that may be used.
+    """
+    if scheme in SCHEMES:
+        name = f"sk_provider.transports.{scheme}"
+        __import__(name)
+        import sys
+
+        module: Transport = sys.modules[name]
+        return module
+    return _load_third_party(scheme, own_only=own_only)
+
+
+def _load_third_party(scheme: str, *, own_only: bool) -> Transport:
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group=ENTRY_POINTS, name=scheme):
+        if own_only:
+            raise ConfigurationError(
+                f"{scheme}: is another package's transport", "name it in ~/.ssh/pysk_config or with -O device="
+            )
+        try:
+            transport: Transport = entry_point.load()
+        except Exception as error:
+            raise ConfigurationError(
+                f"the transport {scheme}: cannot be loaded ({type(error).__name__}: {error})", "reinstall its package"
+            ) from error
+        return transport
+    known = ", ".join(f"{name}:" for name in SCHEMES)
+    raise ConfigurationError(
+        f"there is no transport {scheme}:", f"use one of {known} or install the package that has it"
+    )

@@ -1,0 +1,381 @@
+"""NFC and contact cards in PC/SC readers (CTAP 2.1 §11.3), through pyscard.
+
+Locations: "" any reader; else the readers whose name contains the text.
+"""
+
+from __future__ import annotations
+
+import _thread
+import posix
+import time
+
+from sk_provider.ctap import framing
+from sk_provider.errors import (
+    AuthenticatorError,
+    ConfigurationError,
+    DeviceNotFound,
+    InvalidRequest,
+    Unsupported,
+    tell,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sk_provider.config import Configuration
+    from sk_provider.operation import Operation
+
+    from . import Event
+
+PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
+
+_AID = bytes.fromhex("a0000006472f0001")
+_SELECT = b"\x00\xa4\x04\x00"
+_GET_RESPONSE = b"\x00\xc0\x00\x00"
+_NFCCTAP_MSG = b"\x80\x10\x80\x00"
+_NFCCTAP_GETRESPONSE = b"\x80\x11\x00\x00"
+_NFCCTAP_GETRESPONSE_CANCEL = b"\x80\x11\x11\x00"
+_CHAINING = 0x10
+
+_SUCCESS = 0x9000
+_KEEPALIVE = 0x9100
+_MORE_DATA = 0x6100
+_WRONG_LENGTH = 0x6700
+_NOT_SELECTED = (0x6D00, 0x6E00, 0x6A82, 0x6985)
+
+_MAX_SHORT = 255
+_MAX_RESPONSE = 1 << 16
+_TICK = 0.1
+_SILENCE = 5.0
+"""Seconds after which a card that does not answer an APDU is dead: P-256 takes slow cards more than one."""
+_SHARING_PATIENCE = 3.0
+"""Seconds that another program's use of the card is waited for."""
+
+_LEAVING_PATIENCE = 3.0
+"""Seconds in which PC/SC must notice that a card has gone, of which nothing was asked yet."""
+
+_PRESENT_AGAIN = "present it again and leave it there until the operation ends"
+
+
+def discover(location: str) -> list[str]:
+    """Return the matching readers that hold a card; if none does, the location itself, which waits for one.
+
+    Raises DeviceNotFound if there is no such reader, or no PC/SC service.
+    """
+    context = _Context()
+    try:
+        readers = context.readers(location)
+        return [reader for reader in readers if context.has_card(reader)] or [location]
+    finally:
+        context.release()
+
+
+def readers_with_card() -> list[str]:
+    """Return all readers that hold a card now, [] if PC/SC is not there."""
+    try:
+        posix.stat(PCSCD_SOCKET)
+        # "" stands for a reader that waits for a card.
+        return [reader for reader in discover("") if reader]
+    except (OSError, DeviceNotFound, ConfigurationError):
+        return []
+
+
+def open(  # noqa: A001 - see Transport
+    location: str,
+    configuration: Configuration,  # noqa: ARG001
+    operation: Operation,
+    *,
+    may_create: bool,  # noqa: ARG001
+) -> NfcChannel:
+    """Wait for a card in a matching reader, and select its FIDO applet.
+
+    Raises DeviceNotFound if there is no such reader, Unsupported if the card is not a FIDO one, AuthenticatorError if
+    it fails, and operation.reason() if nobody presents one in time.
+    """
+    context = _Context()
+    try:
+        deadline = time.monotonic() + _LEAVING_PATIENCE
+        while True:
+            reader = _wait_for_card(context, location, operation)
+            try:
+                return NfcChannel(context, reader, operation)
+            except _CardTakenAway:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_TICK)
+    except BaseException:
+        context.release()
+        raise
+
+
+def _wait_for_card(context: _Context, location: str, operation: Operation) -> str:
+    has_told = False
+    while True:
+        readers = context.readers(location)
+        for reader in readers:
+            if context.has_card(reader):
+                return reader
+        if not has_told:
+            tell(f"present the security key to the reader {' or '.join(readers)}")
+            has_told = True
+        if operation.is_set():
+            raise operation.reason()
+        time.sleep(_TICK)
+
+
+class _CardTakenAway(AuthenticatorError):
+    """The card left its reader."""
+
+
+class _Context:
+    """A connection to the PC/SC service."""
+
+    def __init__(self) -> None:
+        try:
+            from smartcard import scard
+        except ImportError:
+            raise ConfigurationError(
+                "cards and NFC need the Python package pyscard", "run: pip install 'sk-provider[nfc]'"
+            ) from None
+        self.scard: Any = scard
+        result, self._handle = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+        if result != scard.SCARD_S_SUCCESS:
+            raise DeviceNotFound("the PC/SC service does not run", "start pcscd")
+
+    def release(self) -> None:
+        if self._handle is not None:
+            self.scard.SCardReleaseContext(self._handle)
+            self._handle = None
+
+    def abandon(self) -> None:
+        """Leave it to a call that does not return."""
+        self._handle = None
+
+    def readers(self, name: str) -> list[str]:
+        """Return the readers whose name contains name. Raises DeviceNotFound if there is none."""
+        result, readers = self.scard.SCardListReaders(self._handle, [])
+        found = [reader for reader in readers or [] if name in reader] if result == self.scard.SCARD_S_SUCCESS else []
+        if not found:
+            raise DeviceNotFound(
+                f"no card reader is called {name}" if name else "no card reader is connected", "connect it"
+            )
+        return found
+
+    def has_card(self, reader: str) -> bool:
+        unaware = self.scard.SCARD_STATE_UNAWARE
+        result, states = self.scard.SCardGetStatusChange(self._handle, 0, [(reader, unaware)])
+        return bool(
+            result == self.scard.SCARD_S_SUCCESS
+            and states[0][1] & self.scard.SCARD_STATE_PRESENT
+            and not states[0][1] & self.scard.SCARD_STATE_MUTE
+        )
+
+    def connect(self, reader: str, mode: int) -> tuple[int, Any, int]:
+        """Return result, card and protocol."""
+        protocols = self.scard.SCARD_PROTOCOL_T0 | self.scard.SCARD_PROTOCOL_T1
+        result, card, protocol = self.scard.SCardConnect(self._handle, reader, mode, protocols)
+        return result, card, protocol
+
+
+class NfcChannel:
+    """A card whose FIDO applet is selected. See transports.Channel."""
+
+    def __init__(self, context: _Context, reader: str, operation: Operation) -> None:
+        """Connect to the card, alone if possible, and select the applet. See open()."""
+        self._context = context
+        self._scard = context.scard
+        self._reader = reader
+        self._uses_extended = True
+        self.capabilities = 0
+        self._card, self._protocol = self._connect(operation)
+        try:
+            self._select(operation)
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _connect(self, operation: Operation) -> tuple[Any, int]:
+        scard = self._scard
+        deadline = time.monotonic() + _SHARING_PATIENCE
+        mode = scard.SCARD_SHARE_EXCLUSIVE
+        while True:
+            result, card, protocol = self._context.connect(self._reader, mode)
+            if result == scard.SCARD_S_SUCCESS:
+                return card, protocol
+            # A card that is just being laid down comes and goes for a moment.
+            is_settling = result in (
+                scard.SCARD_E_NO_SMARTCARD,
+                scard.SCARD_W_REMOVED_CARD,
+                scard.SCARD_W_UNRESPONSIVE_CARD,
+                scard.SCARD_W_UNPOWERED_CARD,
+            )
+            if result != scard.SCARD_E_SHARING_VIOLATION and not is_settling:
+                raise self._failure(result)
+            if operation.is_set():
+                raise operation.reason()
+            if time.monotonic() >= deadline:
+                if is_settling:
+                    raise self._failure(result)
+                if mode == scard.SCARD_SHARE_SHARED:
+                    raise AuthenticatorError("the card is in use by another program", "end it and try again")
+                # Some programs hold a card for as long as they run, and share it.
+                mode = scard.SCARD_SHARE_SHARED
+            time.sleep(_TICK)
+
+    def _select(self, event: Event) -> None:
+        answer, status_word = self._transmit_all(_SELECT, _AID)
+        if status_word != _SUCCESS:
+            raise Unsupported(f"the card in {self._reader} is not a security key", "present another")
+        if answer.startswith(b"FIDO_2"):
+            self.capabilities = framing.CAPABILITY_CBOR | framing.CAPABILITY_NMSG
+            return
+        # A token that speaks both says U2F_V2: only getInfo tells.
+        response, status_word = self._transmit_all(_NFCCTAP_MSG, b"\x04")
+        if status_word == _SUCCESS and response[:1] == b"\0":
+            self.capabilities = framing.CAPABILITY_CBOR
+        elif status_word == _KEEPALIVE:
+            self._finish(response, status_word, event, None)
+            self.capabilities = framing.CAPABILITY_CBOR
+
+    def call(
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        """See transports.Channel. Raises AuthenticatorError if the card is gone, silent or breaks the protocol."""
+        if cmd == framing.MSG:
+            return self._call_u2f(data)
+        if cmd != framing.CBOR:
+            raise InvalidRequest(f"cards have no CTAPHID command 0x{cmd:02x}", "report this as a bug of libpysk")
+        response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
+        if status_word in _NOT_SELECTED:
+            # Another program selected something else, or had the card reset.
+            self._transmit_all(_SELECT, _AID)
+            response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
+        return self._finish(response, status_word, event, on_keepalive)
+
+    def _finish(
+        self, response: bytes, status_word: int, event: Event | None, on_keepalive: Callable[[int], None] | None
+    ) -> bytes:
+        """Ask until the card has done what it was told (§11.3.7.2)."""
+        keepalive_status = 0
+        while status_word == _KEEPALIVE:
+            if event is not None and event.is_set():
+                self._transmit_all(_NFCCTAP_GETRESPONSE_CANCEL, b"")
+                raise event.reason()
+            if on_keepalive is not None and response and response[0] != keepalive_status:
+                keepalive_status = response[0]
+                on_keepalive(keepalive_status)
+            time.sleep(_TICK)
+            response, status_word = self._transmit_all(_NFCCTAP_GETRESPONSE, b"")
+        if status_word != _SUCCESS:
+            raise AuthenticatorError(f"the card answered with status {status_word:04x}", _PRESENT_AGAIN)
+        return response
+
+    def _call_u2f(self, apdu: bytes) -> bytes:
+        """Send an extended APDU, as python-fido2 makes them, and return the answer with its status word."""
+        length = int.from_bytes(apdu[5:7], "big") if len(apdu) > 7 else 0
+        response, status_word = self._transmit_all(apdu[:4], apdu[7 : 7 + length])
+        return response + status_word.to_bytes(2, "big")
+
+    def close(self) -> None:
+        """See transports.Channel."""
+        self._disconnect()
+        self._context.release()
+
+    def _disconnect(self) -> None:
+        if self._card is not None:
+            self._scard.SCardDisconnect(self._card, self._scard.SCARD_LEAVE_CARD)
+            self._card = None
+
+    def _transmit_all(self, header: bytes, data: bytes) -> tuple[bytes, int]:
+        """Send a command of any length, in the form that the card takes, and collect the whole response."""
+        if len(data) <= _MAX_SHORT:
+            response, status_word = self._transmit_short(header, data)
+        else:
+            response, status_word = b"", _WRONG_LENGTH
+            if self._uses_extended:
+                response, status_word = self._transmit_extended(header, data)
+            if status_word in (_WRONG_LENGTH, *_NOT_SELECTED):
+                self._uses_extended = False
+                response, status_word = self._transmit_chained(header, data)
+        while status_word & 0xFF00 == _MORE_DATA:
+            piece, status_word = self._transmit(_GET_RESPONSE + bytes([status_word & 0xFF]))
+            response += piece
+            if len(response) > _MAX_RESPONSE or not (piece or status_word == _SUCCESS):
+                raise AuthenticatorError("the card's answer has no end", _PRESENT_AGAIN)
+        return response, status_word
+
+    def _transmit_short(self, header: bytes, data: bytes) -> tuple[bytes, int]:
+        body = bytes([len(data)]) + data if data else b""
+        return self._transmit(header + body + b"\0")
+
+    def _transmit_extended(self, header: bytes, data: bytes) -> tuple[bytes, int]:
+        return self._transmit(header + b"\0" + len(data).to_bytes(2, "big") + data + b"\0\0")
+
+    def _transmit_chained(self, header: bytes, data: bytes) -> tuple[bytes, int]:
+        while len(data) > _MAX_SHORT:
+            block, data = data[:_MAX_SHORT], data[_MAX_SHORT:]
+            chained = bytes([header[0] | _CHAINING]) + header[1:] + bytes([len(block)]) + block
+            response, status_word = self._transmit(chained)
+            if status_word != _SUCCESS:
+                return response, status_word
+        return self._transmit_short(header, data)
+
+    def _transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        scard = self._scard
+        result, answer = self._transmit_in_time(apdu)
+        if result == scard.SCARD_W_RESET_CARD:
+            result, self._protocol = scard.SCardReconnect(
+                self._card,
+                scard.SCARD_SHARE_SHARED,
+                scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1,
+                scard.SCARD_LEAVE_CARD,
+            )
+            if result == scard.SCARD_S_SUCCESS:
+                result, answer = self._transmit_in_time(_SELECT + bytes([len(_AID)]) + _AID + b"\0")
+            if result == scard.SCARD_S_SUCCESS and apdu[:4] != _SELECT:
+                result, answer = self._transmit_in_time(apdu)
+        if result != scard.SCARD_S_SUCCESS:
+            raise self._failure(result)
+        if len(answer) < 2:
+            raise AuthenticatorError("the card's answer is cut short", _PRESENT_AGAIN)
+        return bytes(answer[:-2]), int.from_bytes(bytes(answer[-2:]), "big")
+
+    def _transmit_in_time(self, apdu: bytes) -> tuple[int, list[int]]:
+        """Transmit in a thread: PC/SC waits for a silent card without end, and the thread with it."""
+        outcome: list[tuple[int, list[int]]] = []
+        done = _thread.allocate_lock()
+        done.acquire()
+
+        def transmit() -> None:
+            try:
+                outcome.append(self._scard.SCardTransmit(self._card, self._protocol, list(apdu)))
+            finally:
+                done.release()
+
+        _thread.start_new_thread(transmit, ())
+        if not done.acquire(timeout=_SILENCE) or not outcome:
+            self._card = None
+            self._context.abandon()
+            raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
+        return outcome[0]
+
+    def _failure(self, result: int) -> AuthenticatorError:
+        scard = self._scard
+        if result in (
+            scard.SCARD_W_REMOVED_CARD,
+            scard.SCARD_E_NO_SMARTCARD,
+            scard.SCARD_W_UNPOWERED_CARD,
+            scard.SCARD_E_NOT_TRANSACTED,
+        ):
+            return _CardTakenAway("the card was taken away", _PRESENT_AGAIN)
+        if result in (scard.SCARD_E_READER_UNAVAILABLE, scard.SCARD_E_UNKNOWN_READER):
+            return AuthenticatorError(f"the reader {self._reader} was unplugged", "connect it and try again")
+        if result in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED):
+            return AuthenticatorError("the PC/SC service ended", "start pcscd and try again")
+        return AuthenticatorError(f"the card cannot be reached ({scard.SCardGetErrorMessage(result)})", _PRESENT_AGAIN)

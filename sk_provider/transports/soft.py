@@ -1,0 +1,179 @@
+"""The software authenticator in this process: soft: is the default store, soft:/path another."""
+
+from __future__ import annotations
+
+import posix
+
+from sk_provider.config import PRESENCE_AUTO, PRESENCE_DENY, expand_home, home_directory
+from sk_provider.errors import ConfigurationError, DeviceNotFound, StoreUnusable
+
+from . import split
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sk_provider.authenticator.engine import Authenticator, PresenceRequest
+    from sk_provider.authenticator.engine import Event as TokenEvent
+    from sk_provider.authenticator.store import Store, StoreError
+    from sk_provider.config import Configuration
+    from sk_provider.operation import Operation
+
+    from . import Event
+
+SCHEME = "soft"
+
+
+def default_store() -> str:
+    """Return the path of the store that `soft:` means."""
+    return home_directory() + "/.local/share/pysk/soft"
+
+
+def store_path(location: str) -> str:
+    """Return the path of the store that the location of a soft: address means.
+
+    Raises ConfigurationError if it is not absolute.
+    """
+    path = expand_home(location) if location else default_store()
+    if not path.startswith("/"):
+        raise ConfigurationError(f"soft:{location} is not an absolute path", "begin it with / or ~/")
+    return path
+
+
+def discover(location: str) -> list[str]:
+    """Return the location, if there is a store."""
+    try:
+        posix.stat(store_path(location))
+    except OSError:
+        return []
+    return [location]
+
+
+class SoftChannel:
+    """A software authenticator as a channel."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self.capabilities = authenticator.capabilities
+        self._authenticator = authenticator
+
+    def call(
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        """See Channel. Raises StoreUnusable if the store cannot be read or written."""
+        from sk_provider.authenticator.store import StoreError
+
+        try:
+            response: bytes = self._authenticator.call(cmd, data, event, on_keepalive)
+        except StoreError as error:
+            raise to_error(error) from None
+        return response
+
+    def close(self) -> None:
+        """See Channel."""
+        self._authenticator.close()
+
+
+def open(  # noqa: A001 - see Transport
+    location: str, configuration: Configuration, operation: Operation, *, may_create: bool, may_reset: bool = False
+) -> SoftChannel:
+    """Open the authenticator of the store, which is made if it is not there and may_create.
+
+    may_reset: whether authenticatorReset is allowed: hardware allows it after power-up, which a new process is not.
+
+    Raises DeviceNotFound if there is none, and StoreUnusable if it cannot be used.
+    """
+    from sk_provider.authenticator.store import Store, StoreError, StoreMissingError
+
+    path = store_path(location)
+    try:
+        store = Store.create(path) if may_create else Store.open(path)
+    except StoreMissingError:
+        raise DeviceNotFound(
+            f"there is no software authenticator in {path}", f"enroll a key with -O device=soft:{location} to make one"
+        ) from None
+    except StoreError as error:
+        raise to_error(error) from None
+    return _channel(store, configuration, operation, may_reset=may_reset)
+
+
+def open_holder(
+    key_handle: bytes, addresses: list[str], configuration: Configuration, operation: Operation
+) -> SoftChannel | None:
+    """Open the authenticator that made a key handle: one of the soft: addresses, or else the default.
+
+    Return None if none of them did. Raises StoreUnusable if one of them cannot be read.
+    """
+    named = [location for scheme, location in map(split, addresses) if scheme == SCHEME]
+    locations = [location for location in [*named, ""] if discover(location)]
+    if not locations:
+        return None
+    from sk_provider.authenticator.key_handle import store_id_of
+    from sk_provider.authenticator.store import Store, StoreError
+
+    store_id = store_id_of(key_handle)
+    for location in locations:
+        try:
+            store = Store.find(store_path(location))
+        except StoreError as error:
+            raise to_error(error) from None
+        if store is not None and store.store_id == store_id:
+            return _channel(store, configuration, operation)
+    return None
+
+
+def _channel(
+    store: Store, configuration: Configuration, operation: Operation, *, may_reset: bool = False
+) -> SoftChannel:
+    from sk_provider.authenticator.engine import Authenticator
+
+    return SoftChannel(
+        Authenticator(
+            store, _presence(configuration, operation), power_cycle=_boot_id(), reset_allowed=lambda: may_reset
+        )
+    )
+
+
+def to_error(error: StoreError) -> StoreUnusable:
+    """Return what to raise for an error of the store."""
+    happened, _, remedy = str(error).partition("; ")
+    return StoreUnusable(happened, remedy or "correct that and try again")
+
+
+def _presence(
+    configuration: Configuration, operation: Operation
+) -> Callable[[PresenceRequest, TokenEvent | None], int]:
+    """Return what the authenticator calls when a person must confirm."""
+    from sk_provider.authenticator import engine
+
+    def ask(request: PresenceRequest, event: TokenEvent | None) -> int:
+        if configuration.presence == PRESENCE_AUTO:
+            return engine.GRANTED
+        if configuration.presence == PRESENCE_DENY:
+            return engine.DENIED
+        from sk_provider import prompt
+
+        question = prompt.presence_question(request.action, request.rp_id)
+        answer = prompt.confirm(question, event or operation)
+        if answer == prompt.UNANSWERED:
+            if operation.is_set():
+                raise operation.reason()
+            return engine.CANCELLED
+        return engine.GRANTED if answer == prompt.CONFIRMED else engine.DENIED
+
+    return ask
+
+
+def _boot_id() -> bytes:
+    """Return what differs between two starts of the machine, which are this authenticator's power-ups."""
+    try:
+        descriptor = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return b"no boot id"
+    try:
+        return posix.read(descriptor, 64).strip()
+    finally:
+        posix.close(descriptor)

@@ -1,0 +1,83 @@
+"""CTAPHID reports in UDP datagrams, as the token simulators have them: 127.0.0.1:8111, answers to port 7112."""
+
+from __future__ import annotations
+
+import _socket
+
+from sk_provider.ctap.framing import REPORT_SIZE
+from sk_provider.ctap.hid import HidChannel
+from sk_provider.errors import AuthenticatorError, ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.config import Configuration
+    from sk_provider.operation import Operation
+
+_CLIENT_PORT = 7112
+"""Simulators answer to this port; our own server answers to whichever a request comes from."""
+
+
+def discover(location: str) -> list[str]:
+    """Return the location: only its answer can tell whether anybody listens there."""
+    return [location]
+
+
+def _host_and_port(location: str) -> tuple[str, int]:
+    host, _, port = location.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ConfigurationError(f"udp:{location} is not an authenticator's address", "write one as udp:127.0.0.1:8111")
+    if host != "localhost" and not host.startswith("127."):
+        raise ConfigurationError(
+            f"udp:{location} is another machine's, and anybody in between could answer", "forward a unix: socket by ssh"
+        )
+    return "127.0.0.1" if host == "localhost" else host, int(port)
+
+
+def open(location: str, configuration: Configuration, operation: Operation, *, may_create: bool) -> HidChannel:  # noqa: A001, ARG001 - see Transport
+    """Have the authenticator at the location, host:port, allocate a channel.
+
+    Raises ConfigurationError unless the location is on loopback, and AuthenticatorError if nobody answers.
+    """
+    address = _host_and_port(location)
+    socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        socket.bind(("127.0.0.1", _CLIENT_PORT))
+    except OSError:
+        # Taken by another operation.
+        socket.bind(("127.0.0.1", 0))
+    return HidChannel(_DatagramReports(socket, address), operation)
+
+
+class _DatagramReports:
+    """One report in each datagram. See ctap.hid.Reports."""
+
+    __slots__ = ("_address", "_socket")
+
+    def __init__(self, socket: _socket.socket, address: tuple[str, int]) -> None:
+        self._socket = socket
+        self._address = address
+
+    def send(self, report: bytes) -> None:
+        try:
+            self._socket.sendto(report, self._address)
+        except OSError as error:
+            raise self._unreachable(error) from None
+
+    def receive(self, seconds: float) -> bytes | None:
+        self._socket.settimeout(seconds)
+        try:
+            report, sender = self._socket.recvfrom(REPORT_SIZE + 1)
+        except (TimeoutError, BlockingIOError):
+            return None
+        except OSError as error:
+            raise self._unreachable(error) from None
+        if sender[0] != self._address[0]:
+            return None
+        return report
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _unreachable(self, error: OSError) -> AuthenticatorError:
+        host, port = self._address
+        return AuthenticatorError(f"nobody answers at udp:{host}:{port} ({error.strerror})", "start the authenticator")

@@ -1,0 +1,185 @@
+"""USB HID authenticators: which of Linux's hidraw devices are FIDO's, and reports over them.
+
+Locations: "" any; "1050:0407" by vendor and product, hexadecimal; "/dev/hidraw3" one device.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+import time
+
+from sk_provider.ctap.framing import REPORT_SIZE
+from sk_provider.ctap.hid import HidChannel
+from sk_provider.errors import AuthenticatorError, ConfigurationError, DeviceNotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.config import Configuration
+    from sk_provider.operation import Operation
+
+_CLASS = "/sys/class/hidraw"
+
+# Report descriptor items, HID 1.11 §6.2.2: FIDO's usage page (2 bytes, little-endian) and usage, CTAP 2.1 §11.2.8.1
+_USAGE_PAGE_FIDO = b"\x06\xd0\xf1"
+_USAGE_CTAPHID = b"\x09\x01"
+
+_LOCK_PATIENCE = 5.0
+"""Seconds that another program's operation is waited for."""
+_LOCK_TICK = 0.1
+
+_GONE = "the authenticator was unplugged"
+
+
+def discover(location: str) -> list[str]:
+    """Return the device files of the authenticators that the location means, without opening them.
+
+    Raises ConfigurationError if it means nothing.
+    """
+    if location.startswith("/dev/"):
+        return [location]
+    wanted = _vendor_and_product(location) if location else None
+    if sys.platform != "linux":
+        from . import usb_portable
+
+        return usb_portable.discover(wanted)
+    try:
+        names = posix.listdir(_CLASS)
+    except OSError:
+        return []
+    # hidraw10 comes after hidraw9.
+    names.sort(key=lambda name: (len(name), name))
+    return [f"/dev/{name}" for name in names if _is_fido(name) and (wanted is None or _identity(name) == wanted)]
+
+
+def _vendor_and_product(location: str) -> tuple[int, int]:
+    vendor, _, product = location.partition(":")
+    try:
+        return int(vendor, 16), int(product, 16)
+    except ValueError:
+        raise ConfigurationError(
+            f"usb:{location} is not an authenticator's address", "write usb:, usb:VENDOR:PRODUCT or /dev/hidrawN"
+        ) from None
+
+
+def _read(path: str) -> bytes:
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(descriptor, 4096)
+    finally:
+        posix.close(descriptor)
+
+
+def _is_fido(name: str) -> bool:
+    try:
+        report_descriptor = _read(f"{_CLASS}/{name}/device/report_descriptor")
+    except OSError:
+        # Unplugged since the listing.
+        return False
+    return report_descriptor.startswith(_USAGE_PAGE_FIDO + _USAGE_CTAPHID)
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    """Return vendor and product from the line HID_ID=bus:vendor:product of the kernel's uevent file."""
+    try:
+        lines = _read(f"{_CLASS}/{name}/device/uevent").split(b"\n")
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(b"HID_ID="):
+            _, vendor, product = line[7:].split(b":")
+            return int(vendor, 16), int(product, 16)
+    return None
+
+
+def open(location: str, configuration: Configuration, operation: Operation, *, may_create: bool) -> HidChannel:  # noqa: A001, ARG001 - see Transport
+    """Open the device file and have the authenticator allocate a channel.
+
+    Raises DeviceNotFound if there is no such device, ConfigurationError if it may not be opened, and
+    AuthenticatorError if another program holds it or it does not answer.
+    """
+    if sys.platform != "linux":
+        from . import usb_portable
+
+        return usb_portable.open(location, operation)
+    if not location.startswith("/dev/"):
+        raise DeviceNotFound(
+            f"no security key {location} is plugged in" if location else "no security key is plugged in", "plug it in"
+        )
+    try:
+        descriptor = posix.open(location, posix.O_RDWR | posix.O_NONBLOCK | posix.O_CLOEXEC | posix.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DeviceNotFound(f"there is no device {location}", "plug the authenticator in") from None
+    except PermissionError:
+        raise ConfigurationError(
+            f"{location} may not be opened",
+            "install your distribution's udev rules for security keys (on Debian: libfido2-1) and plug it in again",
+        ) from None
+    except OSError as error:
+        raise AuthenticatorError(f"{location} cannot be opened ({error.strerror})", "plug it in again") from None
+    try:
+        _lock(descriptor, location, operation)
+    except BaseException:
+        posix.close(descriptor)
+        raise
+    return HidChannel(_HidrawReports(descriptor), operation)
+
+
+def _lock(descriptor: int, location: str, operation: Operation) -> None:
+    """Keep other programs out that do the same, as libfido2 does, for every opener sees what is sent to any."""
+    import fcntl
+
+    deadline = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise AuthenticatorError(f"{location} cannot be locked ({error.strerror})", "plug it in again") from None
+        else:
+            return
+        if operation.is_set():
+            raise operation.reason()
+        if time.monotonic() >= deadline:
+            raise AuthenticatorError(f"{location} is in use by another program", "try again when it is done")
+        time.sleep(_LOCK_TICK)
+
+
+class _HidrawReports:
+    """Reports over an open hidraw device. See ctap.hid.Reports."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, report: bytes) -> None:
+        try:
+            # The byte in front is the report's number, 0 where a device has only one.
+            posix.write(self._descriptor, b"\0" + report)
+        except OSError as error:
+            raise AuthenticatorError(f"{_GONE} ({error.strerror})", "plug it in and try again") from None
+
+    def receive(self, seconds: float) -> bytes | None:
+        import select
+
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        events = poll.poll(seconds * 1000)
+        if not events:
+            return None
+        try:
+            report = posix.read(self._descriptor, REPORT_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise AuthenticatorError(f"{_GONE} ({error.strerror})", "plug it in and try again") from None
+        if not report:
+            raise AuthenticatorError(_GONE, "plug it in and try again")
+        return report
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            posix.close(self._descriptor)
+            self._descriptor = -1
