@@ -1,0 +1,256 @@
+"""pysk_config(5): which files are read, whom they must belong to, and what they may say."""
+
+from __future__ import annotations
+
+import posix
+
+from .errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+SYSTEM_FILE: Final = "/etc/ssh/pysk_config"
+VARIABLE: Final = "PYSK_CONFIG"
+
+PRESENCE_AUTO: Final = "auto"
+PRESENCE_ASK: Final = "ask"
+PRESENCE_DENY: Final = "deny"
+
+DEFAULT_TIMEOUT: Final = 60
+"""Seconds that a person may take."""
+MAX_TIMEOUT: Final = 600
+
+MAX_FILE_SIZE: Final = 1 << 20
+
+
+class Configuration:
+    """What the files say, first value first.
+
+    presence: PRESENCE_…; timeout: seconds; log_file: a path or None.
+    """
+
+    __slots__ = ("_devices", "_limited_addresses", "already_set", "log_file", "presence", "timeout")
+
+    def __init__(self) -> None:
+        self.presence = PRESENCE_ASK
+        self.timeout = DEFAULT_TIMEOUT
+        self.log_file: str | None = None
+        self._devices: list[tuple[list[str], list[str]]] = []
+        self._limited_addresses: list[str] = []
+        self.already_set: list[str] = []
+
+    def add_devices(self, patterns: list[str], addresses: list[str], *, is_limited: bool) -> None:
+        """Add a Device line's addresses; patterns: its Match block's, or []; is_limited: see is_limited()."""
+        self._devices.append((patterns, addresses))
+        if is_limited:
+            self._limited_addresses += addresses
+
+    def devices(self, application: str | None) -> list[str]:
+        """Return the addresses of the first Device line that applies, [] if none does.
+
+        application: the RP ID, or None where an operation concerns no particular one: then only lines outside of
+        Match blocks apply.
+        """
+        for patterns, addresses in self._devices:
+            if not patterns or (application is not None and match_pattern_list(application, patterns)):
+                return addresses
+        return []
+
+    def is_limited(self, address: str) -> bool:
+        """Return whether the address comes from a file that the environment named, and so must not choose code."""
+        return address in self._limited_addresses
+
+
+def home_directory() -> str:
+    """Return the effective user's home as the password database has it: $HOME differs in agents, sudo and sshd.
+
+    Raises ConfigurationError if that user is in no password database.
+    """
+    import pwd
+
+    try:
+        return pwd.getpwuid(posix.geteuid()).pw_dir
+    except KeyError:
+        raise ConfigurationError(
+            f"user {posix.geteuid()} is not in the password database", f"name a configuration file in {VARIABLE}"
+        ) from None
+
+
+def expand_home(path: str) -> str:
+    """Return path with a leading `~/` replaced by home_directory()."""
+    return home_directory() + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def load() -> Configuration:
+    """Read the user's file and then the system's.
+
+    Raises ConfigurationError if one of them exists and cannot be used, or if the environment names one that does not.
+    """
+    configuration = Configuration()
+    named = posix.environ.get(VARIABLE.encode())
+    if named:
+        path = named.decode("utf-8", "surrogateescape")
+        text = _read(path)
+        if text is None:
+            raise ConfigurationError(f"{path} does not exist", f"correct or unset {VARIABLE}")
+        _Reader(configuration, path, is_limited=True).read(text)
+    else:
+        path = home_directory() + "/.ssh/pysk_config"
+        text = _read(path)
+        if text is not None:
+            _Reader(configuration, path, is_limited=False).read(text)
+    text = _read(SYSTEM_FILE)
+    if text is not None:
+        _Reader(configuration, SYSTEM_FILE, is_limited=False).read(text)
+    return configuration
+
+
+def match_pattern_list(text: str, patterns: list[str]) -> bool:
+    """Return whether text matches one of the patterns and none of the negated ones (ssh_config(5), PATTERNS)."""
+    matched = False
+    for pattern in patterns:
+        if pattern.startswith("!"):
+            if _match_pattern(text, pattern[1:]):
+                return False
+        elif _match_pattern(text, pattern):
+            matched = True
+    return matched
+
+
+def _match_pattern(text: str, pattern: str) -> bool:
+    """Match `*` and `?`, going back to the last `*` alone, so that no pattern takes exponential time."""
+    position = index = 0
+    star = resume = -1
+    while position < len(text):
+        if index < len(pattern) and pattern[index] == "*":
+            star, resume = index, position
+            index += 1
+        elif index < len(pattern) and pattern[index] in ("?", text[position]):
+            index += 1
+            position += 1
+        elif star >= 0:
+            resume += 1
+            position, index = resume, star + 1
+        else:
+            return False
+    return pattern[index:].strip("*") == ""
+
+
+def _read(path: str) -> str | None:
+    """Return the text of a file that only root or the effective user can have written, None if there is none."""
+    try:
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror})", "correct its permissions") from None
+    try:
+        status = posix.fstat(descriptor)
+        if status.st_mode & 0o170000 != 0o100000:
+            raise ConfigurationError(f"{path} is not a regular file", "replace it by one")
+        if status.st_uid not in (0, posix.geteuid()):
+            raise ConfigurationError(
+                f"{path} belongs to user {status.st_uid}", "it must belong to you or to root: chown it"
+            )
+        if status.st_mode & 0o022:
+            raise ConfigurationError(f"{path} can be written by others", f"run: chmod go-w {path}")
+        if status.st_size > MAX_FILE_SIZE:
+            raise ConfigurationError(f"{path} is larger than {MAX_FILE_SIZE} bytes", "shorten it")
+        content = b""
+        while len(content) <= status.st_size:
+            piece = posix.read(descriptor, status.st_size + 1 - len(content))
+            if not piece:
+                break
+            content += piece
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror})", "check the file") from None
+    finally:
+        posix.close(descriptor)
+    try:
+        if b"\0" in content:
+            raise ValueError
+        return content.decode()
+    except ValueError:
+        raise ConfigurationError(f"{path} is not UTF-8 text", "correct it with an editor") from None
+
+
+class _Reader:
+    """Reads one file into a configuration in which the first value of a keyword stays."""
+
+    __slots__ = ("_configuration", "_is_limited", "_line", "_path", "_patterns")
+
+    def __init__(self, configuration: Configuration, path: str, *, is_limited: bool) -> None:
+        self._configuration = configuration
+        self._path = path
+        self._is_limited = is_limited
+        self._line = 0
+        self._patterns: list[str] = []
+
+    def read(self, text: str) -> None:
+        for line in text.split("\n"):
+            self._line += 1
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            # ssh_config(5) also allows `Keyword=value` and `Keyword = value`.
+            keyword, equals, value = words[0].partition("=")
+            arguments = ([value] if value else []) + words[1:]
+            if not equals and arguments and arguments[0].startswith("="):
+                arguments = ([arguments[0][1:]] if arguments[0] != "=" else []) + arguments[1:]
+            self._apply(keyword, arguments)
+
+    def _error(self, happened: str, remedy: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._path} line {self._line}: {happened}", remedy)
+
+    def _apply(self, keyword: str, arguments: list[str]) -> None:
+        configuration = self._configuration
+        name = keyword.lower()
+        if name == "match":
+            self._patterns = self._match_patterns(arguments)
+            return
+        if name == "device":
+            if not arguments:
+                raise self._error("Device names no authenticator", "write an address after it, such as usb:")
+            configuration.add_devices(self._patterns, arguments, is_limited=self._is_limited)
+            return
+        if self._patterns:
+            raise self._error(f"{keyword} cannot stand in a Match block", "move it above the first Match line")
+        if len(arguments) != 1:
+            raise self._error(f"{keyword} takes one argument", "correct the line")
+        argument = arguments[0]
+        if name == "presence":
+            self._set("presence", self._one_of(keyword, argument, (PRESENCE_AUTO, PRESENCE_ASK, PRESENCE_DENY)))
+        elif name == "timeout":
+            self._set("timeout", self._seconds(argument))
+        elif name == "logfile":
+            if self._is_limited:
+                raise self._error(f"a file named in {VARIABLE} may not set LogFile", "move it to ~/.ssh/pysk_config")
+            path = expand_home(argument)
+            if not path.startswith("/"):
+                raise self._error("LogFile is not an absolute path", "begin it with / or ~/")
+            self._set("log_file", path)
+        else:
+            raise self._error(f"unknown keyword {keyword}", "see the README for those that exist")
+
+    def _set(self, name: str, value: object) -> None:
+        if name not in self._configuration.already_set:
+            self._configuration.already_set.append(name)
+            setattr(self._configuration, name, value)
+
+    def _match_patterns(self, arguments: list[str]) -> list[str]:
+        if len(arguments) == 1 and arguments[0].lower() == "all":
+            return []
+        if len(arguments) != 2 or arguments[0].lower() != "application":
+            raise self._error("Match takes `application PATTERN` or `all`", "correct the line")
+        return [pattern for pattern in arguments[1].split(",") if pattern]
+
+    def _one_of(self, keyword: str, argument: str, choices: tuple[str, ...]) -> str:
+        if argument.lower() not in choices:
+            raise self._error(f"{keyword} cannot be {argument}", f"use one of {', '.join(choices)}")
+        return argument.lower()
+
+    def _seconds(self, argument: str) -> int:
+        if not argument.isdecimal() or not 1 <= int(argument) <= MAX_TIMEOUT:
+            raise self._error(f"Timeout cannot be {argument}", f"write whole seconds from 1 to {MAX_TIMEOUT}")
+        return int(argument)

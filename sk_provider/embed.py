@@ -1,0 +1,293 @@
+"""The Python half of the C boundary: C structs become requests, responses become memory that the host may free."""
+
+from __future__ import annotations
+
+from . import __version__, bytecode, config
+from .api import (
+    MAJOR_AUTHDATA,
+    MAJOR_OVERWRITE_QUESTION,
+    MAJOR_RAW_MESSAGE,
+    MAJOR_USER_ID,
+    EnrollRequest,
+    ResidentRequest,
+    SignRequest,
+)
+from .ctap import sha256
+from .errors import ERR_GENERAL, CredentialExists, InvalidRequest, SecurityKeyError, log, report
+from .operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .api import EnrollResponse, ResidentKey, SignResponse
+    from .config import Configuration
+
+_KNOWN_OPTIONS = ("device", "user")
+
+
+def attach(ffi: Any, lib: Any, version: str, api_major: int) -> None:
+    """Become the implementation of a library's Python calls; ffi and lib: CFFI's view of it.
+
+    version: the package's when the library was built; api_major: what the library answers to sk_api_version().
+    Raises RuntimeError if this package is another version's.
+    """
+    if version != __version__:
+        raise RuntimeError(f"the library belongs to version {version}, the package is {__version__}")
+    boundary = _Boundary(ffi, lib, api_major)
+    for name, function in (
+        ("pysk_enroll", boundary.enroll),
+        ("pysk_sign", boundary.sign),
+        ("pysk_load_resident_keys", boundary.load_resident_keys),
+    ):
+        ffi.def_extern(name, error=ERR_GENERAL, onerror=boundary.report_defect)(function)
+
+
+class _Boundary:
+    """One library's calls: several builds of it may share this module in one process."""
+
+    __slots__ = ("_advice", "_api_major", "_ffi", "_lib")
+
+    def __init__(self, ffi: Any, lib: Any, api_major: int) -> None:
+        self._ffi = ffi
+        self._lib = lib
+        self._api_major = api_major
+        self._advice = bytecode.advice(ffi.string(lib.pysk_site_packages()).decode("utf-8", "surrogateescape"))
+
+    def enroll(
+        self,
+        algorithm: int,
+        challenge: Any,
+        challenge_length: int,
+        application: Any,
+        flags: int,
+        pin: Any,
+        options: Any,
+        response: Any,
+    ) -> int:
+        """Serve sk_enroll(); the arguments are sk-api.h's."""
+
+        def run(configuration: Configuration, operation: Operation) -> None:
+            known = self._options(options)
+            request = EnrollRequest(
+                algorithm,
+                bytes(self._buffer(challenge, challenge_length, "challenge")),
+                self._application(application),
+                flags,
+                self._pin(pin),
+                known.get("device"),
+                known.get("user"),
+            )
+            from .enroll import enroll
+
+            response[0] = _Allocations(self._ffi, self._lib, self._api_major).enroll_response(
+                enroll(request, configuration, operation)
+            )
+
+        return self._carry_out(run)
+
+    def sign(
+        self,
+        algorithm: int,
+        data: Any,
+        data_length: int,
+        application: Any,
+        key_handle: Any,
+        key_handle_length: int,
+        flags: int,
+        pin: Any,
+        options: Any,
+        response: Any,
+    ) -> int:
+        """Serve sk_sign(); the arguments are sk-api.h's."""
+
+        def run(configuration: Configuration, operation: Operation) -> None:
+            known = self._options(options)
+            request = SignRequest(
+                algorithm,
+                self._message_digest(data, data_length),
+                self._application(application),
+                bytes(self._buffer(key_handle, key_handle_length, "key handle")),
+                flags,
+                self._pin(pin),
+                known.get("device"),
+            )
+            from .sign import sign
+
+            response[0] = _Allocations(self._ffi, self._lib, self._api_major).sign_response(
+                sign(request, configuration, operation)
+            )
+
+        return self._carry_out(run)
+
+    def load_resident_keys(self, pin: Any, options: Any, keys: Any, count: Any) -> int:
+        """Serve sk_load_resident_keys(); the arguments are sk-api.h's."""
+
+        def run(configuration: Configuration, operation: Operation) -> None:
+            request = ResidentRequest(self._pin(pin), self._options(options).get("device"))
+            from .resident import load_resident_keys
+
+            found = load_resident_keys(request, configuration, operation)
+            if found:
+                keys[0] = _Allocations(self._ffi, self._lib, self._api_major).resident_keys(found)
+                count[0] = len(found)
+
+        return self._carry_out(run)
+
+    def _carry_out(self, run: Callable[[Configuration, Operation], None]) -> int:
+        """Return 0, or the code of the failure, which has then been reported."""
+        log_file = None
+        try:
+            configuration = config.load()
+            log_file = configuration.log_file
+            if self._advice:
+                log(self._advice, log_file, self._write_syslog)
+                self._advice = None
+            self._lib.pysk_watch_interrupts()
+            run(configuration, Operation(configuration.timeout, self._lib.pysk_interrupted))
+        except SecurityKeyError as error:
+            if self._api_major < MAJOR_OVERWRITE_QUESTION and isinstance(error, CredentialExists):
+                # These hosts do not ask, so the person must learn it from us.
+                error.is_question = False
+            report(error, log_file, self._write_syslog)
+            return error.code
+        finally:
+            self._lib.pysk_unwatch_interrupts()
+        return 0
+
+    def report_defect(self, exception: type[BaseException], value: BaseException, traceback: Any) -> int:
+        """Report what should not have been raised: where, but not with which values, for they may be secret."""
+        where = ""
+        while traceback is not None:
+            code = traceback.tb_frame.f_code
+            where = f" in {code.co_filename.rpartition('/')[2]} line {traceback.tb_lineno}"
+            traceback = traceback.tb_next
+        if issubclass(exception, MemoryError):
+            happened, remedy = "there is not enough memory", "end some programs and try again"
+        elif issubclass(exception, ModuleNotFoundError):
+            name = getattr(value, "name", None)
+            happened, remedy = f"the Python package {name} is missing", "reinstall sk-provider with pip"
+        else:
+            happened, remedy = f"unexpected {exception.__name__}{where}", "please report this as a bug of libpysk"
+        report(SecurityKeyError(happened, remedy), None, self._write_syslog)
+        return ERR_GENERAL
+
+    def _write_syslog(self, line: str) -> None:
+        self._lib.pysk_log(line.encode())
+
+    def _buffer(self, pointer: Any, length: int, what: str) -> Any:
+        """Return the host's bytes without a copy: they are valid during the call."""
+        if pointer == self._ffi.NULL:
+            if length:
+                raise InvalidRequest(f"the host passed no {what}", "report this as a bug of the program that asked")
+            return b""
+        return self._ffi.buffer(pointer, length)
+
+    def _message_digest(self, data: Any, length: int) -> bytes:
+        """Return what is to be signed. OpenSSH 8.2 passed the digest, its successors the message."""
+        untrusted_message = self._buffer(data, length, "message")
+        if self._api_major >= MAJOR_RAW_MESSAGE:
+            return sha256(untrusted_message)
+        if length != 32:
+            raise InvalidRequest("the host passed no digest", "use the library for its OpenSSH: see pysk path")
+        return bytes(untrusted_message)
+
+    def _text(self, pointer: Any, what: str) -> str:
+        try:
+            text: str = self._ffi.string(pointer).decode()
+        except UnicodeDecodeError:
+            raise InvalidRequest(
+                f"the {what} is not UTF-8 text", "correct it, or the terminal's character set"
+            ) from None
+        return text
+
+    def _application(self, pointer: Any) -> str:
+        if pointer == self._ffi.NULL:
+            raise InvalidRequest("the host passed no application", "report this as a bug of the program that asked")
+        return self._text(pointer, "application")
+
+    def _pin(self, pointer: Any) -> str | None:
+        return None if pointer == self._ffi.NULL else self._text(pointer, "PIN") or None
+
+    def _options(self, array: Any) -> dict[str, str]:
+        """Return the options that we know; others are no concern of ours unless the host insists on them."""
+        known: dict[str, str] = {}
+        index = 0
+        while array != self._ffi.NULL and array[index] != self._ffi.NULL:
+            option = array[index]
+            index += 1
+            name = "" if option.name == self._ffi.NULL else self._ffi.string(option.name).decode(errors="replace")
+            if name in _KNOWN_OPTIONS and option.value != self._ffi.NULL:
+                known[name] = self._text(option.value, f"option {name}")
+            elif option.required:
+                raise InvalidRequest(f"the option {name} is not known here", "leave it out")
+        return known
+
+
+class _Allocations:
+    """Builds a response from the C library's memory, which the host frees; after an error nothing of it is left."""
+
+    __slots__ = ("_api_major", "_ffi", "_lib", "_made")
+
+    def __init__(self, ffi: Any, lib: Any, api_major: int) -> None:
+        self._ffi = ffi
+        self._lib = lib
+        self._api_major = api_major
+        self._made: list[Any] = []
+
+    def _allocate(self, count: int, size: int) -> Any:
+        pointer = self._lib.calloc(count, size)
+        if pointer == self._ffi.NULL:
+            for made in self._made:
+                self._lib.free(made)
+            raise MemoryError
+        self._made.append(pointer)
+        return pointer
+
+    def _struct(self, name: str, count: int = 1) -> Any:
+        return self._ffi.cast(f"{name} *", self._allocate(count, self._ffi.sizeof(name)))
+
+    def _bytes(self, content: bytes) -> tuple[Any, int]:
+        """Return pointer and length, NULL and 0 for nothing."""
+        if not content:
+            return self._ffi.NULL, 0
+        pointer = self._allocate(len(content), 1)
+        self._ffi.memmove(pointer, content, len(content))
+        return self._ffi.cast("uint8_t *", pointer), len(content)
+
+    def enroll_response(self, response: EnrollResponse) -> Any:
+        struct = self._struct("struct sk_enroll_response")
+        if self._api_major >= MAJOR_USER_ID:
+            struct.flags = response.flags
+        struct.public_key, struct.public_key_len = self._bytes(response.public_key)
+        struct.key_handle, struct.key_handle_len = self._bytes(response.key_handle)
+        struct.signature, struct.signature_len = self._bytes(response.signature)
+        struct.attestation_cert, struct.attestation_cert_len = self._bytes(response.attestation_certificate)
+        if self._api_major >= MAJOR_AUTHDATA:
+            struct.authdata, struct.authdata_len = self._bytes(response.authenticator_data)
+        return struct
+
+    def sign_response(self, response: SignResponse) -> Any:
+        struct = self._struct("struct sk_sign_response")
+        struct.flags = response.flags
+        struct.counter = response.counter
+        struct.sig_r, struct.sig_r_len = self._bytes(response.sig_r)
+        struct.sig_s, struct.sig_s_len = self._bytes(response.sig_s)
+        return struct
+
+    def resident_keys(self, keys: list[ResidentKey]) -> Any:
+        array = self._ffi.cast("struct sk_resident_key **", self._allocate(len(keys), self._ffi.sizeof("void *")))
+        for index, key in enumerate(keys):
+            struct = self._struct("struct sk_resident_key")
+            array[index] = struct
+            struct.alg = key.algorithm
+            struct.application = self._ffi.cast("char *", self._bytes(key.application.encode() + b"\0")[0])
+            if self._api_major >= MAJOR_AUTHDATA:
+                struct.flags = key.flags
+            if self._api_major >= MAJOR_USER_ID:
+                struct.user_id, struct.user_id_len = self._bytes(key.user_id)
+                struct.key.flags = key.flags
+            struct.key.public_key, struct.key.public_key_len = self._bytes(key.public_key)
+            struct.key.key_handle, struct.key.key_handle_len = self._bytes(key.key_handle)
+        return array

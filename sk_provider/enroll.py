@@ -1,0 +1,252 @@
+"""The policy of enrolling: what is decided for sk_enroll(), in the order in which it is decided."""
+
+from __future__ import annotations
+
+from . import refusal, selection
+from .api import (
+    ALGORITHM_ECDSA,
+    ALGORITHM_ED25519,
+    FLAG_FORCE_OPERATION,
+    FLAG_RESIDENT_KEY,
+    FLAG_USER_VERIFICATION,
+    EnrollResponse,
+)
+from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, framing, sha256
+from .ctap.commands import NO_CLIENT_DATA
+from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from fido2.ctap2 import Ctap2
+    from fido2.ctap2.base import AttestationResponse
+    from fido2.ctap2.pin import PinProtocol
+
+    from .api import EnrollRequest
+    from .config import Configuration
+    from .operation import Operation
+    from .transports import Channel
+
+_COSE_ALGORITHMS = {ALGORITHM_ECDSA: ES256, ALGORITHM_ED25519: EDDSA}
+
+USER_ID_LENGTH = 32
+"""Bytes; shorter names are padded with zeros, and one zero always remains (OpenSSH's sk-usbhid.c)."""
+
+_USER_NAME = "openssh"
+
+# credProtect levels, CTAP 2.1 §12.1
+_UV_OPTIONAL_WITH_CREDENTIAL_ID_LIST = 2
+_UV_REQUIRED = 3
+
+
+def enroll(request: EnrollRequest, configuration: Configuration, operation: Operation) -> EnrollResponse:
+    """Have an authenticator make a new key.
+
+    Raises SecurityKeyError; PinRequired where another call with a PIN can succeed, CredentialExists where one with
+    FLAG_FORCE_OPERATION can.
+    """
+    if request.algorithm not in _COSE_ALGORITHMS:
+        raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
+    user_id = _user_id(request.user)
+    channel = selection.open_for_enrollment(request.device, configuration, request.application, operation)
+    try:
+        if not channel.capabilities & framing.CAPABILITY_CBOR:
+            from . import u2f
+
+            return u2f.enroll(request, channel, operation)
+        return _make_credential(request, user_id, channel, operation)
+    finally:
+        channel.close()
+
+
+def _user_id(name: str | None) -> bytes:
+    user_id = (name or "").encode("utf-8", "surrogateescape")
+    if len(user_id) >= USER_ID_LENGTH:
+        raise InvalidRequest(
+            f"the user is longer than {USER_ID_LENGTH - 1} bytes", "choose a shorter one with -O user="
+        )
+    return user_id.ljust(USER_ID_LENGTH, b"\0")
+
+
+def _make_credential(request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation) -> EnrollResponse:
+    from .fido2_client import errors_translated, open_ctap2
+
+    ctap2 = open_ctap2(channel, operation)
+    is_resident = bool(request.flags & FLAG_RESIDENT_KEY)
+    if is_resident and not ctap2.info.options.get("rk"):
+        raise Unsupported("the authenticator cannot hold resident keys", "leave out -O resident")
+    extensions = _extensions(request, ctap2)
+    _refuse_unusable(request, ctap2.info.options)
+    client_data_hash = sha256(request.challenge)
+    looks_first = is_resident and not request.flags & FLAG_FORCE_OPERATION
+    authorization = _Authorization(request, ctap2, operation, is_for_two=looks_first)
+    if looks_first:
+        _refuse_to_overwrite(request, user_id, ctap2, authorization)
+    options = dict(authorization.options)
+    if is_resident:
+        options["rk"] = True
+    algorithm = _COSE_ALGORITHMS[request.algorithm]
+    with errors_translated(is_without_pin=request.pin is None):
+        attestation = ctap2.make_credential(
+            client_data_hash,
+            {"id": request.application},
+            {"id": user_id, "name": _USER_NAME, "displayName": _USER_NAME},
+            [{"type": "public-key", "alg": algorithm}],
+            extensions=extensions or None,
+            options=options or None,
+            **authorization.parameters(client_data_hash),
+        )
+        _verify_attestation(attestation, client_data_hash)
+        return _to_response(request, attestation, algorithm)
+
+
+def _extensions(request: EnrollRequest, ctap2: Ctap2) -> dict[str, object]:
+    if not request.flags & (FLAG_RESIDENT_KEY | FLAG_USER_VERIFICATION):
+        return {}
+    if "credProtect" not in (ctap2.info.extensions or ()):
+        raise Unsupported(
+            "the authenticator cannot protect keys (it has no credProtect)",
+            "leave out -O resident and -O verify-required",
+        )
+    if request.flags & FLAG_USER_VERIFICATION:
+        return {"credProtect": _UV_REQUIRED}
+    return {"credProtect": _UV_OPTIONAL_WITH_CREDENTIAL_ID_LIST}
+
+
+class _Authorization:
+    """How the authenticator will know the person: a PIN's token, its own user verification, or not at all.
+
+    options: what to send with each command.
+    """
+
+    def __init__(self, request: EnrollRequest, ctap2: Ctap2, operation: Operation, *, is_for_two: bool) -> None:
+        """Verify the person, if that takes a command of its own; is_for_two: getAssertion comes before makeCredential.
+
+        Raises PinRequired, PinNotSet, and what pin.get_token() and pin.get_uv_token() raise.
+        """
+        from fido2.ctap2.pin import ClientPin
+
+        from . import pin
+
+        self.options: dict[str, bool] = {}
+        self._protocol: PinProtocol | None = None
+        self._token = b""
+        options = ctap2.info.options
+        permissions = ClientPin.PERMISSION.MAKE_CREDENTIAL | ClientPin.PERMISSION.GET_ASSERTION
+        if request.pin is not None:
+            client_pin, self._token = pin.get_token(ctap2, request.pin, permissions, request.application)
+            self._protocol = client_pin.protocol
+        elif _needs_verification(request, options):
+            if options.get("uv") and options.get("pinUvAuthToken") and is_for_two:
+                # With the uv option the person would be wanted for each command.
+                client_pin, self._token = pin.get_uv_token(ctap2, permissions, request.application, operation)
+                self._protocol = client_pin.protocol
+            elif options.get("uv"):
+                self.options["uv"] = True
+            elif options.get("clientPin"):
+                raise PinRequired("the authenticator wants its PIN for this enrollment", "enter it when you are asked")
+            else:
+                raise PinNotSet("the authenticator makes keys only for whom it can verify", refusal.SET_A_PIN)
+
+    def parameters(self, client_data_hash: bytes) -> dict[str, Any]:
+        """Return what proves the PIN to a command about client_data_hash, as python-fido2's arguments."""
+        if self._protocol is None:
+            return {}
+        return {
+            "pin_uv_param": self._protocol.authenticate(self._token, client_data_hash),
+            "pin_uv_protocol": self._protocol.VERSION,
+        }
+
+
+def _refuse_unusable(request: EnrollRequest, options: Mapping[str, bool]) -> None:
+    """Raise an error for a key that would want its user verified by an authenticator that cannot do that."""
+    if not request.flags & FLAG_USER_VERIFICATION or options.get("uv") or options.get("clientPin"):
+        return
+    if options.get("clientPin") is False:
+        raise PinNotSet("a key that wants a PIN for every use needs an authenticator with one", refusal.SET_A_PIN)
+    raise Unsupported("the authenticator cannot verify its user", "leave out -O verify-required")
+
+
+def _needs_verification(request: EnrollRequest, options: Mapping[str, bool]) -> bool:
+    """Whether the authenticator will refuse to make this credential for an unknown person (CTAP 2.1 §6.1.2)."""
+    if options.get("alwaysUv"):
+        return True
+    if not (options.get("clientPin") or options.get("uv")):
+        return False
+    return bool(request.flags & FLAG_RESIDENT_KEY) or not options.get("makeCredUvNotRqd")
+
+
+def _refuse_to_overwrite(request: EnrollRequest, user_id: bytes, ctap2: Ctap2, authorization: _Authorization) -> None:
+    """Raise CredentialExists if the authenticator has a resident key for this application and user."""
+    from fido2.ctap import CtapError
+
+    from .fido2_client import errors_translated
+
+    with errors_translated():
+        try:
+            assertions = ctap2.get_assertions(
+                request.application,
+                NO_CLIENT_DATA,
+                options={"up": False, **authorization.options},
+                **authorization.parameters(NO_CLIENT_DATA),
+            )
+        except CtapError as error:
+            if error.code == CtapError.ERR.NO_CREDENTIALS:
+                return
+            raise
+        if any(assertion.user and assertion.user.get("id") == user_id for assertion in assertions):
+            raise CredentialExists(
+                f"the authenticator has a resident key for {request.application} and this user",
+                "choose another with -O user= or -O application=",
+            )
+
+
+def _verify_attestation(attestation: AttestationResponse, client_data_hash: bytes) -> None:
+    """Check that the authenticator that sent the key also signed it; who made it is the challenge's owner's concern."""
+    # From the package, which other threads' imports have completed: its base alone does not know the formats yet.
+    from fido2.attestation import Attestation
+
+    if attestation.fmt == "none":
+        return
+    try:
+        Attestation.for_type(attestation.fmt)().verify(attestation.att_stmt, attestation.auth_data, client_data_hash)
+    except Exception:  # noqa: BLE001 - the statement is the authenticator's: it says what python-fido2 stumbles over
+        raise AuthenticatorError(
+            "the authenticator's attestation of the new key does not verify", "try again, or use another authenticator"
+        ) from None
+
+
+def _to_response(request: EnrollRequest, attestation: AttestationResponse, algorithm: int) -> EnrollResponse:
+    authenticator_data = attestation.auth_data
+    credential = authenticator_data.credential_data
+    if not authenticator_data.flags & AUTHDATA_AT or credential is None:
+        raise AuthenticatorError("the authenticator's answer has no key in it", "try again")
+    if authenticator_data.rp_id_hash != sha256(request.application.encode()):
+        raise AuthenticatorError("the authenticator's answer is for another application", "try again")
+    if not credential.credential_id:
+        raise AuthenticatorError("the authenticator's answer has no key handle", "try again")
+    certificates = attestation.att_stmt.get("x5c") or [b""]
+    return EnrollResponse(
+        flags=request.flags & ~FLAG_FORCE_OPERATION,
+        public_key=public_key_bytes(credential.public_key, algorithm),
+        key_handle=credential.credential_id,
+        signature=attestation.att_stmt.get("sig", b""),
+        attestation_certificate=certificates[0],
+        authenticator_data=cbor.encode(bytes(authenticator_data)),
+    )
+
+
+def public_key_bytes(cose_key: Mapping[int, object], algorithm: int) -> bytes:
+    """Return a COSE key as sk-api has it: 65 bytes of an uncompressed P-256 point, or 32 bytes of Ed25519.
+
+    Raises AuthenticatorError if it is not a key of that algorithm.
+    """
+    x, y = cose_key.get(-2), cose_key.get(-3)
+    if cose_key.get(3) == algorithm and isinstance(x, bytes) and len(x) == 32:
+        if algorithm == EDDSA:
+            return x
+        if isinstance(y, bytes) and len(y) == 32:
+            return b"\x04" + x + y
+    raise AuthenticatorError("the authenticator's answer has a key of another type", "try again")

@@ -1,0 +1,127 @@
+"""PINs: what a PIN may be, and how the authenticator is given proof of one (CTAP 2.1 §6.5), by python-fido2."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from fido2.ctap import CtapError
+from fido2.ctap2.pin import ClientPin
+
+from . import refusal
+from .ctap import status
+from .errors import PinInvalid, PinNotSet, PinRequired, SecurityKeyError, Unsupported, tell
+from .fido2_client import errors_translated, open_ctap2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fido2.ctap2 import Ctap2
+
+    from .operation import Operation
+    from .transports import Channel
+
+MIN_LENGTH = 4
+"""Code points, CTAP 2.1 §6.5.1; an authenticator may ask for more."""
+MAX_LENGTH = 63
+"""Bytes of UTF-8, CTAP 2.1 §6.5.1."""
+
+_MAX_UV_ATTEMPTS = 5
+"""However many the authenticator prefers; each failure spends one of its uvRetries."""
+
+
+def normalize(pin: str, min_length: int = MIN_LENGTH) -> str:
+    """Return the PIN in Normalization Form C, as authenticators compare it (CTAP 2.1 §6.5.1).
+
+    Raises PinInvalid if no authenticator can have this PIN, so that no try is spent on it.
+    """
+    normalized = unicodedata.normalize("NFC", pin)
+    if len(normalized) < min_length:
+        raise PinInvalid(f"a PIN has at least {min_length} characters", "try again")
+    if len(normalized.encode()) > MAX_LENGTH:
+        raise PinInvalid(f"a PIN has at most {MAX_LENGTH} bytes", "try again")
+    return normalized
+
+
+def open_client_pin(ctap2: Ctap2) -> ClientPin:
+    """Return a client of authenticatorClientPIN with the best protocol that both sides know.
+
+    Raises Unsupported if there is none.
+    """
+    try:
+        return ClientPin(ctap2)
+    except ValueError:
+        raise Unsupported("the authenticator has no PIN protocol that is known here", "use another one") from None
+
+
+def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None) -> tuple[ClientPin, bytes]:
+    """Exchange the PIN for a pinUvAuthToken bound to rp_id; permissions: ClientPin.PERMISSION bits.
+
+    Raises PinInvalid, PinBlocked, PinNotSet or Unsupported, and SecurityKeyError for the rest.
+    """
+    has_pin = ctap2.info.options.get("clientPin")
+    if has_pin is False:
+        verifies_itself = ctap2.info.options.get("uv")
+        remedy = "leave it empty and let the authenticator verify you" if verifies_itself else refusal.SET_A_PIN
+        raise PinNotSet("the authenticator has no PIN", remedy)
+    if has_pin is None:
+        raise Unsupported("the authenticator has no PIN and cannot have one", "leave the PIN empty")
+    normalized = normalize(pin)
+    client_pin = open_client_pin(ctap2)
+    try:
+        with errors_translated(pass_status=True):
+            token = client_pin.get_pin_token(normalized, ClientPin.PERMISSION(permissions), rp_id)
+    except CtapError as error:
+        raise explain_refusal(client_pin, error) from None
+    return client_pin, token
+
+
+def get_uv_token(ctap2: Ctap2, permissions: int, rp_id: str | None, operation: Operation) -> tuple[ClientPin, bytes]:
+    """Have the authenticator verify the person itself, for a pinUvAuthToken bound to rp_id (CTAP 2.1 §6.5.5.7.3).
+
+    The one gesture serves all the commands that the token is for, and counts as the touch that the last of them wants.
+
+    Raises PinRequired if a PIN is the way out, PinBlocked or PresenceDenied if there is none, and SecurityKeyError.
+    """
+    client_pin = open_client_pin(ctap2)
+    attempts_left = min(max(ctap2.info.preferred_platform_uv_attempts, 1), _MAX_UV_ATTEMPTS)
+    while True:
+        attempts_left -= 1
+        try:
+            with errors_translated(pass_status=True):
+                token = client_pin.get_uv_token(
+                    ClientPin.PERMISSION(permissions),
+                    rp_id,
+                    operation,  # type: ignore[arg-type]  # is_set() is all that it needs
+                )
+        except CtapError as error:
+            if error.code == CtapError.ERR.UV_INVALID and attempts_left:
+                tell("the authenticator did not recognise you; try again")
+                continue
+            is_over = error.code in (CtapError.ERR.UV_INVALID, CtapError.ERR.UV_BLOCKED)
+            if is_over and ctap2.info.options.get("clientPin"):
+                raise PinRequired("the authenticator did not recognise you", "enter its PIN instead") from None
+            raise refusal.to_error(int(error.code)) from None
+        return client_pin, token
+
+
+def explain_refusal(client_pin: ClientPin, error: CtapError) -> SecurityKeyError:
+    """Return what to raise for a PIN that the authenticator refused: how many tries are left, if it says so."""
+    if error.code != CtapError.ERR.PIN_INVALID:
+        return refusal.to_error(int(error.code))
+    with errors_translated():
+        retries, _ = client_pin.get_pin_retries()
+    if retries == 0:
+        return refusal.to_error(status.PIN_BLOCKED)
+    tries = "1 try" if retries == 1 else f"{retries} tries"
+    return PinInvalid(f"wrong PIN, {tries} left", "try again")
+
+
+def authorize_assertion(
+    channel: Channel, pin: str, rp_id: str, client_data_hash: bytes, operation: Operation
+) -> tuple[int, bytes]:
+    """Return the PIN protocol's number and the pinUvAuthParam for an assertion (CTAP 2.1 §6.2).
+
+    Raises as get_token() does.
+    """
+    ctap2 = open_ctap2(channel, operation)
+    client_pin, token = get_token(ctap2, pin, ClientPin.PERMISSION.GET_ASSERTION, rp_id)
+    return client_pin.protocol.VERSION, client_pin.protocol.authenticate(token, client_data_hash)

@@ -1,0 +1,131 @@
+"""Asking a person to confirm: on the terminal, or through SSH_ASKPASS, by the rules that ssh(1) has for it."""
+
+from __future__ import annotations
+
+import posix
+
+from .errors import PresenceDenied, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Event(Protocol):
+        """What ends the wait for an answer."""
+
+        def is_set(self) -> bool:
+            """Return whether waiting makes no sense any more."""
+
+
+_DEFAULT_ASKPASS = "/usr/bin/ssh-askpass"
+_TICK = 0.1
+"""Seconds between two looks at whether waiting still makes sense."""
+_MAX_ANSWER = 256
+
+CONFIRMED = 1
+REFUSED = 2
+UNANSWERED = 3
+
+
+def presence_question(action: str, rp_id: str) -> str:
+    """Return what to ask when the software authenticator wants a person's presence; action: PresenceRequest's."""
+    match action:
+        case "enroll":
+            return f"Make a key for {rp_id} on the software authenticator?"
+        case "sign":
+            return f"Sign for {rp_id} with the software authenticator?"
+        case "reset":
+            return "Delete all keys of the software authenticator?"
+        case _:
+            return "Use the software authenticator?"
+
+
+def confirm(question: str, event: Event) -> int:
+    """Ask a person; return CONFIRMED, REFUSED, or UNANSWERED once event is set.
+
+    Raises PresenceDenied if there is nobody who could be asked.
+    """
+    question = printable(question)
+    requirement = _variable("SSH_ASKPASS_REQUIRE").lower()
+    has_display = bool(_variable("DISPLAY") or _variable("WAYLAND_DISPLAY"))
+    askpass_first = requirement == "force" or (requirement == "prefer" and has_display)
+    if not askpass_first:
+        terminal = _open_terminal()
+        if terminal is not None:
+            try:
+                return _confirm_on_terminal(terminal, question, event)
+            finally:
+                posix.close(terminal)
+    program = _variable("SSH_ASKPASS") or _DEFAULT_ASKPASS
+    if requirement != "never" and (askpass_first or has_display):
+        return _confirm_by_askpass(program, question, event)
+    raise PresenceDenied(
+        "nobody can be asked to confirm (no terminal, no SSH_ASKPASS)",
+        "write `Presence auto` in pysk_config if nobody needs to be",
+    )
+
+
+def _variable(name: str) -> str:
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+
+
+def _open_terminal() -> int | None:
+    try:
+        return posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _confirm_on_terminal(terminal: int, question: str, event: Event) -> int:
+    import select
+    import termios
+
+    # Keys pressed before the question was seen are no answer to it.
+    termios.tcflush(terminal, termios.TCIFLUSH)
+    posix.write(terminal, f"libpysk: {question} Press Enter to confirm, or type no: ".encode())
+    while not event.is_set():
+        if select.select([terminal], [], [], _TICK)[0]:
+            answer = posix.read(terminal, _MAX_ANSWER)
+            # Whoever pressed ^C meant it, whatever they pressed next.
+            if event.is_set():
+                break
+            if answer.strip().lower() in (b"", b"y", b"yes") and answer.endswith(b"\n"):
+                return CONFIRMED
+            return REFUSED
+    posix.write(terminal, b"\n")
+    return UNANSWERED
+
+
+def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
+    import os
+    import subprocess
+    import time
+
+    # The host's descriptors, the helper's reply socket among them, are not the child's business.
+    try:
+        child = subprocess.Popen(
+            [program, question],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "SSH_ASKPASS_PROMPT": "confirm"},
+            close_fds=True,
+        )
+    except OSError as error:
+        raise PresenceDenied(
+            f"{program} cannot be started to ask for confirmation ({error.strerror})", "install it or set SSH_ASKPASS"
+        ) from None
+    while True:
+        try:
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+        except ChildProcessError:
+            # A host that has children reaped by the system keeps the answer from us, and subprocess takes that for 0.
+            child.returncode = 1
+            return REFUSED
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return CONFIRMED if child.returncode == 0 else REFUSED
+        if event.is_set():
+            child.kill()
+            child.wait()
+            return UNANSWERED
+        time.sleep(_TICK)

@@ -1,0 +1,104 @@
+"""The policy of listing resident keys: what is decided for sk_load_resident_keys(), in order."""
+
+from __future__ import annotations
+
+from . import refusal, selection
+from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
+from .ctap import EDDSA, ES256
+from .enroll import public_key_bytes
+from .errors import AuthenticatorError, PinNotSet, PinRequired, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fido2.ctap2 import CredentialManagement, Ctap2
+
+    from .api import ResidentRequest
+    from .config import Configuration
+    from .operation import Operation
+
+_ALGORITHMS = {ES256: ALGORITHM_ECDSA, EDDSA: ALGORITHM_ED25519}
+
+_UV_REQUIRED = 3
+
+
+def load_resident_keys(
+    request: ResidentRequest, configuration: Configuration, operation: Operation
+) -> list[ResidentKey]:
+    """Return the authenticator's resident keys whose application starts with "ssh:".
+
+    Raises SecurityKeyError; PinRequired where another call with a PIN can succeed.
+    """
+    channel = selection.open_for_management(request.device, configuration, operation)
+    try:
+        from .fido2_client import errors_translated, open_ctap2
+
+        ctap2 = open_ctap2(channel, operation)
+        management = _open_credential_management(request, ctap2, operation)
+        with errors_translated():
+            return list(_enumerate(management, has_own_verification="uv" in ctap2.info.options))
+    finally:
+        channel.close()
+
+
+def _open_credential_management(request: ResidentRequest, ctap2: Ctap2, operation: Operation) -> CredentialManagement:
+    from fido2.ctap2 import CredentialManagement
+    from fido2.ctap2.pin import ClientPin
+
+    from . import pin
+
+    if not CredentialManagement.is_supported(ctap2.info):
+        raise Unsupported("the authenticator cannot list its resident keys", "use the key files made at enrollment")
+    permission = ClientPin.PERMISSION.CREDENTIAL_MGMT
+    if request.pin is not None:
+        client_pin, token = pin.get_token(ctap2, request.pin, permission, None)
+    elif not (ctap2.info.options.get("clientPin") or ctap2.info.options.get("uv")):
+        raise PinNotSet("the authenticator has no PIN", refusal.SET_A_PIN)
+    elif ctap2.info.options.get("uv") and ctap2.info.options.get("pinUvAuthToken"):
+        client_pin, token = pin.get_uv_token(ctap2, permission, None, operation)
+    else:
+        raise PinRequired("the authenticator wants its PIN to list its keys", "enter it when you are asked")
+    return CredentialManagement(ctap2, client_pin.protocol, token)
+
+
+def _enumerate(management: CredentialManagement, *, has_own_verification: bool) -> Iterator[ResidentKey]:
+    result = management.RESULT
+    for rp in management.enumerate_rps():
+        rp_id = rp[result.RP].get("id")
+        # A host drops all others; so does this, whether or not the authenticator's strings are sound.
+        if not isinstance(rp_id, str) or not rp_id.startswith(APPLICATION_PREFIX) or "\0" in rp_id:
+            continue
+        for credential in management.enumerate_creds(rp[result.RP_ID_HASH]):
+            key = _to_key(rp_id, credential, has_own_verification=has_own_verification)
+            if key is not None:
+                yield key
+
+
+def _to_key(rp_id: str, credential: Mapping[int, object], *, has_own_verification: bool) -> ResidentKey | None:
+    from fido2.ctap2 import CredentialManagement
+
+    result = CredentialManagement.RESULT
+    public_key, descriptor, user = (
+        credential[result.PUBLIC_KEY],
+        credential[result.CREDENTIAL_ID],
+        credential[result.USER],
+    )
+    if not isinstance(public_key, dict) or not isinstance(descriptor, dict) or not isinstance(user, dict):
+        raise TypeError
+    cose_algorithm = public_key.get(3)
+    if cose_algorithm not in _ALGORITHMS:
+        return None
+    key_handle, user_id = descriptor.get("id"), user.get("id")
+    if not isinstance(key_handle, bytes) or not key_handle or not isinstance(user_id, bytes):
+        raise AuthenticatorError("the authenticator's list of keys is damaged", "try again")
+    # With user verification of its own the authenticator decides by itself, so no PIN need be asked for.
+    wants_pin = credential.get(result.CRED_PROTECT) == _UV_REQUIRED and not has_own_verification
+    return ResidentKey(
+        algorithm=_ALGORITHMS[cose_algorithm],
+        application=rp_id,
+        flags=FLAG_USER_VERIFICATION if wants_pin else 0,
+        key_handle=key_handle,
+        public_key=public_key_bytes(public_key, cose_algorithm),
+        user_id=user_id,
+    )

@@ -1,0 +1,123 @@
+"""The policy of signing: what is decided for sk_sign(), in the order in which it is decided."""
+
+from __future__ import annotations
+
+from . import selection
+from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignResponse
+from .ctap import commands, framing
+from .ctap.status import PUAT_REQUIRED, StatusError
+from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinNotSet, PinRequired, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .api import SignRequest
+    from .config import Configuration
+    from .operation import Operation
+    from .transports import Channel
+
+_CANNOT_VERIFY = "this key wants its user verified, which the authenticator cannot do"
+
+
+def sign(request: SignRequest, configuration: Configuration, operation: Operation) -> SignResponse:
+    """Have the authenticator that holds the key sign the message digest.
+
+    Raises SecurityKeyError; PinRequired where another call with a PIN can succeed.
+    """
+    if request.algorithm not in (ALGORITHM_ECDSA, ALGORITHM_ED25519):
+        raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
+    if not request.key_handle:
+        raise InvalidRequest("the key has no key handle", "enroll it again")
+    channel = selection.open_for_signature(request, configuration, operation)
+    try:
+        assertion = _get_assertion(request, channel, operation)
+    except StatusError as error:
+        if error.code == PUAT_REQUIRED and not request.flags & FLAG_USER_VERIFICATION:
+            raise PinAlwaysRequired(
+                "the authenticator wants its PIN for every use (alwaysUv)",
+                "enter it if you are asked, or sign through ssh-agent, which asks",
+            ) from None
+        from . import refusal
+
+        raise refusal.to_error(error.code, is_without_pin=request.pin is None) from None
+    finally:
+        channel.close()
+    sig_r, sig_s = _split_signature(request.algorithm, assertion.signature)
+    return SignResponse(assertion.flags, assertion.counter, sig_r, sig_s)
+
+
+def _get_assertion(request: SignRequest, channel: Channel, operation: Operation) -> commands.Assertion:
+    if not channel.capabilities & framing.CAPABILITY_CBOR:
+        if request.flags & FLAG_USER_VERIFICATION:
+            raise Unsupported(_CANNOT_VERIFY, "use the one it was enrolled on")
+        from . import u2f
+
+        return u2f.get_assertion(request, channel, operation)
+    uv, pin_uv_auth = _authorize(request, channel, operation)
+    return commands.get_assertion(
+        channel,
+        request.application,
+        request.message_digest,
+        request.key_handle,
+        operation,
+        up=bool(request.flags & FLAG_USER_PRESENCE),
+        uv=uv,
+        pin_uv_auth=pin_uv_auth,
+    )
+
+
+def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> tuple[bool, tuple[int, bytes] | None]:
+    """Return whether the authenticator shall verify the person itself, and what proves the PIN."""
+    if request.pin is not None:
+        from . import pin
+
+        return False, pin.authorize_assertion(
+            channel, request.pin, request.application, request.message_digest, operation
+        )
+    if not request.flags & FLAG_USER_VERIFICATION:
+        return False, None
+    options = commands.get_options(channel, operation)
+    if options.get("uv") is True:
+        return True, None
+    match options.get("clientPin"):
+        case True:
+            raise PinRequired("this key wants a PIN for every use", "enter it when you are asked")
+        case False:
+            from . import refusal
+
+            raise PinNotSet("this key wants a PIN for every use, and the authenticator has none", refusal.SET_A_PIN)
+        case _:
+            raise Unsupported(_CANNOT_VERIFY, "use the one it was enrolled on")
+
+
+def _split_signature(algorithm: int, signature: bytes) -> tuple[bytes, bytes]:
+    if algorithm == ALGORITHM_ED25519:
+        if len(signature) != 64:
+            raise AuthenticatorError(
+                "the authenticator's signature is not an Ed25519 one", "check the type in the key file"
+            )
+        return signature, b""
+    return _parse_ecdsa_signature(signature)
+
+
+def _parse_ecdsa_signature(der: bytes) -> tuple[bytes, bytes]:
+    """Return r and s, 32 bytes each, of an ECDSA-Sig-Value for P-256 (RFC 3279 §2.2.3)."""
+    try:
+        if der[0] != 0x30 or der[1] != len(der) - 2:
+            raise ValueError
+        r, rest = _parse_integer(der[2:])
+        s, rest = _parse_integer(rest)
+        if rest:
+            raise ValueError
+        return r.to_bytes(32, "big"), s.to_bytes(32, "big")
+    except (IndexError, ValueError, OverflowError):
+        raise AuthenticatorError(
+            "the authenticator's signature is not an ECDSA one", "check the type in the key file"
+        ) from None
+
+
+def _parse_integer(der: bytes) -> tuple[int, bytes]:
+    length = der[1]
+    content = der[2 : 2 + length]
+    if der[0] != 0x02 or not content or len(content) != length or content[0] & 0x80:
+        raise ValueError
+    return int.from_bytes(content, "big"), der[2 + length :]

@@ -1,0 +1,134 @@
+"""Authenticators that speak CTAP1 alone (U2F Raw Message Formats v1.2), by python-fido2."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+from fido2.ctap1 import APDU, ApduError, Ctap1
+from fido2.webauthn import AttestationObject
+
+from .api import ALGORITHM_ECDSA, FLAG_RESIDENT_KEY, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, EnrollResponse
+from .ctap import cbor, sha256
+from .ctap.commands import NO_CLIENT_DATA
+from .errors import AuthenticatorError, CredentialNotFound, Unsupported, tell
+from .fido2_client import Device, errors_translated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from .api import EnrollRequest, SignRequest
+    from .ctap.commands import Assertion
+    from .operation import Operation
+    from .transports import Channel, Event
+
+    Result = TypeVar("Result")
+
+_POLL_INTERVAL = 0.2
+"""Seconds between two questions whether the authenticator was touched by now."""
+
+_TEST_OF_USER_PRESENCE = 0x01
+
+
+def _open(channel: Channel, event: Event) -> Ctap1:
+    return Ctap1(Device(channel, event))  # type: ignore[arg-type]  # it needs no more than a channel has
+
+
+@contextmanager
+def _status_words_translated() -> Iterator[None]:
+    with errors_translated():
+        try:
+            yield
+        except ApduError as error:
+            if error.code == APDU.WRONG_DATA:
+                raise CredentialNotFound(
+                    "the authenticator does not hold this key", "use the one that it was enrolled on"
+                ) from None
+            raise AuthenticatorError(f"the authenticator answered with status {error.code:04x}", "try again") from None
+
+
+def _poll(ask: Callable[[], Result], event: Event) -> Result:
+    """Ask until somebody has touched the authenticator: U2F answers at once that nobody has yet."""
+    while True:
+        try:
+            return ask()
+        except ApduError as error:
+            if error.code != APDU.USE_NOT_SATISFIED:
+                raise
+        if event.is_set():
+            raise event.reason()
+        time.sleep(_POLL_INTERVAL)
+
+
+def enroll(request: EnrollRequest, channel: Channel, operation: Operation) -> EnrollResponse:
+    """Register a new key.
+
+    Raises Unsupported for all but ES256 keys that want neither residence nor verification, and SecurityKeyError.
+    """
+    if request.algorithm != ALGORITHM_ECDSA:
+        raise Unsupported("the authenticator is a U2F one, without Ed25519", "use: ssh-keygen -t ecdsa-sk")
+    if request.flags & (FLAG_RESIDENT_KEY | FLAG_USER_VERIFICATION):
+        raise Unsupported(
+            "the authenticator is a U2F one, without PIN and resident keys",
+            "leave out -O resident and -O verify-required",
+        )
+    client_param, app_param = sha256(request.challenge), sha256(request.application.encode())
+    ctap1 = _open(channel, operation)
+    with _status_words_translated():
+        registration = _poll(lambda: ctap1.register(client_param, app_param), operation)
+        try:
+            registration.verify(app_param, client_param)
+        except Exception:  # noqa: BLE001 - it is the authenticator that says what python-fido2 stumbles over
+            raise AuthenticatorError(
+                "the authenticator's attestation of the new key does not verify", "try again, or use another one"
+            ) from None
+        authenticator_data = AttestationObject.from_ctap1(app_param, registration).auth_data
+    return EnrollResponse(
+        flags=request.flags & FLAG_USER_PRESENCE,
+        public_key=registration.public_key,
+        key_handle=registration.key_handle,
+        signature=registration.signature,
+        attestation_certificate=registration.certificate,
+        authenticator_data=cbor.encode(bytes(authenticator_data)),
+    )
+
+
+def get_assertion(request: SignRequest, channel: Channel, operation: Operation) -> Assertion:
+    """Sign, once somebody has touched the authenticator, which U2F always wants.
+
+    Raises CredentialNotFound if it does not hold the key, and SecurityKeyError.
+    """
+    from .ctap.commands import Assertion
+
+    if not request.flags & FLAG_USER_PRESENCE:
+        tell("the authenticator is a U2F one and signs only when touched; touch it")
+    app_param = sha256(request.application.encode())
+    ctap1 = _open(channel, operation)
+    with _status_words_translated():
+        signature = _poll(lambda: ctap1.authenticate(request.message_digest, app_param, request.key_handle), operation)
+        if signature.user_presence != _TEST_OF_USER_PRESENCE:
+            raise AuthenticatorError(
+                "the authenticator's answer does not confirm that anybody was present", "try again"
+            )
+        return Assertion(signature.user_presence, signature.counter, signature.signature)
+
+
+def holds_key(channel: Channel, application: str, key_handle: bytes, operation: Operation) -> bool:
+    """Return whether the authenticator holds the key, without a touch. Raises SecurityKeyError."""
+    with errors_translated():
+        try:
+            _open(channel, operation).authenticate(
+                NO_CLIENT_DATA, sha256(application.encode()), key_handle, check_only=True
+            )
+        except ApduError as error:
+            return bool(error.code == APDU.USE_NOT_SATISFIED)
+    return False
+
+
+def wait_for_touch(channel: Channel, event: Event) -> None:
+    """Return once the authenticator has been touched. Raises SecurityKeyError if event ends the wait, or it fails."""
+    ctap1 = _open(channel, event)
+    with _status_words_translated():
+        _poll(lambda: ctap1.register(bytes(32), bytes(32)), event)
