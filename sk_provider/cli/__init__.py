@@ -1,0 +1,38 @@
+"""The command pysk: what ssh has no way to do for an authenticator."""
+
+from __future__ import annotations
+
+import click
+
+from sk_provider import __version__
+from sk_provider.errors import SecurityKeyError, printable
+
+from .path import path
+from .pin import pin
+from .reset import reset
+from .serve import serve
+from .share import share
+
+
+class _Commands(click.Group):
+    """Tells a failure as ssh's programs do: one line, and a status that is not 0."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except SecurityKeyError as error:
+            click.echo(f"pysk: {printable(str(error))}", err=True)
+            context.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pysk")
+def main() -> None:
+    """Manage authenticators for OpenSSH.
+
+    An ADDRESS names an authenticator, such as soft: or soft:/path; without one, pysk_config's Device is used.
+    """
+
+
+for command in (path, pin, reset, serve, share):
+    main.add_command(command)

@@ -1,0 +1,52 @@
+"""pysk path: where the library is that ssh is to load."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import click
+
+import sk_provider
+from sk_provider import bytecode
+
+# The first release of OpenSSH that wants each major of its API, the newest first.
+_FIRST_RELEASES = {10: (9, 1), 9: (8, 9), 7: (8, 4), 5: (8, 3), 4: (8, 2)}
+_NEWEST = 10
+_PATIENCE = 10
+"""Seconds in which ssh must tell its version."""
+
+
+@click.command()
+@click.option("--api", type=click.Choice([str(api) for api in _FIRST_RELEASES]), help="For this major of the API.")
+def path(api: str | None) -> None:
+    """Print the absolute path of the library for the ssh on PATH, or for the major of the API that is given."""
+    major = int(api) if api else _api_of(_ssh_version())
+    name = "libpysk.so" if major == _NEWEST else f"libpysk-skapi{major}.so"
+    library = os.path.join(os.path.dirname(os.path.realpath(sk_provider.__file__)), name)
+    if not os.path.exists(library):
+        raise click.ClickException(f"{library} does not exist; install sk-provider with pip")
+    advice = bytecode.advice(os.path.dirname(os.path.dirname(library)))
+    if advice:
+        click.echo(f"pysk: {advice}", err=True)
+    click.echo(library)
+
+
+def _ssh_version() -> tuple[int, int] | None:
+    try:
+        done = subprocess.run(["ssh", "-V"], capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.match(r"OpenSSH_(\d+)\.(\d+)", done.stderr)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _api_of(version: tuple[int, int] | None) -> int:
+    """Return the major for a release of OpenSSH; without one, the newest."""
+    if version is None:
+        return _NEWEST
+    for api, first in _FIRST_RELEASES.items():
+        if version >= first:
+            return api
+    raise click.ClickException(f"OpenSSH {version[0]}.{version[1]} has no security keys; upgrade to 8.2 or newer")

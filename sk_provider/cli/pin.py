@@ -1,0 +1,119 @@
+"""pysk pin: setting, changing and looking at an authenticator's PIN."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+import click
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fido2.ctap2.pin import ClientPin
+
+
+@click.group()
+def pin() -> None:
+    """Set, change or look at an authenticator's PIN.
+
+    PINs are asked for on the terminal; where standard input is none, they are read from it, a line each.
+    """
+
+
+@pin.command("set")
+@click.argument("address", required=False)
+def set_pin(address: str | None) -> None:
+    """Set the first PIN."""
+    from sk_provider.errors import PinInvalid
+    from sk_provider.fido2_client import errors_translated
+
+    with _client_pin(address, may_create=True) as client_pin:
+        if client_pin.ctap.info.options.get("clientPin"):
+            raise PinInvalid("the authenticator has a PIN", "change it with: pysk pin change")
+        new = _read_new_pin(client_pin)
+        with errors_translated():
+            client_pin.set_pin(new)
+    click.echo("PIN set", err=True)
+
+
+@pin.command()
+@click.argument("address", required=False)
+def change(address: str | None) -> None:
+    """Change the PIN."""
+    from fido2.ctap import CtapError
+
+    from sk_provider.errors import PinNotSet
+    from sk_provider.fido2_client import errors_translated
+    from sk_provider.pin import explain_refusal, normalize
+    from sk_provider.refusal import SET_A_PIN
+
+    with _client_pin(address, may_create=False) as client_pin:
+        if not client_pin.ctap.info.options.get("clientPin"):
+            raise PinNotSet("the authenticator has no PIN", SET_A_PIN)
+        old = normalize(_read("Current PIN"))
+        new = _read_new_pin(client_pin)
+        try:
+            with errors_translated(pass_status=True):
+                client_pin.change_pin(old, new)
+        except CtapError as error:
+            raise explain_refusal(client_pin, error) from None
+    click.echo("PIN changed", err=True)
+
+
+@pin.command()
+@click.argument("address", required=False)
+def status(address: str | None) -> None:
+    """Print whether a PIN is set, and how many tries are left."""
+    from sk_provider.fido2_client import errors_translated
+
+    with _client_pin(address, may_create=False) as client_pin:
+        if not client_pin.ctap.info.options.get("clientPin"):
+            click.echo("no PIN is set")
+            return
+        with errors_translated():
+            retries, wants_power_cycle = client_pin.get_pin_retries()
+    if not retries:
+        click.echo("the PIN is blocked")
+    elif wants_power_cycle:
+        click.echo(f"a PIN is set, {retries} tries left, blocked until the next power-up")
+    else:
+        click.echo(f"a PIN is set, {retries} tries left")
+
+
+@contextmanager
+def _client_pin(address: str | None, *, may_create: bool) -> Iterator[ClientPin]:
+    from sk_provider import config, selection
+    from sk_provider.errors import Unsupported
+    from sk_provider.fido2_client import open_ctap2
+    from sk_provider.operation import Operation
+    from sk_provider.pin import open_client_pin
+
+    configuration = config.load()
+    operation = Operation(configuration.timeout)
+    channel = selection.open_for_management(address, configuration, operation, may_create=may_create)
+    try:
+        ctap2 = open_ctap2(channel, operation)
+        if "clientPin" not in ctap2.info.options:
+            raise Unsupported("the authenticator cannot have a PIN", "use one that can")
+        yield open_client_pin(ctap2)
+    finally:
+        channel.close()
+
+
+def _read_new_pin(client_pin: ClientPin) -> str:
+    from sk_provider.errors import PinInvalid
+    from sk_provider.pin import normalize
+
+    new = normalize(_read("New PIN"), client_pin.ctap.info.min_pin_length)
+    if sys.stdin.isatty() and normalize(_read("New PIN again")) != new:
+        raise PinInvalid("the two PINs differ", "try again")
+    return new
+
+
+def _read(prompt: str) -> str:
+    if sys.stdin.isatty():
+        answer: str = click.prompt(prompt, hide_input=True, err=True)
+        return answer
+    return sys.stdin.readline().rstrip("\n")

@@ -1,0 +1,41 @@
+"""pysk reset: making an authenticator forget everything."""
+
+from __future__ import annotations
+
+import click
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.transports import Channel
+
+
+@click.command()
+@click.argument("address")
+@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+def reset(address: str, *, yes: bool) -> None:
+    """Delete all keys and the PIN of an authenticator.
+
+    Every key that was enrolled on it stops working for good. Hardware allows this only within seconds of being
+    plugged in, and wants to be touched.
+    """
+    from sk_provider import config, selection
+    from sk_provider.fido2_client import errors_translated, open_ctap2
+    from sk_provider.operation import Operation
+    from sk_provider.transports import soft, split
+
+    if not yes:
+        click.confirm(f"Delete all keys and the PIN of {address}?", abort=True, err=True)
+    configuration = config.load()
+    operation = Operation(configuration.timeout)
+    scheme, location = split(address)
+    if scheme == soft.SCHEME:
+        channel: Channel = soft.open(location, configuration, operation, may_create=False, may_reset=True)
+    else:
+        channel = selection.open_for_management(address, configuration, operation)
+    try:
+        ctap2 = open_ctap2(channel, operation)
+        with errors_translated():
+            ctap2.reset(event=operation)  # type: ignore[arg-type]  # is_set() is all that is wanted of it
+    finally:
+        channel.close()
+    click.echo("reset", err=True)

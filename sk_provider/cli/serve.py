@@ -1,0 +1,132 @@
+"""pysk serve: a software security key for the programs of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+
+import click
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.authenticator.engine import Event, Presence, PresenceRequest
+    from sk_provider.authenticator.servers.token import Token
+
+USER_ACTION_TIMEOUT = 30.0  # seconds for a person to answer, CTAP 2.1 §6.1.2
+TICK = 0.05  # seconds between two looks at whether the client has cancelled
+
+
+@click.command()
+@click.option("--store", "path", metavar="DIR", help="Keep the token's keys in DIR, which is made if need be.")
+@click.option("--profile", "profile_name", metavar="NAME", help="The token to behave as.")
+@click.option(
+    "--presence",
+    metavar="auto|ask|deny|after:MS",
+    default="ask",
+    show_default=True,
+    help="Who touches it: nobody needs to, you are asked, nobody ever does, or after so many milliseconds.",
+)
+@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+def serve(path: str | None, profile_name: str | None, presence: str, addresses: tuple[str, ...]) -> None:
+    r"""Serve a software security key until interrupted.
+
+    \b
+    uhid:                  a USB HID device (/dev/uhid, as root)
+    udp:127.0.0.1:8111     CTAPHID reports in datagrams; every local user can use it
+    unix:/path             CTAPHID reports on a socket that only you can use
+    vpcd:127.0.0.1:35963   a card in vsmartcard's virtual reader
+
+    One line on standard output names the addresses once all are served. Without --store the keys are gone afterwards.
+    """
+    from sk_provider.authenticator.profiles import DEFAULT, profile
+    from sk_provider.authenticator.servers.errors import ServeError
+    from sk_provider.authenticator.servers.token import Token
+    from sk_provider.authenticator.store import Store, StoreError
+
+    try:
+        asked = _presence(presence)
+        what = profile(profile_name or DEFAULT)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
+    try:
+        _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say), addresses)
+    except (ServeError, StoreError) as error:
+        _say(str(error))
+        raise click.exceptions.Exit(1) from None
+    finally:
+        if temporary:
+            shutil.rmtree(temporary)
+
+
+def _serve(token: Token, addresses: tuple[str, ...]) -> None:
+    from sk_provider.authenticator.servers.serving import Serving
+
+    with Serving(token) as serving:
+        serving.stop_on_signals()
+        serving.open(addresses)
+        click.echo(f"serving {' '.join(serving.names)}")
+        serving.run()
+
+
+def _say(sentence: str) -> None:
+    from sk_provider.errors import printable
+
+    click.echo(f"pysk: {printable(sentence)}", err=True)
+
+
+class _UserAction:
+    """What ends the waiting for a person: the client's cancelling, or the time that a person has."""
+
+    def __init__(self, event: Event | None) -> None:
+        self._event = event
+        self._deadline = time.monotonic() + USER_ACTION_TIMEOUT
+
+    def is_set(self) -> bool:
+        return self.is_cancelled() or time.monotonic() >= self._deadline
+
+    def is_cancelled(self) -> bool:
+        return self._event is not None and self._event.is_set()
+
+
+def _presence(option: str) -> Presence:
+    """Return what asks a person, for auto, deny, after:MS or ask. Raises ValueError if the option is none of them."""
+    from sk_provider.authenticator import engine
+
+    if option == "ask":
+        return _ask
+    if option in ("auto", "deny"):
+        answer = engine.GRANTED if option == "auto" else engine.DENIED
+        return lambda _request, _event: answer
+    kind, _, milliseconds = option.partition(":")
+    if kind != "after" or not milliseconds.isdecimal():
+        raise ValueError(f"--presence is auto, ask, deny or after:MS, not {option}")
+
+    def after(_request: PresenceRequest, event: Event | None) -> int:
+        touched_at = time.monotonic() + int(milliseconds) / 1000
+        action = _UserAction(event)
+        while time.monotonic() < touched_at:
+            if action.is_set():
+                return engine.CANCELLED if action.is_cancelled() else engine.TIMED_OUT
+            time.sleep(max(0.0, min(TICK, touched_at - time.monotonic())))
+        return engine.GRANTED
+
+    return after
+
+
+def _ask(request: PresenceRequest, event: Event | None) -> int:
+    from sk_provider import prompt
+    from sk_provider.authenticator import engine
+    from sk_provider.errors import PresenceDenied
+
+    action = _UserAction(event)
+    try:
+        question = prompt.presence_question(request.action, request.rp_id)
+        answer = prompt.confirm(question, action)
+    except PresenceDenied as error:
+        _say(str(error))
+        return engine.DENIED
+    if answer == prompt.UNANSWERED:
+        return engine.CANCELLED if action.is_cancelled() else engine.TIMED_OUT
+    return engine.GRANTED if answer == prompt.CONFIRMED else engine.DENIED

@@ -1,0 +1,40 @@
+"""pysk share: the laptop's end of an authenticator that another machine uses through ssh -R."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("arguments", metavar="[ADDRESS] unix:PATH", nargs=-1, required=True)
+def share(arguments: tuple[str, ...]) -> None:
+    """Let another machine use an authenticator, for ssh alone.
+
+    Listens at unix:PATH, for ssh -R to forward. Keys whose application starts with ssh: can be made, used and listed;
+    all else is refused. Each request is told here, and wants a touch as ever. One client is served at a time.
+    """
+    from sk_provider import config
+    from sk_provider.authenticator.servers.errors import ServeError
+    from sk_provider.authenticator.servers.loop import Loop
+    from sk_provider.sharing import SharedAuthenticator, SharingServer
+
+    *addresses, target = arguments
+    scheme, _, path = target.partition(":")
+    if scheme != "unix" or not path.startswith("/") or len(addresses) > 1:
+        raise click.UsageError("give an authenticator's address, or none, and then unix:/PATH")
+    shared = SharedAuthenticator(addresses[0] if addresses else None, config.load(), click.echo)
+    loop = Loop()
+    shared.wake = loop.wake
+    loop.stop_on_signals()
+    try:
+        server = SharingServer(path, shared, loop)
+        try:
+            click.echo(f"sharing {server.name}")
+            loop.run([server])
+        finally:
+            server.close()
+    except ServeError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        shared.close()
+        loop.close()
