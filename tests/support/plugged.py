@@ -1,0 +1,82 @@
+"""A token that is plugged into this machine by the test's own process, which sees what happens to it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+from sk_provider.authenticator.engine import GRANTED
+from sk_provider.authenticator.profiles import profile
+from sk_provider.authenticator.servers.errors import ServeError
+from sk_provider.authenticator.servers.serving import Serving
+from sk_provider.authenticator.servers.token import Token
+from sk_provider.authenticator.store import Store
+from sk_provider.cli.serve import _presence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+    from sk_provider.authenticator.engine import Event, PresenceRequest
+    from sk_provider.authenticator.servers.loop import Loop, Server
+
+AnyServer = TypeVar("AnyServer", bound="Server")
+
+
+class _Serving(Serving, Generic[AnyServer]):
+    """Serves by what it is given, whatever the address."""
+
+    server: AnyServer
+
+    def __init__(self, token: Token, make_server: Callable[[Token, Loop], AnyServer]) -> None:
+        super().__init__(token)
+        self._make_server = make_server
+
+    def _open(self, scheme: str, where: str, port: int) -> Server:
+        self.server = self._make_server(self._token, self._loop)
+        return self.server
+
+
+class Plugged(Generic[AnyServer]):
+    """A token with its keys in a store, until the end of the with statement, or until it dies as its profile says.
+
+    :ivar gestures: how often somebody has touched it, or was verified by it.
+    """
+
+    def __init__(
+        self, make_server: Callable[[Token, Loop], AnyServer], store: Path, profile_name: str, presence: str = "auto"
+    ) -> None:
+        self.gestures = 0
+        self._ask = _presence(presence)
+        token = Token(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None)
+        self._serving = _Serving(token, make_server)
+        self._thread = threading.Thread(target=self._run)
+
+    @property
+    def server(self) -> AnyServer:
+        """What serves it, once it is plugged in."""
+        return self._serving.server
+
+    def __enter__(self) -> Self:
+        self._serving.open(("uhid:",))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._serving.stop()
+        self._thread.join()
+
+    def _touch(self, request: PresenceRequest, event: Event | None) -> int:
+        answer = self._ask(request, event)
+        self.gestures += answer == GRANTED
+        return answer
+
+    def _run(self) -> None:
+        with self._serving:
+            try:
+                self._serving.run()
+            except ServeError:
+                pass

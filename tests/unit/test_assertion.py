@@ -1,0 +1,149 @@
+"""What an authenticator may answer to getAssertion, and what it may not: hostile tokens are scripted here."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sk_provider import sign
+from sk_provider.ctap import cbor, commands
+from sk_provider.ctap.status import StatusError
+from sk_provider.errors import AuthenticatorError, SecurityKeyError
+from sk_provider.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sk_provider.transports import Event
+
+RP_ID = "ssh:"
+HASH = bytes(32)
+KEY_HANDLE = b"key handle"
+RP_ID_HASH = hashlib.sha256(RP_ID.encode()).digest()
+
+
+class Token:
+    """Answers every command with the same bytes, and keeps what it was asked."""
+
+    capabilities = 4
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        self.asked: list[bytes] = []
+
+    def call(
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        self.asked.append(data)
+        return self.answer
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+def authenticator_data(rp_id_hash: bytes = RP_ID_HASH, flags: int = 1, counter: int = 7, rest: bytes = b"") -> bytes:
+    return rp_id_hash + bytes([flags]) + counter.to_bytes(4, "big") + rest
+
+
+def answer(data: bytes, credential: object = None, signature: object = b"signature") -> bytes:
+    response: dict[object, object] = {2: data, 3: signature}
+    if credential is not None:
+        response[1] = credential
+    return b"\0" + cbor.encode(response)
+
+
+def get_assertion(token: Token, *, up: bool = True, uv: bool = False) -> commands.Assertion:
+    return commands.get_assertion(token, RP_ID, HASH, KEY_HANDLE, Operation(5), up=up, uv=uv)
+
+
+def test_the_credential_may_be_left_out() -> None:
+    assertion = get_assertion(Token(answer(authenticator_data())))
+    assert (assertion.flags, assertion.counter, assertion.signature) == (1, 7, b"signature")
+
+
+def test_presence_is_the_default_and_its_absence_is_asked_for() -> None:
+    token = Token(answer(authenticator_data()))
+    get_assertion(token)
+    get_assertion(token, up=False)
+    with_presence, without = (cbor.decode(asked[1:]) for asked in token.asked)
+    assert 5 not in with_presence
+    assert without[5] == {"up": False}
+
+
+@pytest.mark.parametrize(
+    ("untrusted_answer", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"\0", "not CBOR"),
+        (b"\0\xff", "not CBOR"),
+        (b"\0\x01", "not a CBOR map"),
+        (b"\0\xa0", "no signature"),
+        (answer(authenticator_data(), signature="text"), "no signature"),
+        (answer(authenticator_data(), credential={"id": b"another", "type": "public-key"}), "another key"),
+        (answer(authenticator_data(), credential=b"key handle"), "another key"),
+        (answer(authenticator_data()[:36]), "cut short"),
+        (answer(authenticator_data(rp_id_hash=bytes(32))), "another application"),
+        (answer(authenticator_data(flags=0)), "anybody was present"),
+        (answer(authenticator_data(flags=0x81)), "extensions"),
+        (answer(authenticator_data(flags=0x41)), "extensions"),
+        (answer(authenticator_data(rest=b"\xa0")), "extensions"),
+    ],
+)
+def test_what_no_ssh_signature_can_carry_is_refused(untrusted_answer: bytes, sentence: str) -> None:
+    with pytest.raises(AuthenticatorError, match=sentence):
+        get_assertion(Token(untrusted_answer))
+
+
+def test_verification_that_was_asked_for_must_be_confirmed() -> None:
+    with pytest.raises(AuthenticatorError, match="verified the person"):
+        get_assertion(Token(answer(authenticator_data(flags=1))), uv=True)
+
+
+def test_a_status_reaches_the_caller() -> None:
+    with pytest.raises(StatusError) as caught:
+        get_assertion(Token(b"\x2e"))
+    assert caught.value.code == 0x2E
+
+
+@given(st.binary(max_size=200))
+def test_no_answer_raises_anything_but_our_errors(untrusted_answer: bytes) -> None:
+    try:
+        get_assertion(Token(untrusted_answer))
+    except (SecurityKeyError, StatusError):
+        pass
+
+
+def der(r: int, s: int) -> bytes:
+    def integer(value: int) -> bytes:
+        content = value.to_bytes(value.bit_length() // 8 + 1, "big")
+        return b"\x02" + bytes([len(content)]) + content
+
+    body = integer(r) + integer(s)
+    return b"\x30" + bytes([len(body)]) + body
+
+
+@given(st.integers(0, 2**256 - 1), st.integers(0, 2**256 - 1))
+def test_r_and_s_are_32_bytes_each(r: int, s: int) -> None:
+    assert sign._parse_ecdsa_signature(der(r, s)) == (r.to_bytes(32, "big"), s.to_bytes(32, "big"))
+
+
+@given(st.binary(max_size=80))
+def test_no_other_bytes_pass_for_an_ecdsa_signature(untrusted_der: bytes) -> None:
+    try:
+        r, s = sign._parse_ecdsa_signature(untrusted_der)
+    except AuthenticatorError:
+        return
+    assert (len(r), len(s)) == (32, 32)
+
+
+def test_an_integer_too_large_for_the_curve_is_refused() -> None:
+    with pytest.raises(AuthenticatorError):
+        sign._parse_ecdsa_signature(der(2**256, 1))

@@ -1,0 +1,77 @@
+"""How the library is built: its C for every API major, and what it needs of a Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+CBUILD = Path(__file__).resolve().parents[2] / "cbuild"
+API_MAJORS = (0x00040000, 0x00050000, 0x00070000, 0x00090000, 0x000A0000)
+
+
+@pytest.mark.parametrize("major", API_MAJORS, ids=hex)
+def test_the_c_files_compile_without_a_warning(major: int, tmp_path: Path) -> None:
+    definitions = "".join(
+        f'#define PYSK_{name} "{name}"\n' for name in ("MODULE", "STDLIB", "DYNLOAD", "PREFIX", "EXEC_PREFIX")
+    )
+    (tmp_path / "pysk-build.h").write_text(f"#define PYSK_API_MAJOR {major:#010x}\n{definitions}")
+    command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-c"]
+    command += [f"-I{folder}" for folder in (tmp_path, CBUILD, sysconfig.get_path("include"))]
+    for source in sorted(CBUILD.glob("*.c")):
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "object"), str(source)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_libpysk", CBUILD / "build_libpysk.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def python_with(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
+    real = sysconfig.get_config_vars()
+    monkeypatch.setattr(sysconfig, "get_config_vars", lambda: {**real, **variables})
+
+
+def test_a_python_without_a_shared_library_is_told_what_to_install(
+    builder: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python_with(monkeypatch, Py_ENABLE_SHARED=0)
+    with pytest.raises(builder.SetupError, match=r"no shared libpython.*apt-get install libpython3\.\d+-dev"):
+        builder._shared_libpython()
+
+
+def test_a_missing_shared_library_is_told_by_name(builder: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    python_with(monkeypatch, INSTSONAME="libpython3.0.so.9")
+    with pytest.raises(builder.SetupError, match=r"libpython3\.0\.so\.9, .* is not in .*: install it"):
+        builder._shared_libpython()
+
+
+def test_missing_headers_are_told(builder: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda _name: str(tmp_path))
+    with pytest.raises(builder.SetupError, match=r"no C headers: .*apt-get install libpython3\.\d+-dev"):
+        builder._shared_libpython()
+
+
+def test_this_python_will_do(builder: ModuleType) -> None:
+    library, _folder = builder._shared_libpython()
+    assert library.startswith(f"python{sys.version_info.major}.{sys.version_info.minor}")

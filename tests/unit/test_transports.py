@@ -1,0 +1,76 @@
+"""Addresses, and the transports that they name: our own, and those of other packages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sk_provider import transports
+from sk_provider.authenticator.key_handle import MARK
+from sk_provider.errors import ConfigurationError
+from sk_provider.transports import soft
+
+
+def test_an_address_is_a_scheme_and_a_location() -> None:
+    assert transports.split("soft:") == ("soft", "")
+    assert transports.split("soft:/a:b") == ("soft", "/a:b")
+
+
+@pytest.mark.parametrize("address", ["soft", "", ":", ":/x", "../x:y"])
+def test_what_has_no_scheme_is_no_address(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="not an authenticator's address"):
+        transports.split(address)
+
+
+def test_an_unknown_scheme_is_told_with_those_that_exist() -> None:
+    with pytest.raises(ConfigurationError, match=r"no transport carrier_pigeon:; use one of .*soft:"):
+        transports.load("carrier_pigeon", own_only=False)
+
+
+def test_our_own_transports_all_load() -> None:
+    for scheme in transports.SCHEMES:
+        module = transports.load(scheme, own_only=True)
+        assert callable(module.open)
+        assert callable(module.discover)
+
+
+@pytest.fixture
+def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = tmp_path / "pigeon-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[sk_provider.transports]\npigeon = pigeon_transport\nlame = no_such\n")
+    (tmp_path / "pigeon_transport.py").write_text("def discover(location): return [location]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pigeon_transport", raising=False)
+
+
+@pytest.mark.usefixtures("third_party")
+def test_another_package_can_bring_a_transport() -> None:
+    assert transports.load("pigeon", own_only=False).discover("x") == ["x"]
+
+
+@pytest.mark.usefixtures("third_party")
+def test_whoever_sets_the_environment_cannot_choose_another_packages_code() -> None:
+    with pytest.raises(ConfigurationError, match="another package's transport"):
+        transports.load("pigeon", own_only=True)
+    assert "pigeon_transport" not in sys.modules
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_transport_that_cannot_be_loaded_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="transport lame: cannot be loaded"):
+        transports.load("lame", own_only=False)
+
+
+def test_the_mark_of_soft_key_handles_is_the_authenticators() -> None:
+    assert transports.SOFT_KEY_HANDLE_MARK == MARK
+
+
+def test_a_store_has_an_absolute_path() -> None:
+    assert soft.store_path("/x") == "/x"
+    assert soft.store_path("~/x").startswith("/")
+    with pytest.raises(ConfigurationError, match="not an absolute path"):
+        soft.store_path("x")
