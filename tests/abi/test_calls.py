@@ -1,0 +1,186 @@
+"""Calls as real hosts make them: often, at once, after fork(), and by hosts that unload the library in between."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support import sk_host
+from support.openssh import Person
+from support.provider_tree import Tree
+from support.sk_host import PIN, Build
+
+SUPPRESSIONS = Path(__file__).with_name("valgrind.supp")
+
+# The interpreter's own growth between a quarter of the calls and the last; what a lost response per call would exceed.
+GROWTH_KIB = 1024
+
+
+@pytest.mark.parametrize("major", [4, 5, 7, 9, 10])
+def test_the_layouts_of_each_api_major_are_those_of_its_releases(tmp_path: Path, major: int) -> None:
+    assert sk_host.compile_host(tmp_path, major=major).exists()
+
+
+@pytest.mark.parametrize("major", [4, 5, 7, 9])
+def test_a_host_of_another_api_major_refuses_the_library(
+    tmp_path: Path, library: Path, person: Person, major: int
+) -> None:
+    played = sk_host.play(sk_host.compile_host(tmp_path, major=major), "version", library, env=person.environment)
+    assert played.status == 4
+    assert "version 0x000a0000" in played.stderr
+
+
+@pytest.mark.parametrize("major", [4, 5, 7, 9])
+def test_hosts_of_older_majors_enroll_sign_and_list(
+    tmp_path: Path, library: Path, person_with_pin: Person, major: int
+) -> None:
+    host = sk_host.compile_host(tmp_path, major=major)
+    older = library.with_name(f"libpysk-skapi{major}.so")
+    played = sk_host.play(host, "sequence", older, "8", PIN, env=person_with_pin.environment)
+    sk_host.assert_untouched(played)
+    assert sk_host.verify_every_signature(played) == 32
+    resident = played.call("resident")
+    (key,) = played.calls("load")[0]["keys"]
+    assert key["key_handle"] == resident["key_handle"]
+    assert key["public_key"] == resident["public_key"]
+
+
+def test_nothing_starts_before_the_first_call(host: Path, library: Path, person: Person) -> None:
+    env = {**person.environment, "PYSK_CONFIG": "/nonexistent"}
+    played = sk_host.play(host, "version", library, env=env)
+    sk_host.assert_untouched(played)
+    assert played.call("version")["version"] == 0x000A0000
+    assert played.stderr == ""
+
+
+def test_thousands_of_calls_in_one_process_all_succeed_and_lose_no_memory(
+    host: Path, library: Path, person_with_pin: Person
+) -> None:
+    played = sk_host.play(host, "sequence", library, "400", PIN, env=person_with_pin.environment)
+    sk_host.assert_untouched(played)
+    assert played.noise == ""
+    assert sk_host.verify_every_signature(played) == 1600
+    resident = played.call("resident")
+    loads = played.calls("load")
+    assert len(loads) == 50
+    for load in loads:
+        (key,) = load["keys"]
+        assert key["key_handle"] == resident["key_handle"]
+        assert key["public_key"] == resident["public_key"]
+        assert bytes.fromhex(key["application"]) == sk_host.APPLICATION
+    grown = played.calls("end")[0]["kib"] - played.call("warm")["kib"]
+    assert grown < GROWTH_KIB
+
+
+def test_every_function_works_under_sanitizers(build: Build, person_with_pin: Person) -> None:
+    played = sk_host.play(build.host, "sequence", build.library, "8", PIN, env=person_with_pin.environment)
+    sk_host.assert_untouched(played)
+    assert played.noise == ""
+    assert sk_host.verify_every_signature(played) == 32
+
+
+def test_eight_threads_may_race_on_the_first_call(build: Build, person: Person) -> None:
+    played = sk_host.play(build.host, "threads", build.library, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert sk_host.verify_every_signature(played) == 80
+    # There may be no store yet, and there is no PIN.
+    assert {event["rc"] for event in played.calls("race-load")} <= {-4, -1}
+
+
+def test_a_process_may_fork_before_and_after_the_first_call(build: Build, person: Person) -> None:
+    played = sk_host.play(build.host, "fork", build.library, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert played.noise == ""
+    assert [event["status"] for event in played.calls("exit")] == [0, 0, 0]
+    assert len(played.calls("child")) == 15
+    assert len(played.calls("grandchild")) == 1
+    sk_host.verify_every_signature(played)
+
+
+def test_a_host_may_close_the_library_and_open_it_again(build: Build, person: Person) -> None:
+    played = sk_host.play(build.host, "reopen", build.library, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert played.noise == ""
+    assert sk_host.verify_every_signature(played) == 6
+
+
+def test_two_builds_work_side_by_side(host: Path, library: Path, tree: Tree, person: Person) -> None:
+    tree.rebuild()
+    played = sk_host.play(host, "pair", library, tree.library, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert played.noise == ""
+    assert played.calls("second")[0]["rc"] == 0
+    assert sk_host.verify_every_signature(played) == 4
+
+
+def test_the_same_build_from_a_second_path_refuses_with_a_sentence_and_the_first_goes_on(
+    host: Path, library: Path, tree: Tree, person: Person
+) -> None:
+    played = sk_host.play(host, "pair", library, tree.library, env=person.environment)
+    sk_host.assert_untouched(played)
+    enrolled, *signed = played.calls("first")
+    for refused in played.calls("second"):
+        assert refused["rc"] == -1
+        assert refused["cleared"]
+    assert len(signed) == 2
+    for signature in signed:
+        sk_host.verify_signature(enrolled, signature)
+    sentences = played.noise.splitlines(keepends=True)
+    assert len(sentences) == 3
+    for sentence in sentences:
+        assert sk_host.SENTENCE.fullmatch(sentence)
+        assert "path" in sentence
+
+
+def test_a_second_path_that_is_a_symlink_is_the_same_library(
+    host: Path, library: Path, tmp_path: Path, person: Person
+) -> None:
+    link = tmp_path / "libpysk.so"
+    link.symlink_to(library)
+    played = sk_host.play(host, "pair", library, link, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert sk_host.verify_every_signature(played) == 4
+
+
+def test_a_library_that_is_reached_by_a_symlink_finds_its_packages(
+    host: Path, library: Path, tmp_path: Path, person: Person
+) -> None:
+    link = tmp_path / "elsewhere.so"
+    link.symlink_to(library)
+    played = sk_host.play(host, "keys", link, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert sk_host.verify_every_signature(played) == 2
+
+
+def test_a_host_without_standard_streams_keeps_its_store_sound(build: Build, person: Person) -> None:
+    played = sk_host.play(build.host, "detached", build.library, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert sk_host.verify_every_signature(played) == 3
+    assert all(event["rc"] < 0 for event in played.calls("wrong"))
+    again = sk_host.play(build.host, "keys", build.library, env=person.environment)
+    assert sk_host.verify_every_signature(again) == 2
+
+
+def test_valgrind_finds_no_error_and_no_lost_memory(host: Path, library: Path, person_with_pin: Person) -> None:
+    valgrind = shutil.which("valgrind")
+    assert valgrind is not None
+    leaks = ("--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite")
+    checks = (*leaks, f"--suppressions={SUPPRESSIONS}", "--error-exitcode=99", "--quiet")
+    wrapper = (valgrind, *checks)
+    played = sk_host.play(host, "sequence", library, "1", PIN, env=person_with_pin.environment, wrapper=wrapper)
+    sk_host.assert_untouched(played)
+    assert played.noise == ""
+    assert sk_host.verify_every_signature(played) == 4
+
+
+def test_no_copy_of_the_pin_is_kept_beyond_those_that_python_has_freed(
+    host: Path, library: Path, person_with_pin: Person
+) -> None:
+    played = sk_host.play(host, "residue", library, PIN, env=person_with_pin.environment)
+    sk_host.assert_untouched(played)
+    assert [event["rc"] for event in played.calls("wrong-pin") if "rc" in event] == [-3, -3]
+    for event in (event for event in played.events if event["call"] == "residue"):
+        # Python's bytes and text cannot be wiped: one of each is read from the host's.
+        assert event["occurrences"] <= 2
+    assert PIN[:-1] not in played.stderr
