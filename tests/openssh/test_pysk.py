@@ -1,0 +1,128 @@
+"""The command pysk, as a person and as a script call it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person
+
+NEW_PIN = "another horse"
+
+
+def pysk(person: Person, *arguments: str, lines: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run pysk as a script does, with lines on a standard input that is no terminal."""
+    return subprocess.run(
+        [person.pysk, *arguments],
+        input="".join(f"{line}\n" for line in lines),
+        text=True, env=person.environment, cwd=person.folder, check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("address", [(), ("named",)])
+def test_a_pin_is_set_changed_and_told(person: Person, address: tuple[str, ...]) -> None:
+    where = tuple(f"soft:{person.store}" for _ in address)
+    done = pysk(person, "pin", "set", *where, lines=(PIN,))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "PIN set\n")
+    assert pysk(person, "pin", "status", *where).stdout == "a PIN is set, 8 tries left\n"
+    done = pysk(person, "pin", "change", *where, lines=(PIN, NEW_PIN))
+    assert (done.returncode, done.stderr) == (0, "PIN changed\n")
+    done = pysk(person, "pin", "change", *where, lines=(PIN, NEW_PIN))
+    assert (done.returncode, done.stderr) == (1, "pysk: wrong PIN, 7 tries left; try again\n")
+    assert pysk(person, "pin", "change", *where, lines=(NEW_PIN, PIN)).returncode == 0
+    assert pysk(person, "pin", "status", *where).stdout == "a PIN is set, 8 tries left\n"
+
+
+def test_a_pin_is_asked_for_twice_on_a_terminal_and_not_shown(person: Person) -> None:
+    done = person.run(str(person.pysk), "pin", "set", answers=[("New PIN:", PIN), ("New PIN again:", PIN)])
+    assert done.status == 0, done
+    assert PIN not in done.screen + done.errors
+
+
+def test_two_different_new_pins_set_none(person: Person) -> None:
+    done = person.run(str(person.pysk), "pin", "set", answers=[("New PIN:", PIN), ("New PIN again:", NEW_PIN)])
+    assert done.status == 1
+    assert "pysk: the two PINs differ; try again" in done.errors
+    assert pysk(person, "pin", "status").stdout == "no PIN is set\n"
+
+
+@pytest.mark.parametrize(
+    ("pin", "sentence"),
+    [
+        ("123", "a PIN has at least 4 characters; try again"),
+        ("", "a PIN has at least 4 characters; try again"),
+        ("x" * 64, "a PIN has at most 63 bytes; try again"),
+        ("é" * 32, "a PIN has at most 63 bytes; try again"),
+    ],
+)
+def test_an_impossible_pin_is_told_before_the_authenticator_hears_of_it(
+    person: Person, pin: str, sentence: str
+) -> None:
+    done = pysk(person, "pin", "set", lines=(pin,))
+    assert (done.returncode, done.stderr) == (1, f"pysk: {sentence}\n")
+
+
+def test_a_pin_is_one_pin_however_its_accents_are_typed(person: Person) -> None:
+    assert pysk(person, "pin", "set", lines=("caf\u00e9",)).returncode == 0
+    assert pysk(person, "pin", "change", lines=("cafe\u0301", PIN)).returncode == 0
+
+
+def test_a_second_first_pin_is_refused(person: Person) -> None:
+    person.set_pin(PIN)
+    done = pysk(person, "pin", "set", lines=(NEW_PIN,))
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pysk: the authenticator has a PIN; change it with: pysk pin change\n",
+    )
+
+
+def test_three_wrong_pins_block_and_the_status_tells(person: Person) -> None:
+    person.set_pin(PIN)
+    for _ in range(3):
+        done = pysk(person, "pin", "change", lines=(WRONG_PIN, NEW_PIN))
+    assert done.returncode == 1
+    assert "blocked" in done.stderr
+    assert "blocked" in pysk(person, "pin", "status").stdout
+
+
+def test_a_reset_kills_the_keys_and_the_pin(person: Person) -> None:
+    _, key = person.enroll("id", "ed25519-sk")
+    person.set_pin(PIN)
+    done = pysk(person, "reset", f"soft:{person.store}", lines=("n",))
+    assert done.returncode == 1
+    assert person.sign(key)[0].status == 0
+    assert pysk(person, "reset", "--yes", f"soft:{person.store}").returncode == 0
+    assert pysk(person, "pin", "status").stdout == "no PIN is set\n"
+    done_signing, _ = person.sign(key)
+    assert done_signing.status != 0
+    assert "the authenticator does not hold this key" in done_signing.errors
+
+
+def test_a_status_makes_no_store(person: Person) -> None:
+    done = pysk(person, "pin", "status")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pysk: there is no software authenticator in {person.store}; ")
+    assert not person.store.exists()
+
+
+def test_the_library_is_found_for_each_release_of_openssh(person: Person) -> None:
+    majors = {"8.2": "4", "8.3": "5", "8.4": "7", "8.8": "7", "8.9": "9", "9.0": "9", "9.1": "10", "10.0": "10"}
+    for release, major in majors.items():
+        ssh = person.folder / "ssh"
+        ssh.write_text(f"#!/bin/sh\necho OpenSSH_{release}p1 >&2\n")
+        ssh.chmod(0o700)
+        person.environment["PATH"] = f"{person.folder}:/usr/bin:/bin"
+        found = Path(pysk(person, "path").stdout.strip())
+        assert found.name == ("libpysk.so" if major == "10" else f"libpysk-skapi{major}.so")
+        assert found.is_absolute()
+        assert found.exists()
+        assert pysk(person, "path", "--api", major).stdout.strip() == str(found)
+
+
+def test_a_wrong_pin_is_never_shown(person: Person) -> None:
+    person.set_pin(PIN)
+    done = person.run(
+        "ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, WRONG_PIN)]
+    )  # fmt: skip
+    assert WRONG_PIN not in done.screen + done.errors
