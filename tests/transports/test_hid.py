@@ -1,0 +1,389 @@
+"""The provider on CTAPHID tokens: how many transactions an operation takes, and what a bad token can do to it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import pytest
+from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person, assert_signs, enrolled, provider_lines
+from support.relay import TO_CLIENT, TO_TOKEN
+from support.serve import wait_until
+
+from sk_provider.ctap import framing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.relay import Connect
+
+INIT, CBOR, CANCEL = framing.INIT, framing.CBOR, framing.CANCEL
+SILENCE_S = 3.0
+FOREIGN_CHANNEL = 0x0F0E0D0C
+
+
+def test_operations_take_no_more_transactions_than_they_need(person: Person, connect: Connect) -> None:
+    with connect() as relay:
+        person.configure(device=relay.address)
+        key = enrolled(person)
+        # a channel, getInfo, makeCredential
+        assert relay.transactions() == [INIT, CBOR, CBOR]
+        relay.reports.clear()
+        assert_signs(person, key)
+        # a channel, getAssertion
+        assert relay.transactions() == [INIT, CBOR]
+        relay.reports.clear()
+        assert person.enroll("resident", "ed25519-sk", "resident")[0].status == 0
+        # a channel, getInfo, the search for what would be overwritten, makeCredential
+        assert relay.transactions() == [INIT, CBOR, CBOR, CBOR]
+
+
+def test_a_pin_costs_three_transactions_more(person: Person, connect: Connect) -> None:
+    with connect() as relay:
+        person.configure(device=relay.address)
+        person.set_pin(PIN)
+        done, key = person.enroll("id", "ed25519-sk", "verify-required")
+        assert done.status == 0, done
+        relay.reports.clear()
+        done, signature = person.sign(key, answers=[(PIN_PROMPT, PIN)])
+        assert done.status == 0, done
+        assert person.verify(key, signature).returncode == 0
+        # a channel, getInfo for the PIN protocols, key agreement, the token, getAssertion
+        assert relay.transactions() == [INIT, CBOR, CBOR, CBOR, CBOR]
+
+
+def test_one_gesture_verifies_a_person_for_a_resident_key(person: Person, connect: Connect) -> None:
+    with connect(None, "--profile", "uv", presence="after:200") as relay:
+        person.configure(device=relay.address)
+        enrolled(person, "ed25519-sk", "resident", "verify-required")
+        # a channel, getInfo, key agreement, the token for both commands, the search, makeCredential
+        assert relay.transactions() == [INIT, CBOR, CBOR, CBOR, CBOR, CBOR]
+        assert relay.touches() == 1
+
+
+def test_the_pin_is_asked_for_when_built_in_verification_is_blocked(person: Person, connect: Connect) -> None:
+    options = ("--profile", "uv", "--store", str(person.store))
+    with connect(None, *options, presence="deny") as relay:
+        person.configure(device=relay.address)
+        person.set_pin(PIN)
+        # Whoever is not recognised is asked for the PIN as well; there, nobody touches the token.
+        done, _ = person.enroll("id", "ed25519-sk", "resident", answers=[(PIN_PROMPT, PIN)])
+        assert provider_lines(done.errors) == [
+            "libpysk: the authenticator did not recognise you; try again",
+            "libpysk: the authenticator did not recognise you; try again",
+            "libpysk: the authenticator refused: nobody confirmed; try again and touch it",
+        ]
+        done, _ = person.enroll("id", "ed25519-sk", "resident", answers=[(PIN_PROMPT, WRONG_PIN), (PIN_PROMPT, "")])
+        assert done.status != 0
+    with connect(None, *options) as relay:
+        person.configure(device=relay.address)
+        done, key = person.enroll("id", "ed25519-sk", "resident", answers=[(PIN_PROMPT, PIN)])
+        assert done.status == 0, done
+        assert provider_lines(done.errors) == []
+        assert_signs(person, key)
+        # The right PIN has given the other way back.
+        assert person.enroll("id2", "ed25519-sk", "resident", "user=another")[0].status == 0
+
+
+def test_a_person_is_told_to_set_a_pin_when_built_in_verification_is_blocked_without_one(
+    person: Person, connect: Connect
+) -> None:
+    options = ("--profile", "uv", "--store", str(person.store))
+    with connect(None, *options) as relay:
+        person.configure(device=relay.address)
+        key = enrolled(person, "ed25519-sk", "verify-required")
+    with connect(None, *options, presence="deny") as relay:
+        person.configure(device=relay.address)
+        person.sign(key, answers=[(PIN_PROMPT, "")])
+    with connect(None, *options) as relay:
+        person.configure(device=relay.address)
+        signing, _ = person.sign(key, answers=[(PIN_PROMPT, "")])
+        enrolling, _ = person.enroll("id2", "ed25519-sk", "resident")
+    for done in (signing, enrolling):
+        (line,) = provider_lines(done.errors)
+        assert line.startswith("libpysk: the authenticator's own user verification is blocked; use its PIN, or set one")
+
+
+def test_other_programs_packets_are_skipped(person: Person, connect: Connect) -> None:
+    def add_foreign(direction: str, _number: int, content: bytes) -> list[bytes]:
+        if direction == TO_TOKEN:
+            return [content]
+        foreign = framing.split_message(FOREIGN_CHANNEL, CBOR, bytes(200))
+        return [foreign[0], bytes(64), content, *foreign[1:]]
+
+    with connect(add_foreign) as relay:
+        person.configure(device=relay.address)
+        key = enrolled(person)
+        assert_signs(person, key)
+
+
+def boundaries(person: Person, connect: Connect) -> tuple[Path, int]:
+    """Return a key of the token and how many reports a signature with it takes."""
+    with connect(None, "--store", str(person.store)) as relay:
+        person.configure(device=relay.address)
+        key = enrolled(person)
+        relay.reports.clear()
+        assert person.sign(key)[0].status == 0
+        return key, len(relay.reports)
+
+
+def test_a_token_that_vanishes_at_any_packet_is_told_and_the_next_operation_works(
+    person: Person, connect: Connect
+) -> None:
+    key, reports = boundaries(person, connect)
+    vanish_at = 0
+
+    def vanish(_direction: str, number: int, content: bytes) -> list[bytes] | None:
+        return None if number == vanish_at else [content]
+
+    with connect(vanish, "--store", str(person.store)) as relay:
+        person.configure(device=relay.address)
+        for boundary in range(reports):
+            vanish_at = boundary
+            relay.reports.clear()
+            done, _ = person.sign(key)
+            assert done.status != 0
+            assert provider_lines(done.errors) == [
+                f"libpysk: the other end of {relay.address} is gone; start or forward it again"
+            ]
+        vanish_at = -1
+        assert person.sign(key)[0].status == 0
+
+
+def test_a_token_that_falls_silent_is_given_up_in_time(person: Person, connect: Connect) -> None:
+    key, reports = boundaries(person, connect)
+    silent_from = reports
+
+    def fall_silent(direction: str, number: int, content: bytes) -> list[bytes]:
+        return [] if direction == TO_CLIENT and number >= silent_from else [content]
+
+    with connect(fall_silent, "--store", str(person.store)) as relay:
+        person.configure(device=relay.address)
+        for silent_from in (0, 2, reports - 1):
+            relay.reports.clear()
+            started = time.monotonic()
+            done, _ = person.sign(key)
+            assert time.monotonic() - started >= SILENCE_S
+            assert done.status != 0
+            assert provider_lines(done.errors) == [
+                "libpysk: the authenticator does not answer; unplug it, plug it in and try again"
+            ]
+            if silent_from:
+                assert relay.transactions()[-1] == CANCEL
+        silent_from = 1 << 30
+        relay.reports.clear()
+        assert person.sign(key)[0].status == 0
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "sentence"),
+    [
+        (lambda packet: packet[:4] + b"\x00" + packet[5:], "the authenticator began in the middle of a message"),
+        (lambda packet: packet[:5] + b"\xff\xff" + packet[7:], "the authenticator announced an impossible message"),
+        (lambda packet: packet[:4] + b"\x81" + packet[5:], "the authenticator answered another question"),
+        (lambda packet: packet[:7] + b"\x7f" + packet[8:], "the authenticator answered with error 0x7f"),
+        (lambda packet: packet[:8] + b"\xff" * 56, "the authenticator's answer is not CBOR"),
+    ],
+    ids=["continuation", "length", "command", "status", "cbor"],
+)
+def test_an_answer_that_breaks_the_protocol_is_told(
+    person: Person, connect: Connect, spoiled: object, sentence: str
+) -> None:
+    assert callable(spoiled)
+    key, _ = boundaries(person, connect)
+
+    def spoil(direction: str, number: int, content: bytes) -> list[bytes]:
+        begins = content[4] == CBOR | framing.INIT_PACKET
+        return [spoiled(content)] if direction == TO_CLIENT and begins and number > 1 else [content]
+
+    with connect(spoil, "--store", str(person.store)) as relay:
+        person.configure(device=relay.address)
+        done, _ = person.sign(key)
+    assert done.status != 0
+    (line,) = provider_lines(done.errors)
+    assert line.startswith(f"libpysk: {sentence}; ")
+
+
+def test_packets_out_of_order_are_told(person: Person, connect: Connect) -> None:
+    key, _ = boundaries(person, connect)
+
+    def disorder(direction: str, _number: int, content: bytes) -> list[bytes]:
+        if direction == TO_CLIENT and not content[4] & framing.INIT_PACKET:
+            return [content[:4] + bytes([content[4] + 1]) + content[5:]]
+        return [content]
+
+    with connect(disorder, "--store", str(person.store)) as relay:
+        person.configure(device=relay.address)
+        done, _ = person.sign(key)
+    assert provider_lines(done.errors) == [
+        "libpysk: the authenticator mixed up its packets; unplug it, plug it in and try again"
+    ]
+
+
+def test_a_person_who_does_not_come_ends_the_wait_and_the_token_stops_blinking(
+    person: Person, connect: Connect
+) -> None:
+    key, _ = boundaries(person, connect)
+    with connect(None, "--store", str(person.store), presence="after:60000") as relay:
+        person.configure("Timeout 1", device=relay.address)
+        done, _ = person.sign(key)
+        assert done.status != 0
+        assert provider_lines(done.errors) == [
+            "libpysk: nobody answered within 1 second; try again and touch the authenticator"
+        ]
+        assert relay.transactions() == [INIT, CBOR, CANCEL]
+
+
+def test_a_flood_of_keepalives_is_no_answer(person: Person, connect: Connect) -> None:
+    key, _ = boundaries(person, connect)
+
+    def flood(_direction: str, _number: int, content: bytes) -> list[bytes]:
+        return [content] * (1000 if content[4] == framing.KEEPALIVE | framing.INIT_PACKET else 1)
+
+    with connect(flood, "--store", str(person.store), presence="after:60000") as relay:
+        person.configure("Timeout 1", device=relay.address)
+        done, _ = person.sign(key)
+        assert provider_lines(done.errors) == [
+            "libpysk: nobody answered within 1 second; try again and touch the authenticator"
+        ]
+        assert relay.transactions() == [INIT, CBOR, CANCEL]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_wait_ends_at_once_and_the_token_stops_blinking(
+    person: Person, connect: Connect, number: signal.Signals
+) -> None:
+    key, _ = boundaries(person, connect)
+    with connect(None, "--store", str(person.store), presence="after:60000") as relay:
+        person.configure(device=relay.address)
+        document = person.folder / "document"
+        process = subprocess.Popen(
+            ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key), str(document)],
+            env=person.environment, start_new_session=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        wait_until(lambda: any(report.command == framing.KEEPALIVE for report in relay.reports), "the token's blinking")
+        # The terminal sends it to the whole group.
+        subprocess.run(["kill", f"-{number.name[3:]}", "--", f"-{process.pid}"], check=True, timeout=10)
+        process.communicate(timeout=30)
+        wait_until(lambda: relay.transactions() == [INIT, CBOR, CANCEL], "the cancelling")
+
+
+def test_the_end_of_the_program_that_asked_ends_the_wait(person: Person, connect: Connect) -> None:
+    key, _ = boundaries(person, connect)
+    with connect(None, "--store", str(person.store), presence="after:60000") as relay:
+        person.configure(device=relay.address)
+        process = subprocess.Popen(
+            ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key), str(person.folder / "document")],
+            env=person.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(lambda: any(report.command == framing.KEEPALIVE for report in relay.reports), "the token's blinking")
+        process.kill()
+        process.wait(30)
+        wait_until(lambda: relay.transactions() == [INIT, CBOR, CANCEL], "the cancelling")
+
+
+def test_the_key_is_found_among_several_tokens_before_any_pin_is_asked(person: Person, connect: Connect) -> None:
+    with connect() as first, connect() as second, connect() as third:
+        person.configure(device=second.address)
+        key = enrolled(person)
+        for relay in (first, second, third):
+            person.set_pin(PIN, relay.address)
+            relay.reports.clear()
+        person.configure(device=f"{first.address} {second.address} {third.address}")
+        done, signature = person.sign(key)
+        assert done.status == 0, done
+        assert provider_lines(done.errors) == []
+        assert person.verify(key, signature).returncode == 0
+        # A channel and the silent question; the holder is also asked for the signature.
+        assert first.transactions() == third.transactions() == [INIT, CBOR]
+        assert second.transactions() == [INIT, CBOR, CBOR]
+
+
+def test_no_touch_is_wanted_before_the_pin_where_every_token_needs_one(person: Person, connect: Connect) -> None:
+    with connect(None, presence="after:60000") as untouched, connect(None, presence="after:200") as touched:
+        for relay in (untouched, touched):
+            person.set_pin(PIN, relay.address)
+        person.configure(device=touched.address)
+        done, key = person.enroll("id", "ed25519-sk", "verify-required")
+        assert done.status == 0, done
+        person.configure(device=f"{untouched.address} {touched.address}")
+        for relay in (untouched, touched):
+            relay.reports.clear()
+        # An empty PIN is none.
+        done, _ = person.sign(key, answers=[(PIN_PROMPT, "")])
+        assert done.status != 0
+        # a channel, the silent question, getInfo
+        assert untouched.transactions() == touched.transactions() == [INIT, CBOR, CBOR]
+        done, signature = person.sign(key, answers=[(PIN_PROMPT, PIN)])
+        assert done.status == 0, done
+        assert person.verify(key, signature).returncode == 0
+
+
+def test_a_dead_token_does_not_hide_the_others(person: Person, connect: Connect) -> None:
+    with connect(lambda *_: []) as dead, connect() as living:
+        person.configure(device=living.address)
+        key = enrolled(person)
+        person.configure(device=f"{dead.address} {living.address}")
+        assert_signs(person, key)
+
+
+def test_a_token_that_is_stuck_does_not_hide_the_others(person: Person, connect: Connect) -> None:
+    with connect(None, "--profile", "stuck") as stuck, connect() as living:
+        person.configure(device=living.address)
+        key = enrolled(person)
+        person.configure(device=f"{stuck.address} {living.address}")
+        assert_signs(person, key)
+        assert stuck.transactions() == [INIT, CBOR, CANCEL]
+
+
+def test_a_stuck_token_is_not_said_to_be_without_the_key(person: Person, connect: Connect) -> None:
+    with connect(None, "--profile", "stuck") as stuck, connect() as other:
+        with connect() as holder:
+            person.configure(device=holder.address)
+            key = enrolled(person)
+        person.configure(device=f"{stuck.address} {other.address}")
+        done, _ = person.sign(key)
+        assert done.status != 0
+        (sentence,) = provider_lines(done.errors)
+        assert sentence == (
+            "libpysk: one authenticator does not answer, and no other holds this key; "
+            "unplug it, plug it in and try again, or connect the one that does"
+        )
+
+
+def test_a_key_that_no_token_holds_is_told(person: Person, connect: Connect) -> None:
+    with connect() as first, connect() as second:
+        with connect() as third:
+            person.configure(device=third.address)
+            key = enrolled(person)
+        person.configure(device=f"{first.address} {second.address}")
+        done, _ = person.sign(key)
+        assert done.status != 0
+        assert provider_lines(done.errors) == [
+            "libpysk: no authenticator that is connected holds this key; connect the one that does"
+        ]
+
+
+@pytest.mark.parametrize("profile", ["fido2.1", "fido2.0", "u2f"])
+def test_the_touched_one_of_several_tokens_is_enrolled_on(person: Person, connect: Connect, profile: str) -> None:
+    with (
+        connect(None, presence="after:60000") as untouched,
+        connect(None, "--profile", profile, presence="after:500") as touched,
+    ):
+        person.configure(device=f"{untouched.address} {touched.address}")
+        done, key = person.enroll("id", "ecdsa-sk")
+        assert done.status == 0, done
+        assert provider_lines(done.errors) == ["libpysk: 2 authenticators are connected; touch the one to use"]
+        assert untouched.transactions()[-1] == CANCEL
+        person.configure(device=touched.address)
+        assert_signs(person, key)
+
+
+def test_nobody_at_the_socket_is_told(person: Person, sockets: Path) -> None:
+    person.configure(device=f"unix:{sockets}/nobody")
+    done, _ = person.enroll("id", "ed25519-sk")
+    assert provider_lines(done.errors) == [
+        f"libpysk: nobody listens at unix:{sockets}/nobody; start or forward the authenticator"
+    ]
