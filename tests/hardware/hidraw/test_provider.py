@@ -1,0 +1,200 @@
+"""The provider on a real /dev/hidraw, with one token or several; it takes turns with OpenSSH's built-in provider."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import tempfile
+from contextlib import contextmanager
+
+import pytest
+from support import side_by_side
+from support.openssh import (
+    PIN,
+    PIN_PROMPT,
+    RESIDENT,
+    WRONG_PIN,
+    KeyFile,
+    Person,
+    assert_signs,
+    enrolled,
+    provider_lines,
+)
+from support.serve import serve, wait_until
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.serve import Served
+
+NOBODY = 65534
+
+# Rows of tests/hardware/side-by-side in which the profiles differ, one or two for each.
+TELLING = [
+    ("u2f", "sign ecdsa"),
+    ("fido2.0", "enroll, PIN set"),
+    ("fido2.1-pre", "-K"),
+    ("uv", "verify-required, no PIN"),
+    ("always-uv", "sign, PIN set"),
+    ("es256-only", "enroll ed25519"),
+    ("credential-omitted", "sign ecdsa"),
+    ("bad-signature", "enroll ecdsa"),
+    ("garbage", "sign ecdsa"),
+]
+
+
+@pytest.fixture
+def person(person: Person) -> Person:
+    """Somebody who has configured nothing: what is plugged in is used."""
+    person.config.write_text("")
+    return person
+
+
+@contextmanager
+def plugged(person: Person, *options: str, presence: str = "auto") -> Iterator[Served]:
+    """Plug in a token, which keeps its keys in the person's store."""
+    with serve("--store", str(person.store), *options, "uhid:", presence=presence) as served:
+        yield served
+        path = served.names[0]
+        served.end()
+        wait_until(lambda: not os.path.exists(path), "the unplugging")
+
+
+@pytest.mark.parametrize("kind", ["ed25519-sk", "ecdsa-sk"])
+def test_a_token_that_is_plugged_in_enrolls_and_signs(person: Person, kind: str) -> None:
+    with plugged(person):
+        assert_signs(person, enrolled(person, kind))
+
+
+def test_a_token_wants_its_pin_and_lists_and_overwrites_its_keys(person: Person) -> None:
+    with plugged(person):
+        person.set_pin(PIN)
+        options = ("resident", "verify-required")
+        done, first = person.enroll("first", "ed25519-sk", *options, answers=[(PIN_PROMPT, PIN)])
+        assert done.status == 0, done
+        overwritten = [(PIN_PROMPT, PIN), ("Overwrite key in token", "y")]
+        done, second = person.enroll("second", "ed25519-sk", *options, answers=overwritten)
+        assert done.status == 0, done
+        done = person.run("ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, PIN)])
+        assert done.status == 0, done
+        loaded = KeyFile(person.folder / "id_ed25519_sk_rk")
+        assert loaded.public.blob == KeyFile(second).public.blob != KeyFile(first).public.blob
+        assert loaded.flags & RESIDENT
+        done, _ = person.sign(second, answers=[(PIN_PROMPT, WRONG_PIN)])
+        assert provider_lines(done.errors) == ["libpysk: wrong PIN, 7 tries left; try again"]
+        assert_signs(person, second, answers=((PIN_PROMPT, PIN),))
+
+
+@pytest.fixture
+def other(tmp_path: Path, provider: Path) -> Person:
+    """Somebody else, whose token may be plugged in as well."""
+    (tmp_path / "other").mkdir()
+    return Person(tmp_path / "other", provider)
+
+
+def test_the_token_that_holds_the_key_signs(person: Person, other: Person) -> None:
+    with plugged(person):
+        key = enrolled(person)
+        with plugged(other, presence="deny"):
+            assert_signs(person, key)
+    with plugged(other, presence="deny"), plugged(person):
+        assert_signs(person, key)
+
+
+def test_a_token_is_chosen_by_its_device_file(person: Person, other: Person) -> None:
+    with plugged(other), plugged(person) as served:
+        key = enrolled(person, "ed25519-sk", f"device={served.names[0]}")
+    with plugged(person):
+        assert_signs(person, key)
+
+
+def test_a_token_is_chosen_by_touch(person: Person, other: Person) -> None:
+    with plugged(other, presence="after:600000"), plugged(person, presence="after:500"):
+        done, key = person.enroll("id", "ed25519-sk")
+        assert done.status == 0, done
+        assert provider_lines(done.errors) == ["libpysk: 2 authenticators are connected; touch the one to use"]
+    with plugged(person):
+        assert_signs(person, key)
+
+
+def is_locked(device: int) -> bool:
+    """Whether another program has locked a device that is open here."""
+    try:
+        fcntl.flock(device, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(device, fcntl.LOCK_UN)
+    return False
+
+
+def test_a_token_that_is_unplugged_in_the_middle_is_told_and_the_next_operation_works(person: Person) -> None:
+    with plugged(person):
+        key = enrolled(person)
+    document = person.folder / "document"
+    document.write_bytes(b"a message")
+    with serve("--store", str(person.store), "uhid:", presence="after:600000") as served:
+        path = served.names[0]
+        device = os.open(path, os.O_RDWR)
+        try:
+            process = subprocess.Popen(
+                ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document],
+                env=person.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+            wait_until(lambda: is_locked(device), "the opening of the device")
+            served.process.kill()
+            _, said = process.communicate(timeout=60)
+        finally:
+            os.close(device)
+    assert process.returncode != 0
+    (line,) = provider_lines(said)
+    assert line.startswith("libpysk: the authenticator was unplugged")
+    wait_until(lambda: not os.path.exists(path), "the unplugging")
+    with plugged(person):
+        assert_signs(person, key)
+
+
+def test_a_token_that_another_program_holds_is_told_and_used_when_it_is_free(person: Person) -> None:
+    with plugged(person) as served:
+        key = enrolled(person)
+        device = os.open(served.names[0], os.O_RDWR)
+        try:
+            fcntl.flock(device, fcntl.LOCK_EX)
+            done, _ = person.sign(key)
+        finally:
+            os.close(device)
+        assert done.status != 0
+        assert provider_lines(done.errors) == [
+            f"libpysk: {served.names[0]} is in use by another program; try again when it is done"
+        ]
+        assert_signs(person, key)
+
+
+def test_a_token_that_may_not_be_opened_is_told_with_what_to_install(person: Person) -> None:
+    user = person.provider.stat().st_uid or NOBODY  # somebody other than root
+    for folder_above in person.provider.parents:  # what the guest changes is dropped with it
+        folder_above.chmod(folder_above.stat().st_mode | 0o055)
+    with plugged(person) as served, tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        os.chown(folder, user, -1)
+        os.chmod(served.names[0], 0o600)
+        done = subprocess.run(
+            ["ssh-keygen", "-t", "ed25519-sk", "-N", "", "-f", f"{folder}/id"],
+            env={"PATH": os.defpath, "SSH_SK_PROVIDER": str(person.provider)}, user=user, cwd=folder, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, start_new_session=True,
+        )  # fmt: skip
+    assert done.returncode != 0
+    (line,) = provider_lines(done.stderr)
+    assert line.startswith(f"libpysk: {served.names[0]} may not be opened; install your distribution's udev rules")
+
+
+@pytest.mark.parametrize(("profile", "name"), TELLING)
+def test_it_is_no_worse_than_the_built_in_provider(provider: Path, tmp_path: Path, profile: str, name: str) -> None:
+    row = side_by_side.ROWS[name]
+    compared = side_by_side.Bench(tmp_path, provider, profile).compare(row)
+    assert compared is not None
+    internal, ours = compared
+    mark, why = side_by_side.judge(row, internal, ours)
+    assert mark != side_by_side.WORSE, f"{why}\ninternal: {internal}\nlibpysk.so: {ours}"
