@@ -1,0 +1,77 @@
+# The system's Python is the one that root-owned libraries can be built for; PYTHON= names another.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+PREFIX ?= /usr/local/lib/pysk
+# A release of Debian, besides the one that this is, whose OpenSSH `make test` tries as well.
+RELEASE ?= trixie
+sources := $(shell find sk_provider cbuild -name '*.py' -o -name '*.[ch]') pyproject.toml README.md
+
+.PHONY: all
+all: .venv/.installed  ## build libpysk.so in .venv and print its path
+	@.venv/bin/pysk path
+
+.venv/.installed: $(sources)
+	@tests/setup build
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@rm -rf build && .venv/bin/pip install --quiet --disable-pip-version-check . && touch $@
+
+.venv/.tools: .venv/.installed
+	@tests/setup check
+	@.venv/bin/pip install --quiet --disable-pip-version-check '.[lint,nfc,test]' && touch $@
+
+.PHONY: demo
+demo: .venv/.installed  ## enroll, log in, sign and verify on the software authenticator
+	@tests/setup demo
+	@.venv/bin/python tests/demo
+
+.PHONY: check
+check: .venv/.tools  ## lint, types and unit tests
+	@.venv/bin/ruff check && .venv/bin/ruff format --check --quiet && .venv/bin/mypy
+	@.venv/bin/pytest --quiet tests/unit
+
+.PHONY: test
+test: .venv/.tools  ## everything that CI runs
+	@tests/setup test
+	@$(MAKE) --no-print-directory check
+	@tests/openssh/regress
+	@.venv/bin/pytest --ignore=tests/unit
+	@OPENSSH_RELEASE=$(RELEASE) .venv/bin/pytest $(addprefix tests/openssh/test_,api_major.py login.py resident.py signatures.py)
+	@OPENSSH_RELEASE=$(RELEASE) tests/openssh/regress --alone --scripts keytype agent sshsig hostkey-agent
+
+.PHONY: test-all
+test-all: test regress  ## make test, and what takes longer
+	@.venv/bin/pytest -m long
+	@.venv/bin/python tests/hardware/side-by-side
+
+.PHONY: regress
+regress: .venv/.tools  ## OpenSSH's regression suite, with libpysk.so and with its own test double
+	@tests/setup test
+	@tests/openssh/regress --all
+
+.PHONY: bench
+bench: .venv/.tools  ## measure beside OpenSSH's test double; BASE=REVISION compares with another commit
+	@tests/setup test
+	@.venv/bin/python tests/bench/bench $(if $(BASE),--base $(BASE))
+
+.PHONY: matrix
+matrix:  ## try every Debian release's OpenSSH in chroots (as root), other Pythons, and libssh
+	@tests/setup matrix
+	@tests/matrix/matrix
+
+.PHONY: fuzz
+fuzz: .venv/.tools  ## fuzz the parsers, an hour in all
+	@.venv/bin/pip install --quiet --disable-pip-version-check '.[fuzz]'
+	@.venv/bin/python tests/fuzz/run --seconds 600
+
+.PHONY: install
+install:  ## install into /usr/local/lib/pysk, where ssh-agent accepts the library
+	@tests/setup build
+	@$(PYTHON) -m venv $(PREFIX) && $(PREFIX)/bin/pip install --quiet --disable-pip-version-check --compile .
+	@$(PREFIX)/bin/pysk path
+
+.PHONY: clean
+clean:  ## delete what the other targets made
+	@rm -rf .venv .build build *.egg-info
+
+.PHONY: help
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
