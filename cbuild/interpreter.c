@@ -17,7 +17,9 @@
 
 #define REINSTALL "reinstall sk-provider with pip"
 
+static pthread_once_t version_once = PTHREAD_ONCE_INIT;
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
+static int version_fits;
 static char start_failure[PYSK_SENTENCE_MAX];
 static char site_packages[PATH_MAX];
 
@@ -34,15 +36,27 @@ pysk_start_failed(const char *sentence)
 	}
 }
 
-/* Whether the Python whose symbols we were bound to is the one that we were compiled for. */
-static int
-python_fits(void)
+/*
+ * Refuses a Python, the one whose symbols we were bound to, that is not the one that we were compiled for. Once only:
+ * Py_GetVersion() writes its answer anew at each call, which a second thread must not read halfway.
+ */
+static void
+check_version(void)
 {
-	char expected[16];
+	char expected[16], sentence[PYSK_SENTENCE_MAX];
+	const char *version = Py_GetVersion();
 
 	snprintf(expected, sizeof(expected), "%d.%d.", PY_MAJOR_VERSION,
 	    PY_MINOR_VERSION);
-	return strncmp(Py_GetVersion(), expected, strlen(expected)) == 0;
+	version_fits = strncmp(version, expected, strlen(expected)) == 0;
+	if (version_fits)
+		return;
+	snprintf(sentence, sizeof(sentence),
+	    "this process runs Python %.*s, but the library was built for "
+	    "Python %d.%d; install sk-provider for that Python",
+	    (int)strcspn(version, " "), version, PY_MAJOR_VERSION,
+	    PY_MINOR_VERSION);
+	pysk_start_failed(sentence);
 }
 
 /* Hosts open us RTLD_LOCAL, but Python's extension modules look for libpython's symbols among the global ones. */
@@ -307,23 +321,16 @@ int
 pysk_start_python(void)
 {
 	PyThreadState *held = NULL;
-	char sentence[PYSK_SENTENCE_MAX];
 
-	if (!python_fits()) {
-		snprintf(sentence, sizeof(sentence),
-		    "this process runs Python %.*s, but the library was built "
-		    "for Python %d.%d; install sk-provider for that Python",
-		    (int)strcspn(Py_GetVersion(), " "), Py_GetVersion(),
-		    PY_MAJOR_VERSION, PY_MINOR_VERSION);
-		pysk_tell(sentence);
-		return -1;
+	pthread_once(&version_once, check_version);
+	if (version_fits) {
+		/* Who waits for the start must not hold the lock that the start needs; callers from Python may. */
+		if (Py_IsInitialized() && PyGILState_Check())
+			held = PyEval_SaveThread();
+		pthread_once(&start_once, start);
+		if (held != NULL)
+			PyEval_RestoreThread(held);
 	}
-	/* Who waits for the start must not hold the lock that the start needs; callers from Python may. */
-	if (Py_IsInitialized() && PyGILState_Check())
-		held = PyEval_SaveThread();
-	pthread_once(&start_once, start);
-	if (held != NULL)
-		PyEval_RestoreThread(held);
 	if (start_failure[0] != '\0') {
 		pysk_tell(start_failure);
 		return -1;
