@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "pysk.h"
+#include "pysk-frozen.h"
 
 #define REINSTALL "reinstall sk-provider with pip"
 
@@ -128,6 +129,10 @@ initialize_isolated(PyConfig *config)
 	PyPreConfig preconfig;
 	PyStatus status;
 
+#if PY_VERSION_HEX >= 0x030b0000
+	/* Before, the table was the whole of what is frozen, Python's own modules too. */
+	PyImport_FrozenModules = frozen_modules;
+#endif
 	PyPreConfig_InitIsolatedConfig(&preconfig);
 	preconfig.utf8_mode = 1;
 	status = Py_PreInitialize(&preconfig);
