@@ -96,6 +96,25 @@ def write_carried_modules(package: str, output: str) -> None:
         marshal.dump((_compile(os.path.join(_HERE, "carried.py")), modules), file)
 
 
+def write_headers(folder: str, module: str, api_major: int) -> None:
+    """Write the headers that the C files take from a build: what it knows of itself and of the running Python."""
+    paths = _python_paths()
+    definitions = {
+        "PYSK_MODULE": module,
+        "PYSK_STDLIB": paths["stdlib"],
+        "PYSK_DYNLOAD": os.path.join(paths["platstdlib"], "lib-dynload"),
+        "PYSK_PREFIX": sys.base_prefix,
+        "PYSK_EXEC_PREFIX": sys.base_exec_prefix,
+    }
+    with open(os.path.join(folder, "pysk-build.h"), "w", encoding="utf-8") as header:
+        header.write("/* What this build knows of itself and of the Python that it was made for. */\n")
+        header.write(f"#define PYSK_API_MAJOR {api_major:#010x}\n")
+        header.writelines(f"#define {name} {_c_string(value)}\n" for name, value in definitions.items())
+    with open(os.path.join(folder, "pysk-frozen.h"), "w", encoding="utf-8") as header:
+        header.write("/* Modules that this build's Python needs before it can look for any. */\n")
+        header.write(_frozen_modules())
+
+
 def _frozen_modules() -> str:
     """Return FROZEN_MODULES as a table for PyImport_FrozenModules, in C."""
     code, table = "", ""
@@ -197,7 +216,7 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
         os.makedirs(folder, exist_ok=True)
         # Copies of different builds may meet in one process, where CFFI tells them apart by this name.
         module = f"_pysk_{api_major >> 16}_{secrets.token_hex(8)}"
-        self._write_build_header(folder, module, api_major)
+        write_headers(folder, module, api_major)
         # Each library has copies of its own, for their object files lie beside each other and differ by the major.
         copies = [
             shutil.copy(os.path.join(_HERE, name), folder)
@@ -216,23 +235,6 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
             ext.library_dirs = [library_dir]
             ext.runtime_library_dirs = [library_dir]
         super().build_extension(ext)
-
-    def _write_build_header(self, folder: str, module: str, api_major: int) -> None:
-        paths = _python_paths()
-        definitions = {
-            "PYSK_MODULE": module,
-            "PYSK_STDLIB": paths["stdlib"],
-            "PYSK_DYNLOAD": os.path.join(paths["platstdlib"], "lib-dynload"),
-            "PYSK_PREFIX": sys.base_prefix,
-            "PYSK_EXEC_PREFIX": sys.base_exec_prefix,
-        }
-        with open(os.path.join(folder, "pysk-build.h"), "w", encoding="utf-8") as header:
-            header.write("/* What this build knows of itself and of the Python that it was made for. */\n")
-            header.write(f"#define PYSK_API_MAJOR {api_major:#010x}\n")
-            header.writelines(f"#define {name} {_c_string(value)}\n" for name, value in definitions.items())
-        with open(os.path.join(folder, "pysk-frozen.h"), "w", encoding="utf-8") as header:
-            header.write("/* Modules that this build's Python needs before it can look for any. */\n")
-            header.write(_frozen_modules())
 
     def _generate_bridge(self, folder: str, module: str, api_major: int) -> str:
         declarations = os.path.join(folder, "sk-api.i")

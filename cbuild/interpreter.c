@@ -14,7 +14,10 @@
 #include <unistd.h>
 
 #include "pysk.h"
+#if PY_VERSION_HEX >= 0x030b0000
+#define HAS_FROZEN_MODULES
 #include "pysk-frozen.h"
+#endif
 
 #define REINSTALL "reinstall sk-provider with pip"
 
@@ -129,8 +132,8 @@ initialize_isolated(PyConfig *config)
 	PyPreConfig preconfig;
 	PyStatus status;
 
-#if PY_VERSION_HEX >= 0x030b0000
-	/* Before, the table was the whole of what is frozen, Python's own modules too. */
+#ifdef HAS_FROZEN_MODULES
+	/* Before Python 3.11 this table would take the place of that of Python's own. */
 	PyImport_FrozenModules = frozen_modules;
 #endif
 	PyPreConfig_InitIsolatedConfig(&preconfig);

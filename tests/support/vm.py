@@ -115,7 +115,8 @@ def _qemu(machine: Path, shared: Path) -> list[str]:
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1024",
         "-kernel", str(machine / "vmlinux"), "-initrd", str(machine / "initrd.gz"),
-        "-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off",
+        # Where each run of a program lies elsewhere in memory, the emulator translates its code anew each time.
+        "-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off norandmaps",
         "-serial", f"file:{shared}/console",
         "-device", "virtio-serial-pci",
         "-chardev", "stdio,id=output,signal=off", "-device", "virtconsole,chardev=output",

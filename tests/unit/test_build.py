@@ -18,12 +18,19 @@ CBUILD = Path(__file__).resolve().parents[2] / "cbuild"
 API_MAJORS = (0x00040000, 0x00050000, 0x00070000, 0x00090000, 0x000A0000)
 
 
+@pytest.fixture(scope="module")
+def builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_libpysk", CBUILD / "build_libpysk.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("major", API_MAJORS, ids=hex)
-def test_the_c_files_compile_without_a_warning(major: int, tmp_path: Path) -> None:
-    definitions = "".join(
-        f'#define PYSK_{name} "{name}"\n' for name in ("MODULE", "STDLIB", "DYNLOAD", "PREFIX", "EXEC_PREFIX")
-    )
-    (tmp_path / "pysk-build.h").write_text(f"#define PYSK_API_MAJOR {major:#010x}\n{definitions}")
+def test_the_c_files_compile_without_a_warning(builder: ModuleType, major: int, tmp_path: Path) -> None:
+    builder.write_headers(str(tmp_path), "module", major)
     command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-c"]
     command += [f"-I{folder}" for folder in (tmp_path, CBUILD, sysconfig.get_path("include"))]
     for source in sorted(CBUILD.glob("*.c")):
@@ -35,16 +42,6 @@ def test_the_c_files_compile_without_a_warning(major: int, tmp_path: Path) -> No
             timeout=60,
         )
         assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="module")
-def builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_libpysk", CBUILD / "build_libpysk.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def python_with(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
