@@ -39,7 +39,7 @@ def authenticator_config(token: Authenticator, parameters: dict[Any, Any]) -> No
         message = b"\xff" * 32 + bytes((CONFIG, subcommand)) + (b"" if arguments is None else encode(arguments))
         token.pin_uv_auth.verify(state, version, message, pin_uv_auth_param, PERMISSION)
     if subcommand == TOGGLE_ALWAYS_UV:
-        with token.store.transaction() as changed:
+        with token.transaction() as changed:
             changed.always_uv = not token.always_uv(changed)
     else:
         _set_min_pin_length(token, arguments or {})
@@ -53,7 +53,7 @@ def _set_min_pin_length(token: Authenticator, arguments: dict[Any, Any]) -> None
     for rp_id in rp_ids or ():
         if type(rp_id) is not str:
             raise StatusError(status.CBOR_UNEXPECTED_TYPE)
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         _apply(state, state.min_pin_length if length is None else length, rp_ids, force_pin_change)
     if state.force_pin_change:
         token.pin_uv_auth.reset_tokens()

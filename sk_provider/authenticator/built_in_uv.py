@@ -36,7 +36,7 @@ def verify_user(
         answer = token.request("verify", rp_id)
         if answer not in (GRANTED, DENIED):
             raise StatusError(REFUSALS[answer])
-        with token.store.transaction() as state:
+        with token.transaction() as state:
             state.uv_retries = UV_RETRIES if answer == GRANTED else max(state.uv_retries - 1, 0)
         if answer == GRANTED:
             return

@@ -102,7 +102,7 @@ def _set_pin(
     secret = protocol.decapsulate(key_agreement)
     if not protocol.verify(secret, new_pin_enc, pin_uv_auth_param):
         raise StatusError(status.PIN_AUTH_INVALID)
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         if state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)
         _store_pin(state, _new_pin(state, protocol.decrypt(secret, new_pin_enc)))
@@ -122,7 +122,7 @@ def _change_pin(
     if not protocol.verify(secret, new_pin_enc + pin_hash_enc, pin_uv_auth_param):
         raise StatusError(status.PIN_AUTH_INVALID)
     pin = _try_pin(token, protocol, secret, pin_hash_enc).pin
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         if state.pin != pin:
             raise StatusError(status.PIN_INVALID)
         new_pin = _new_pin(state, protocol.decrypt(secret, new_pin_enc))
@@ -221,7 +221,7 @@ def _try_pin(token: Authenticator, protocol: PinUvAuthProtocol, secret: bytes, p
     :return: the state that the PIN matched.
     :raises StatusError: PIN_INVALID, PIN_AUTH_BLOCKED or PIN_BLOCKED.
     """
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         if not state.pin:
             raise StatusError(status.PIN_NOT_SET)
         if state.pin_retries == 0:
@@ -241,7 +241,7 @@ def _try_pin(token: Authenticator, protocol: PinUvAuthProtocol, secret: bytes, p
         if _needs_power_cycle(token, state):
             raise StatusError(status.PIN_AUTH_BLOCKED)
         raise StatusError(status.PIN_INVALID)
-    with token.store.transaction() as changed:
+    with token.transaction() as changed:
         if changed.pin == state.pin:  # else the success says nothing about the PIN that is set now
             changed.pin_retries = PIN_RETRIES
             changed.uv_retries = UV_RETRIES

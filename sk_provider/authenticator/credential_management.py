@@ -140,7 +140,7 @@ def _enumerate_credentials(token: Authenticator, state: State, command: int, rp_
 def _delete(token: Authenticator, arguments: dict[Any, Any]) -> None:
     """Delete a credential (section 6.8.5)."""
     credential_id = descriptor(required(arguments, 2, dict)) or b""
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         _require_rp_id(token, _existing(state, credential_id))
         del state.credentials[credential_id]
 
@@ -153,7 +153,7 @@ def _update_user(token: Authenticator, arguments: dict[Any, Any]) -> None:
     for name in ("name", "displayName"):
         if value := optional(untrusted_user, name, str):
             user[name] = shorten(value)
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         credential = _existing(state, credential_id)
         _require_rp_id(token, credential)
         if credential.user["id"] != user["id"]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .pin_uv_auth import PinUvAuth
     from .profiles import Profile
-    from .store import State, Store
+    from .store import State, Store, Transaction
 
     class Event(Protocol):
         """What tells that a command shall end: threading.Event is one."""
@@ -194,6 +194,10 @@ class Authenticator:
         if self._on_keepalive is not None:
             self._on_keepalive(KEEPALIVE_UPNEEDED)
         return self._presence(PresenceRequest(action, rp_id, user_name), self._event)
+
+    def transaction(self) -> Transaction:
+        """Begin a change of the store, as Store.transaction() does, for which no longer is waited than for the call."""
+        return self.store.transaction(self._event)
 
     @property
     def pin_uv_auth(self) -> PinUvAuth:

@@ -90,7 +90,7 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
         request.flags |= AUTHDATA_UP
         token.consume_presence()
 
-    with token.store.transaction() as changed:
+    with token.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.
         found = _locate(changed, request, allow_list)
         if not found:
@@ -112,7 +112,7 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
 def get_next_assertion(token: Authenticator, _parameters: dict[Any, Any]) -> dict[int, Any]:
     """Sign with the next of several discoverable credentials, without asking again."""
     request, credential_id = token.continue_with(GET_NEXT_ASSERTION)
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         found = _locate(state, request, [credential_id])
         if not found:
             raise StatusError(status.NO_CREDENTIALS)

@@ -81,5 +81,5 @@ def _write(
     token.forget_continuations()
     if sha256(array[:-CHECKSUM_LENGTH])[:CHECKSUM_LENGTH] != array[-CHECKSUM_LENGTH:]:
         raise StatusError(status.INTEGRITY_FAILURE)
-    with token.store.transaction() as changed:
+    with token.transaction() as changed:
         changed.large_blobs = array

@@ -78,7 +78,7 @@ def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[in
         token.consume_presence()
 
     private_key = generate(algorithm)
-    with token.store.transaction() as changed:
+    with token.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.
         if pin_uv_auth_param is not None and changed.pin != state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)

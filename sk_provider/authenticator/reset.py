@@ -17,6 +17,6 @@ def reset(token: Authenticator, _parameters: dict[Any, Any]) -> None:
     if token.reset_allowed is None or not token.reset_allowed():
         raise StatusError(status.NOT_ALLOWED)
     token.ask("reset", timed_out=status.USER_ACTION_TIMEOUT)
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         state.clear()
     token.close()

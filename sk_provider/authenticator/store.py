@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .engine import Event
+
 FORMAT = 1
 STATE_FILE = "state"
 NEW_STATE_FILE = "state.new"
@@ -218,6 +220,7 @@ class Store:
                 state = directory.read_state()
             except StoreMissingError:
                 state = State.new()
+                os.fchmod(directory.fd, 0o700)
                 directory.write_state(state.to_bytes())
                 _synchronise(os.path.dirname(path))
         except OSError as error:
@@ -244,33 +247,35 @@ class Store:
         """
         return _read(self.path)
 
-    def transaction(self) -> Transaction:
+    def transaction(self, event: Event | None = None) -> Transaction:
         """Begin a change, in a with statement, whose value is the state, to be modified in place.
 
         The lock is held for the statement's duration. At its end the state is on the disk for good, or, if an exception
         leaves the statement, nothing is changed.
 
-        :raises StoreError: as open does, if another process holds the lock for long, or if the state cannot be written;
-            then the old state is intact.
+        :param event: ends the waiting for the lock once it is set.
+        :raises StoreError: as open does, if another process holds the lock for long or until event is set, or if the
+            state cannot be written; then the old state is intact.
         """
-        return Transaction(self.path)
+        return Transaction(self.path, event)
 
 
 class Transaction:
     """A change of the state, from reading to writing, under the lock."""
 
-    __slots__ = ("_directory", "_state")
+    __slots__ = ("_directory", "_event", "_state")
 
     _state: State
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, event: Event | None) -> None:
         self._directory = _Directory(path)
+        self._event = event
 
     def __enter__(self) -> State:
         try:
             if not self._directory.has_state():  # a store that is gone is not brought back by its lock
                 raise StoreMissingError(f"there is no store at {self._directory.path}")
-            self._directory.lock()
+            self._directory.lock(self._event)
             self._state = self._directory.read_state()
         except BaseException:
             self._directory.close()
@@ -317,8 +322,8 @@ class _Directory:
             if fd >= 0:
                 os.close(fd)
 
-    def lock(self) -> None:
-        """Wait for the lock of the store, and hold it until close."""
+    def lock(self, event: Event | None = None) -> None:
+        """Wait for the lock of the store, no longer than until event is set, and hold it until close."""
         deadline = time.monotonic() + LOCK_PATIENCE
         while True:
             try:
@@ -330,7 +335,7 @@ class _Directory:
                     fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > deadline:
+                    if time.monotonic() > deadline or (event is not None and event.is_set()):
                         raise StoreError(f"the store {self.path} is in use by another process; try again") from None
                     time.sleep(0.003)
             try:
@@ -428,15 +433,14 @@ def _read(path: str) -> State:
 
 def _make_directories(path: str) -> None:
     """Make the directory (0700) and those above it, and see to it that they survive a power cut."""
+    parent = os.path.dirname(path)
+    if not os.path.lexists(parent):
+        _make_directories(parent)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         return
-    except FileNotFoundError:
-        _make_directories(os.path.dirname(path))
-        _make_directories(path)
-        return
-    _synchronise(os.path.dirname(path))
+    _synchronise(parent)
 
 
 def _synchronise(directory: str) -> None:

@@ -107,7 +107,7 @@ def _authenticate(token: Authenticator, control: int, data: bytes) -> bytes:
         if token.request("sign", application.hex()) != GRANTED:
             return CONDITIONS_NOT_SATISFIED
         flags = AUTHDATA_UP
-    with token.store.transaction() as state:
+    with token.transaction() as state:
         # Another process may have reset the token, or deleted the credential, while a person was awaited.
         if _open(state, application, untrusted_handle) is None:
             return WRONG_DATA

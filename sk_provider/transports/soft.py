@@ -69,6 +69,8 @@ class SoftChannel:
         try:
             response: bytes = self._authenticator.call(cmd, data, event, on_keepalive)
         except StoreError as error:
+            if event is not None and event.is_set():
+                raise event.reason() from None
             raise to_error(error) from None
         return response
 

@@ -37,6 +37,19 @@ def test_a_new_store_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert store.store_id == Store.open(store.path).store_id
 
 
+def test_an_empty_folder_that_becomes_a_store_is_closed_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir(mode=0o755)
+    Store.create(str(folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_store_below_a_dangling_link_cannot_be_created(tmp_path: Path) -> None:
+    (tmp_path / "unmounted").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="cannot be created: No such file or directory"):
+        Store.create(str(tmp_path / "unmounted" / "store"))
+
+
 def test_creating_a_store_again_opens_it(store: Store) -> None:
     before = listing(store.path)
     assert Store.create(store.path).store_id == store.store_id

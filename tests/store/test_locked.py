@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import provider_tree
+from support.openssh import Person, provider_lines
+
+IN_TIME_S = 3
+"""How long what must end at once may take; a lock is waited for many times longer."""
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    return Person(home, provider_tree.installed_library())
+
+
+@pytest.fixture
+def key(person: Person) -> Path:
+    done, path = person.enroll("key", "ed25519-sk")
+    assert done.status == 0, done
+    return path
+
+
+@pytest.fixture
+def locked(person: Person, key: Path) -> Iterator[None]:
+    """The person's store, while another process changes it and does not come to an end."""
+    descriptor = os.open(person.store / "lock", os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_locked_store_is_waited_for_no_longer_than_a_person_is(person: Person, key: Path) -> None:
+    person.configure("Timeout 1")
+    began = time.monotonic()
+    done, _ = person.sign(key)
+    assert time.monotonic() - began < IN_TIME_S
+    assert done.status == 255
+    assert provider_lines(done.errors) == [
+        "libpysk: nobody answered within 1 second; try again and touch the authenticator"
+    ]
+
+
+@pytest.mark.usefixtures("locked")
+def test_waiting_for_a_locked_store_can_be_interrupted(person: Person, key: Path) -> None:
+    document = person.folder / "document"
+    document.write_bytes(b"a document")
+    process = subprocess.Popen(
+        ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key), str(document)],
+        env=person.environment, start_new_session=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(1)
+    assert process.poll() is None
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    # The helper holds the other end of standard error for as long as it lives.
+    process.communicate(timeout=30)
+    assert time.monotonic() - began < IN_TIME_S
