@@ -71,11 +71,8 @@ promote_libpython(void)
 
 	if (dladdr((void *)(uintptr_t)&Py_InitializeFromConfig, &libpython) == 0 ||
 	    dlopen(libpython.dli_fname,
-	    RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD) == NULL) {
-		pysk_start_failed("libpython cannot be made visible to "
-		    "Python's own modules; " REINSTALL);
+	    RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD) == NULL)
 		return -1;
-	}
 	return 0;
 }
 
@@ -314,8 +311,13 @@ start(void)
 	if (find_site_packages() != 0)
 		return;
 	own = !Py_IsInitialized();
-	if (own && (promote_libpython() != 0 ||
-	    start_own_python() != 0))
+	/* A host's Python may be no library of its own; then its symbols are global. */
+	if (promote_libpython() != 0 && own) {
+		pysk_start_failed("libpython cannot be made visible to "
+		    "Python's own modules; " REINSTALL);
+		return;
+	}
+	if (own && start_own_python() != 0)
 		return;
 	gil = PyGILState_Ensure();
 	result = prepare_imports(own);

@@ -600,6 +600,27 @@ scenario_keys(char **args)
 	}
 }
 
+/* The same in a program that has loaded a libpython (the second argument) for itself alone, and runs it. */
+static void
+scenario_joined(char **args)
+{
+	void *libpython, (*initialize)(int), *(*save_thread)(void);
+	int *no_site;
+
+	if ((libpython = dlopen(args[1], RTLD_NOW | RTLD_LOCAL)) == NULL)
+		die(dlerror());
+	*(void **)&initialize = dlsym(libpython, "Py_InitializeEx");
+	*(void **)&save_thread = dlsym(libpython, "PyEval_SaveThread");
+	no_site = dlsym(libpython, "Py_NoSiteFlag");
+	if (initialize == NULL || save_thread == NULL || no_site == NULL)
+		die("not a libpython");
+	/* Packages of that Python's own would stand before ours. */
+	*no_site = 1;
+	initialize(0);
+	save_thread();
+	scenario_keys(args);
+}
+
 static struct provider raced;
 static pthread_barrier_t start_line;
 
@@ -1124,6 +1145,7 @@ main(int argc, char **argv)
 		{ "once", 2, scenario_once },
 		{ "failing", 1, scenario_failing },
 		{ "keys", 1, scenario_keys },
+		{ "joined", 2, scenario_joined },
 		{ "sequence", 3, scenario_sequence },
 		{ "threads", 1, scenario_threads },
 		{ "fork", 1, scenario_fork },

@@ -307,6 +307,15 @@ def test_an_unusable_libpython_is_the_dynamic_linkers_error(
     assert "libpython" in played.stderr
 
 
+def test_a_program_that_runs_a_python_of_its_own_in_private_can_be_the_host(
+    person: Person, library: Path, host: Path
+) -> None:
+    libpython = str(sysconfig.get_config_var("INSTSONAME"))
+    played = sk_host.play(host, "joined", library, libpython, env=person.environment)
+    assert played.status == 0, played.stderr
+    assert sk_host.verify_every_signature(played) == 2
+
+
 def run_python_host(python: str, loader: str, library: Path, person: Person) -> list[sk_host.Event]:
     done = subprocess.run(
         # Without site, so that no package of that Python's own stands before ours.
