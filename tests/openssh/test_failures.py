@@ -27,13 +27,6 @@ def only_line(done: Done, host_error: str) -> str:
     return line
 
 
-@pytest.fixture
-def key(person: Person) -> Path:
-    done, path = person.enroll("id", "ed25519-sk")
-    assert done.status == 0, done
-    return path
-
-
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from bench.sk_helper import HELPER
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Agent, Person, provider_lines
 from support.sshd import Sshd
 from support.terminal import Done
@@ -79,15 +80,44 @@ def test_unverified_key_does_not_log_in_where_verification_is_required(person: P
     assert "user verification" in server.log()
 
 
-def test_login_by_daemonised_agent(person: Person, agent: Agent, server: Sshd, kind: str) -> None:
-    assert os.getsid(agent.pid) == agent.pid
+def test_login_by_daemonised_agent(person: Person, server: Sshd, kind: str) -> None:
     _, key = person.enroll("id", kind)
     authorize(server, key)
-    assert agent.add(str(key)).status == 0
-    key.unlink()
-    for _ in range(3):
-        done = log_in_by_agent(person, server, agent)
-        assert succeeded(done), done
+    seen = person.folder / "seen"
+    with Agent(person, recording_helper(person, seen)) as agent:
+        assert os.getsid(agent.pid) == agent.pid
+        assert agent.add(str(key)).status == 0
+        key.unlink()
+        for _ in range(3):
+            done = log_in_by_agent(person, server, agent)
+            assert succeeded(done), done
+    # What the provider has of a daemon: the root as its folder, and no standard error.
+    assert seen.read_text().split() == ["/", os.devnull] * 3
+
+
+def recording_helper(person: Person, seen: Path) -> dict[str, str]:
+    """Return the environment in which ssh-sk-helper's folder and standard error are written down at each start."""
+    helper = person.environment.get("SSH_SK_HELPER", HELPER)
+    program = person.folder / "helper"
+    program.write_text(f"""#!/bin/sh
+readlink /proc/$$/cwd /proc/$$/fd/2 >>'{seen}'
+exec {helper} "$@"
+""")
+    program.chmod(0o700)
+    return {"SSH_SK_HELPER": str(program)}
+
+
+def test_agent_asks_for_presence_through_askpass(person: Person, server: Sshd, kind: str) -> None:
+    _, key = person.enroll("id", kind)
+    authorize(server, key)
+    person.configure("Presence ask")
+    with Agent(person, person.askpass("confirmed")) as agent:
+        assert agent.add(str(key)).status == 0
+        assert succeeded(log_in_by_agent(person, server, agent))
+        # The only answer has been given, and none is a refusal.
+        refused = log_in_by_agent(person, server, agent)
+        assert refused.status == 255
+        assert "agent refused operation" in refused.errors
 
 
 def test_agent_asks_for_the_pin_through_askpass(person: Person, server: Sshd, kind: str) -> None:

@@ -9,18 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import provider_tree
 from support.openssh import Person, provider_lines
 
 IN_TIME_S = 3
 """How long what must end at once may take; a lock is waited for many times longer."""
-
-
-@pytest.fixture
-def person(tmp_path: Path) -> Person:
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    return Person(home, provider_tree.installed_library())
 
 
 @pytest.fixture
