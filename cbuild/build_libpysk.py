@@ -1,7 +1,6 @@
 """Builds libpysk.so: CFFI generates the bridge to Python, our C files hold the exported functions and the start."""
 
 from __future__ import annotations
-import __future__
 
 import ast
 import importlib.util
@@ -19,7 +18,9 @@ from setuptools.errors import SetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from types import CodeType
+    from typing import Any
 
 # The major of sk-api.h that each library answers to: hosts accept their own alone. The first is the newest.
 LIBRARIES = {
@@ -30,15 +31,20 @@ LIBRARIES = {
     "libpysk-skapi4": 0x00040000,
 }
 
-# A signature's modules, in one file: Python takes a tenth of a millisecond to find and open each of them by itself.
+# A signature's modules, in files of their own: Python takes a tenth of a millisecond to find and open each by itself.
+# Those that every signature runs come first, each after what it imports; the rest of the file is what some transports
+# want, and the second file is the software authenticator's.
 CARRIED_FILE = "carried.bin"
-CARRIED_MODULES = (
-    "", "api", "bytecode", "config", "embed", "errors", "operation", "selection", "sign",
-    "ctap", "ctap.cbor", "ctap.commands", "ctap.framing", "ctap.hid", "ctap.status",
-    "transports", "transports.soft", "transports.udp", "transports.unix", "transports.usb",
-    "authenticator", "authenticator.authenticator_data", "authenticator.engine", "authenticator.get_assertion",
-    "authenticator.key_handle", "authenticator.keys", "authenticator.parameters", "authenticator.profiles",
-    "authenticator.store",
+CARRIED_AT_ONCE = (
+    "", "errors", "bytecode", "config", "api", "ctap", "operation", "embed", "ctap.cbor", "ctap.status",
+    "ctap.commands", "ctap.framing", "transports", "selection", "sign",
+)  # fmt: skip
+CARRIED_ON_DEMAND = ("ctap.hid", "transports.udp", "transports.unix", "transports.usb")
+CARRIED_SOFT_FILE = "carried-soft.bin"
+CARRIED_SOFT = (
+    "transports.soft", "authenticator", "authenticator.authenticator_data", "authenticator.engine",
+    "authenticator.get_assertion", "authenticator.key_handle", "authenticator.keys", "authenticator.parameters",
+    "authenticator.profiles", "authenticator.store",
 )  # fmt: skip
 
 # What Python itself imports as it starts; to read them from the standard library's files takes a tenth of that time.
@@ -53,12 +59,12 @@ def carry(folder):
     import marshal
     try:
         with open(folder + "/sk_provider/{carried}", "rb") as file:
-            finder, modules = marshal.loads(file.read())
+            carried, *modules = marshal.loads(file.read())
     except FileNotFoundError:
         return
     names = {{}}
-    exec(finder, names)
-    names["install"](modules, folder)
+    exec(carried, names)
+    names["install"](folder + "/sk_provider", *modules)
 
 def start():
     from {module} import ffi, lib
@@ -80,20 +86,78 @@ start()
 """
 
 
-def write_carried_modules(package: str, output: str) -> None:
-    """Compile the modules of the folder package, which is sk_provider, and write them to CARRIED_FILE in output.
+def write_carried_modules(
+    package: str,
+    output: str,
+    at_once: Iterable[str] = CARRIED_AT_ONCE,
+    on_demand: Iterable[str] = CARRIED_ON_DEMAND,
+) -> None:
+    """Compile the modules of the folder package, which is sk_provider, and write them to the CARRIED files in output.
 
-    The file is for the running Python's minor version, as the library is: marshalled, the code of carried.py and the
-    modules that it takes.
+    The files are for the running Python's minor version, as the library is. Both are marshalled: the first has the code
+    of carried.py, and what it takes.
     """
-    modules = {}
-    for name in CARRIED_MODULES:
+    contents: dict[str, Any] = {
+        CARRIED_FILE: (
+            _compile(os.path.join(_HERE, "carried.py")),
+            list(_compiled(package, at_once)),
+            _marshalled(package, on_demand),
+            [f"sk_provider.{name}" for name in CARRIED_SOFT],
+            CARRIED_SOFT_FILE,
+        ),
+        CARRIED_SOFT_FILE: _marshalled(package, CARRIED_SOFT),
+    }
+    for name, content in contents.items():
+        with open(os.path.join(output, name), "wb") as file:
+            marshal.dump(content, file)
+
+
+def _compiled(package: str, names: Iterable[str]) -> Iterator[tuple[str, bool, CodeType]]:
+    """Yield the full name of each of sk_provider's modules, whether it is a package, and its code."""
+    for name in names:
         path = os.path.join(package, *name.split("."))
         is_package = os.path.isdir(path)
         code = _compile(os.path.join(path, "__init__.py") if is_package else f"{path}.py")
-        modules[f"sk_provider.{name}".rstrip(".")] = is_package, marshal.dumps(code)
-    with open(os.path.join(output, CARRIED_FILE), "wb") as file:
-        marshal.dump((_compile(os.path.join(_HERE, "carried.py")), modules), file)
+        yield f"sk_provider.{name}".rstrip("."), is_package, code
+
+
+def _marshalled(package: str, names: Iterable[str]) -> dict[str, tuple[bool, bytes]]:
+    """Return by its full name whether each of the modules is a package, and its code."""
+    return {name: (is_package, marshal.dumps(code)) for name, is_package, code in _compiled(package, names)}
+
+
+class _Stripped(ast.NodeTransformer):
+    """Leaves out of a module what is there for its readers and their tools, but would be carried out at each start."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return None if node.module == "__future__" else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        self.generic_visit(node)
+        if node.value is None:
+            return None
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+
+def _compile(path: str) -> CodeType:
+    """Compile a file without its annotations and its docstrings."""
+    with open(path, "rb") as source:
+        tree = ast.fix_missing_locations(_Stripped().visit(ast.parse(source.read())))
+    code: CodeType = compile(tree, os.path.basename(path), "exec", dont_inherit=True, optimize=2)
+    return code
 
 
 def write_headers(folder: str, module: str, api_major: int) -> None:
@@ -130,16 +194,6 @@ def _frozen_modules() -> str:
         table += f"\t{{ .name = {_c_string(name)}, .code = {array}, .size = sizeof({array})"
         table += f", .is_package = {int(is_package)} }},\n"
     return f"{code}static const struct _frozen frozen_modules[] = {{\n{table}\t{{ .name = NULL }},\n}};\n"
-
-
-def _compile(path: str) -> CodeType:
-    """Compile a file without its import of __future__, which Python would carry out: the flag says the same."""
-    with open(path, "rb") as source:
-        tree = ast.parse(source.read())
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.ImportFrom) and node.module == "__future__")]
-    flag = __future__.annotations.compiler_flag
-    code: CodeType = compile(tree, os.path.basename(path), "exec", flags=flag, dont_inherit=True, optimize=2)
-    return code
 
 
 def _package_version() -> str:

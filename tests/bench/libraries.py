@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import compileall
 import shutil
 import subprocess
 import sys
@@ -24,8 +23,6 @@ NULL_COUNTER = 0
 
 # Takes the place of embed.py, so that all before it is the real thing: the C functions and the start of Python.
 _NULL_EMBED = '''"""Gives one signature to every request."""
-
-from __future__ import annotations
 
 SIGNATURE = {signature!r}
 
@@ -56,8 +53,8 @@ def null_provider(folder: Path, key: VirtualKey, data: bytes) -> Path:
     tree = provider_tree.Tree(folder)
     signature = key.sign(data, NULL_COUNTER)
     (tree.package / "embed.py").write_text(_NULL_EMBED.format(signature=signature, counter=NULL_COUNTER))
-    # As an installer leaves it.
-    compileall.compile_dir(tree.package, quiet=1)
+    # No other module of ours is found or read.
+    tree.carry("", "embed")
     return tree.library
 
 

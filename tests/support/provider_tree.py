@@ -44,10 +44,12 @@ def installed_library() -> Path:
 _CARRY: Final = """
 import sys
 from cbuild.build_libpysk import write_carried_modules
-write_carried_modules(sys.argv[1], sys.argv[1])
+package, *only = sys.argv[1:]
+write_carried_modules(package, package, *((only, ()) if only else ()))
 """
 
 CARRIED: Final = "carried.bin"
+CARRIED_SOFT: Final = "carried-soft.bin"
 
 
 class Tree:
@@ -63,7 +65,9 @@ class Tree:
         for entry in os.scandir(installed):
             if entry.name not in {ours, "__pycache__"}:
                 os.symlink(entry.path, folder / entry.name)
-        shutil.copytree(installed / ours, folder / ours, ignore=shutil.ignore_patterns("__pycache__", CARRIED))
+        shutil.copytree(
+            installed / ours, folder / ours, ignore=shutil.ignore_patterns("__pycache__", CARRIED, CARRIED_SOFT)
+        )
         self.folder = folder
         self.package = folder / ours
         self.library = folder / LIBRARY
@@ -97,12 +101,15 @@ class Tree:
         _run_build(python, _BUILD, output, scratch, cwd=scratch, **compiler_flags)
         os.replace(output / LIBRARY, self.library)
 
-    def carry(self) -> None:
-        """Let the library take its modules, as they are now, from one file, as an installed one does."""
-        _run_build(sys.executable, _CARRY, self.package, cwd=self.folder)
+    def carry(self, *only: str) -> None:
+        """Let the library take its modules, as they are now, from the files that an installed one takes them from.
+
+        only: the names of the modules that shall be in these files, within our package, if that shall not be all.
+        """
+        _run_build(sys.executable, _CARRY, self.package, *only, cwd=self.folder)
 
 
-def _run_build(python: str, program: str, *arguments: Path, cwd: Path, **variables: str) -> None:
+def _run_build(python: str, program: str, *arguments: str | Path, cwd: Path, **variables: str) -> None:
     packages = os.pathsep.join((str(REPOSITORY), str(installed_library().parents[1])))
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1", **variables}
     command = (python, "-c", program, *map(str, arguments))
