@@ -31,7 +31,7 @@ check: .venv/.tools  ## lint, types and unit tests
 .PHONY: test
 test: .venv/.tools  ## everything that CI runs
 	@tests/setup test
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory check demo
 	@tests/openssh/regress
 	@.venv/bin/pytest --ignore=tests/unit
 	@OPENSSH_RELEASE=$(RELEASE) .venv/bin/pytest $(addprefix tests/openssh/test_,api_major.py login.py resident.py signatures.py)
@@ -48,9 +48,10 @@ regress: .venv/.tools  ## OpenSSH's regression suite, with libpysk.so and with i
 	@tests/openssh/regress --all
 
 .PHONY: bench
-bench: .venv/.tools  ## measure beside OpenSSH's test double; BASE=REVISION compares with another commit
+bench: .venv/.tools  ## measure beside OpenSSH's test double; BASE=REVISION and PYTHONS="PROGRAM ..." measure those too
 	@tests/setup test
-	@.venv/bin/python tests/bench/bench $(if $(BASE),--base $(BASE))
+	@.venv/bin/python tests/bench/bench --json .build/bench.json $(if $(BASE),--base $(BASE)) $(PYTHONS:%=--python %)
+	@tests/openssh/regress --all --in-turn
 
 .PHONY: matrix
 matrix:  ## try every Debian release's OpenSSH in chroots (as root), other Pythons, and libssh

@@ -24,9 +24,6 @@ PIN = "correct horse"
 TOKEN_MS = 20
 TOKENS = (1, 2, 4, 8)
 RESIDENT_KEYS = (1, 10, 100)
-SLOWER_IN_VM = 3
-"""In the virtual machine, whose processor is emulated, there are so many times fewer rounds."""
-
 DOUBLE = "sk-dummy"
 NULL = "null provider"
 
@@ -102,7 +99,7 @@ class Bench:
         (shared / "answers").write_bytes(self._answers)
         (shared / "document").write_bytes(DOCUMENT)
         (shared / "data").write_bytes(self._data)
-        return self.rows + usb.rows(shared, self._libraries["libpysk"], max(1, rounds // SLOWER_IN_VM), warm_up)
+        return self.rows + usb.rows(shared, self._libraries["libpysk"], rounds, warm_up)
 
     def _prepare(self) -> None:
         double = {kind: self._double_key(kind) for kind in ("ed25519", "ecdsa")}

@@ -7,21 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from bench import libraries, rows
+
 BENCH = Path(__file__).with_name("bench")
 
 
 def test_the_benchmark_measures_real_signatures_of_every_provider(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     done = subprocess.run(
-        [sys.executable, BENCH, "--rounds", "2", "--group", "1", "--group", "2", "--json", results],
-        capture_output=True, text=True, check=False, timeout=240,
+        [sys.executable, BENCH, "--rounds", "2", *(f"--group={number}" for number in range(1, 7)), "--json", results],
+        capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     measured = json.loads(results.read_text())
     assert measured["rounds"] == 2
     assert {"processor", "cores", "python", "openssh", "date"} <= set(measured["machine"])
     rows = {(row["group"], row["name"]): row for row in measured["rows"]}
-    names = {
+    signers = {
         "sk-dummy ed25519",
         "sk-dummy ecdsa",
         "null provider",
@@ -29,16 +32,35 @@ def test_the_benchmark_measures_real_signatures_of_every_provider(tmp_path: Path
         "libpysk, soft: ed25519",
         "libpysk, soft: ecdsa",
     }
-    assert set(rows) == {
-        (group, name) for group in ("signature in ssh-sk-helper", "ssh-keygen -Y sign") for name in names
+    signatures = {row for row in rows if row[0] in ("signature in ssh-sk-helper", "ssh-keygen -Y sign")}
+    assert {name for _, name in signatures} == signers
+    assert len(signatures) == 2 * len(signers)
+    assert {name for group, name in rows if group.startswith("resident")} == {
+        f"libpysk, soft: {count}" for count in (1, 10, 100)
     }
-    for (_, name), row in rows.items():
+    assert {name for group, name in rows if group.startswith("selection")} == {
+        f"libpysk, {count} of unix:" for count in (1, 2, 4, 8)
+    }
+    assert {group.partition(" ")[0] for group, _ in rows} >= {"ssh-keygen", "signature", "resident", "selection"}
+    for key, row in rows.items():
         assert len(row["samples_ms"]) == 2
         assert all(sample > 0 for sample in row["samples_ms"])
         assert row["peak_mib"] > 0
-        if name.startswith("libpysk"):
+        assert f"| {key[1]} |" in done.stdout
+        if key in signatures and key[1].startswith("libpysk"):
             assert set(row["ratios"]) == {"double", "null"}
-            assert f"| {name} |" in done.stdout
+
+
+@pytest.mark.long
+def test_the_benchmark_measures_beside_the_built_in_provider(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    done = subprocess.run(
+        [sys.executable, BENCH, "--rounds", "1", "--group", "7", "--json", results],
+        capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = {row["name"] for row in json.loads(results.read_text())["rows"]}
+    assert names == {f"{who}, {delay} ms" for who in ("built-in provider", "libpysk") for delay in (0, 5, 20, 50)}
 
 
 def test_a_provider_that_does_not_sign_ends_the_benchmark_with_its_words(tmp_path: Path) -> None:
@@ -63,3 +85,11 @@ except rows.BenchError as error:
     )
     assert "ssh-keygen" in done.stdout
     assert "/nowhere/provider.so" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("counter", "name"), [(libraries.NULL_COUNTER, "libpysk, virtual token"), (1, rows.NULL)], ids=["null", "not null"]
+)
+def test_a_signature_of_another_provider_ends_the_benchmark(counter: int, name: str) -> None:
+    with pytest.raises(rows.BenchError, match="by another provider"):
+        rows._check_source(counter, name)
