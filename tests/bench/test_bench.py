@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import libraries, rows
+from bench import libraries
+from bench.measure import BenchError
+from bench.rows import NULL, _check_source
 
 BENCH = Path(__file__).with_name("bench")
 
@@ -69,7 +71,9 @@ def test_a_provider_that_does_not_sign_ends_the_benchmark_with_its_words(tmp_pat
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from bench import libraries, rows
+from bench import libraries
+from bench.measure import BenchError
+from bench.rows import NULL, _check_source
 libraries.test_double = lambda: Path("/nowhere/provider.so")
 try:
     rows.Bench(Path(sys.argv[2]), rows.GROUPS[:1], {}).__enter__()
@@ -88,8 +92,8 @@ except rows.BenchError as error:
 
 
 @pytest.mark.parametrize(
-    ("counter", "name"), [(libraries.NULL_COUNTER, "libpysk, virtual token"), (1, rows.NULL)], ids=["null", "not null"]
+    ("counter", "name"), [(libraries.NULL_COUNTER, "libpysk, virtual token"), (1, NULL)], ids=["null", "not null"]
 )
 def test_a_signature_of_another_provider_ends_the_benchmark(counter: int, name: str) -> None:
-    with pytest.raises(rows.BenchError, match="by another provider"):
-        rows._check_source(counter, name)
+    with pytest.raises(BenchError, match="by another provider"):
+        _check_source(counter, name)
