@@ -71,9 +71,7 @@ def test_a_provider_that_does_not_sign_ends_the_benchmark_with_its_words(tmp_pat
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from bench import libraries
-from bench.measure import BenchError
-from bench.rows import NULL, _check_source
+from bench import libraries, rows
 libraries.test_double = lambda: Path("/nowhere/provider.so")
 try:
     rows.Bench(Path(sys.argv[2]), rows.GROUPS[:1], {}).__enter__()
