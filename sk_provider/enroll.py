@@ -71,9 +71,25 @@ def _user_id(name: str | None) -> bytes:
 
 
 def _make_credential(request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation) -> EnrollResponse:
+    from fido2.ctap import CtapError
+
     from .fido2_client import errors_translated, open_ctap2
 
     ctap2 = open_ctap2(channel, operation)
+    try:
+        with errors_translated(pass_status=True):
+            return _make_credential_by(ctap2, request, user_id, channel, operation)
+    except CtapError as error:
+        code = int(error.code)
+        if request.pin is not None:
+            raise refusal.to_error(code) from None
+        question = PinRequired("the authenticator wants its PIN for this enrollment", "enter it when you are asked")
+        raise refusal.without_pin(code, question, channel, operation) from None
+
+
+def _make_credential_by(
+    ctap2: Ctap2, request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation
+) -> EnrollResponse:
     is_resident = bool(request.flags & FLAG_RESIDENT_KEY)
     if is_resident and not ctap2.info.options.get("rk"):
         raise Unsupported("the authenticator cannot hold resident keys", "leave out -O resident")
@@ -81,25 +97,24 @@ def _make_credential(request: EnrollRequest, user_id: bytes, channel: Channel, o
     _refuse_unusable(request, ctap2.info.options)
     client_data_hash = sha256(request.challenge)
     looks_first = is_resident and not request.flags & FLAG_FORCE_OPERATION
-    authorization = _Authorization(request, ctap2, operation, is_for_two=looks_first)
+    authorization = _Authorization(request, ctap2, channel, operation, is_for_two=looks_first)
     if looks_first:
         _refuse_to_overwrite(request, user_id, ctap2, authorization)
     options = dict(authorization.options)
     if is_resident:
         options["rk"] = True
     algorithm = _COSE_ALGORITHMS[request.algorithm]
-    with errors_translated(is_without_pin=request.pin is None):
-        attestation = ctap2.make_credential(
-            client_data_hash,
-            {"id": request.application},
-            {"id": user_id, "name": _USER_NAME, "displayName": _USER_NAME},
-            [{"type": "public-key", "alg": algorithm}],
-            extensions=extensions or None,
-            options=options or None,
-            **authorization.parameters(client_data_hash),
-        )
-        _verify_attestation(attestation, client_data_hash)
-        return _to_response(request, attestation, algorithm)
+    attestation = ctap2.make_credential(
+        client_data_hash,
+        {"id": request.application},
+        {"id": user_id, "name": _USER_NAME, "displayName": _USER_NAME},
+        [{"type": "public-key", "alg": algorithm}],
+        extensions=extensions or None,
+        options=options or None,
+        **authorization.parameters(client_data_hash),
+    )
+    _verify_attestation(attestation, client_data_hash)
+    return _to_response(request, attestation, algorithm)
 
 
 def _extensions(request: EnrollRequest, ctap2: Ctap2) -> dict[str, object]:
@@ -121,10 +136,12 @@ class _Authorization:
     options: what to send with each command.
     """
 
-    def __init__(self, request: EnrollRequest, ctap2: Ctap2, operation: Operation, *, is_for_two: bool) -> None:
+    def __init__(
+        self, request: EnrollRequest, ctap2: Ctap2, channel: Channel, operation: Operation, *, is_for_two: bool
+    ) -> None:
         """Verify the person, if that takes a command of its own; is_for_two: getAssertion comes before makeCredential.
 
-        Raises PinRequired, PinNotSet, and what pin.get_token() and pin.get_uv_token() raise.
+        Raises PinRequired, PinBlocked, PinNotSet, and what pin.get_token() and pin.get_uv_token() raise.
         """
         from fido2.ctap2.pin import ClientPin
 
@@ -141,12 +158,15 @@ class _Authorization:
         elif _needs_verification(request, options):
             if options.get("uv") and options.get("pinUvAuthToken") and is_for_two:
                 # With the uv option the person would be wanted for each command.
-                client_pin, self._token = pin.get_uv_token(ctap2, permissions, request.application, operation)
+                client_pin, self._token = pin.get_uv_token(ctap2, permissions, request.application, channel, operation)
                 self._protocol = client_pin.protocol
             elif options.get("uv"):
                 self.options["uv"] = True
             elif options.get("clientPin"):
-                raise PinRequired("the authenticator wants its PIN for this enrollment", "enter it when you are asked")
+                question = PinRequired(
+                    "the authenticator wants its PIN for this enrollment", "enter it when you are asked"
+                )
+                raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=ctap2.info.force_pin_change)
             else:
                 raise PinNotSet("the authenticator makes keys only for whom it can verify", refusal.SET_A_PIN)
 
@@ -182,25 +202,22 @@ def _refuse_to_overwrite(request: EnrollRequest, user_id: bytes, ctap2: Ctap2, a
     """Raise CredentialExists if the authenticator has a resident key for this application and user."""
     from fido2.ctap import CtapError
 
-    from .fido2_client import errors_translated
-
-    with errors_translated():
-        try:
-            assertions = ctap2.get_assertions(
-                request.application,
-                NO_CLIENT_DATA,
-                options={"up": False, **authorization.options},
-                **authorization.parameters(NO_CLIENT_DATA),
-            )
-        except CtapError as error:
-            if error.code == CtapError.ERR.NO_CREDENTIALS:
-                return
-            raise
-        if any(assertion.user and assertion.user.get("id") == user_id for assertion in assertions):
-            raise CredentialExists(
-                f"the authenticator has a resident key for {request.application} and this user",
-                "choose another with -O user= or -O application=",
-            )
+    try:
+        assertions = ctap2.get_assertions(
+            request.application,
+            NO_CLIENT_DATA,
+            options={"up": False, **authorization.options},
+            **authorization.parameters(NO_CLIENT_DATA),
+        )
+    except CtapError as error:
+        if error.code == CtapError.ERR.NO_CREDENTIALS:
+            return
+        raise
+    if any(assertion.user and assertion.user.get("id") == user_id for assertion in assertions):
+        raise CredentialExists(
+            f"the authenticator has a resident key for {request.application} and this user",
+            "choose another with -O user= or -O application=",
+        )
 
 
 def _verify_attestation(attestation: AttestationResponse, client_data_hash: bytes) -> None:

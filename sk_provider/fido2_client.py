@@ -77,18 +77,17 @@ _STUMBLES = (
 
 
 @contextmanager
-def errors_translated(*, pass_status: bool = False, is_without_pin: bool = False) -> Iterator[None]:
+def errors_translated(*, pass_status: bool = False) -> Iterator[None]:
     """Raise our errors for python-fido2's, and AuthenticatorError for answers that it stumbles over.
 
-    pass_status: let CtapError through, for callers who have better words for some of its statuses; is_without_pin: see
-    refusal.to_error().
+    pass_status: let CtapError through, for callers who have better words for some of its statuses.
     """
     try:
         yield
     except CtapError as error:
         if pass_status:
             raise
-        raise refusal.to_error(int(error.code), is_without_pin=is_without_pin) from None
+        raise refusal.to_error(int(error.code)) from None
     except _STUMBLES as error:
         raise AuthenticatorError(
             f"the authenticator's answer cannot be understood ({type(error).__name__})",

@@ -8,7 +8,6 @@ from fido2.ctap import CtapError
 from fido2.ctap2.pin import ClientPin
 
 from . import refusal
-from .ctap import status
 from .errors import PinInvalid, PinNotSet, PinRequired, SecurityKeyError, Unsupported, tell
 from .fido2_client import errors_translated, open_ctap2
 
@@ -74,7 +73,9 @@ def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None) -> tu
     return client_pin, token
 
 
-def get_uv_token(ctap2: Ctap2, permissions: int, rp_id: str | None, operation: Operation) -> tuple[ClientPin, bytes]:
+def get_uv_token(
+    ctap2: Ctap2, permissions: int, rp_id: str | None, channel: Channel, operation: Operation
+) -> tuple[ClientPin, bytes]:
     """Have the authenticator verify the person itself, for a pinUvAuthToken bound to rp_id (CTAP 2.1 §6.5.5.7.3).
 
     The one gesture serves all the commands that the token is for, and counts as the touch that the last of them wants.
@@ -98,7 +99,9 @@ def get_uv_token(ctap2: Ctap2, permissions: int, rp_id: str | None, operation: O
                 continue
             is_over = error.code in (CtapError.ERR.UV_INVALID, CtapError.ERR.UV_BLOCKED)
             if is_over and ctap2.info.options.get("clientPin"):
-                raise PinRequired("the authenticator did not recognise you", "enter its PIN instead") from None
+                question = PinRequired("the authenticator did not recognise you", "enter its PIN instead")
+                force_pin_change = ctap2.info.force_pin_change
+                raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=force_pin_change) from None
             raise refusal.to_error(int(error.code)) from None
         return client_pin, token
 
@@ -108,9 +111,10 @@ def explain_refusal(client_pin: ClientPin, error: CtapError) -> SecurityKeyError
     if error.code != CtapError.ERR.PIN_INVALID:
         return refusal.to_error(int(error.code))
     with errors_translated():
-        retries, _ = client_pin.get_pin_retries()
-    if retries == 0:
-        return refusal.to_error(status.PIN_BLOCKED)
+        retries, needs_power_cycle = client_pin.get_pin_retries()
+    blocked = refusal.if_blocked(retries, needs_power_cycle=bool(needs_power_cycle))
+    if blocked is not None:
+        return blocked
     tries = "1 try" if retries == 1 else f"{retries} tries"
     return PinInvalid(f"wrong PIN, {tries} left", "try again")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .ctap import status
+from .ctap import commands, status
+from .ctap.status import StatusError
 from .errors import (
     AuthenticatorError,
     CredentialNotFound,
@@ -19,18 +20,63 @@ from .errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .errors import SecurityKeyError
+    from .operation import Operation
+    from .transports import Channel
 
 SET_A_PIN = "set one with: pysk pin set"
 
 
-def to_error(code: int, *, is_without_pin: bool = False) -> SecurityKeyError:
-    """Return what to raise for a status code other than SUCCESS, where the caller has no better words for it.
+def must_be_changed() -> PinBlocked:
+    """Return what to raise where the PIN is good for nothing but its change (forcePINChange, CTAP 2.1 §6.4)."""
+    return PinBlocked("the authenticator wants its PIN changed before it is used", "change it with: pysk pin change")
 
-    is_without_pin: it cannot be about the PIN, as none was sent.
+
+def if_blocked(retries: int, *, needs_power_cycle: bool) -> SecurityKeyError | None:
+    """Return what to raise if no PIN is accepted, by what the authenticator says of its tries."""
+    if not retries:
+        return to_error(status.PIN_BLOCKED)
+    return to_error(status.PIN_AUTH_BLOCKED) if needs_power_cycle else None
+
+
+def to_ask_for_pin(
+    question: PinRequired, channel: Channel, operation: Operation, *, force_pin_change: bool
+) -> SecurityKeyError:
+    """Return the question, or PinBlocked if there is no right answer to it: that takes one command.
+
+    force_pin_change: as in getInfo. Raises SecurityKeyError if the authenticator does not answer.
     """
-    if code == status.PIN_BLOCKED and is_without_pin:
-        # So authenticators without a PIN say it (CTAP 2.1 §6.1.2, §6.2.2).
-        code = status.UV_BLOCKED
+    if force_pin_change:
+        return must_be_changed()
+    try:
+        retries, needs_power_cycle = commands.get_pin_retries(channel, operation)
+    except StatusError:
+        # Then the PIN itself will tell.
+        return question
+    return if_blocked(retries, needs_power_cycle=needs_power_cycle) or question
+
+
+def without_pin(code: int, question: PinRequired, channel: Channel, operation: Operation) -> SecurityKeyError:
+    """Return what to raise for the status code of a command that no PIN was sent with.
+
+    question: what to raise if a PIN helps. Raises SecurityKeyError if the authenticator does not answer.
+    """
+    # The last of them is not about a PIN either, but how some say that their own verification is blocked (CTAP 2.1
+    # §6.1.2, §6.2.2).
+    if code not in (status.PUAT_REQUIRED, status.UV_BLOCKED, status.PIN_BLOCKED):
+        return to_error(code)
+    try:
+        info = commands.get_info(channel, operation)
+    except StatusError:
+        return to_error(code)
+    if info.options.get("clientPin") is True:
+        return to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
+    if code == status.PUAT_REQUIRED:
+        return PinNotSet("the authenticator wants its PIN for every use (alwaysUv), and has none", SET_A_PIN)
+    return to_error(status.UV_BLOCKED)
+
+
+def to_error(code: int) -> SecurityKeyError:
+    """Return what to raise for a status code other than SUCCESS, where the caller has no better words for it."""
     match code:
         case 0x26:
             return Unsupported("the authenticator has no keys of this type", "try the other: ecdsa-sk or ed25519-sk")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .api import ResidentRequest
     from .config import Configuration
     from .operation import Operation
+    from .transports import Channel
 
 _ALGORITHMS = {ES256: ALGORITHM_ECDSA, EDDSA: ALGORITHM_ED25519}
 
@@ -35,14 +36,16 @@ def load_resident_keys(
         from .fido2_client import errors_translated, open_ctap2
 
         ctap2 = open_ctap2(channel, operation)
-        management = _open_credential_management(request, ctap2, operation)
+        management = _open_credential_management(request, ctap2, channel, operation)
         with errors_translated():
             return list(_enumerate(management, has_own_verification="uv" in ctap2.info.options))
     finally:
         channel.close()
 
 
-def _open_credential_management(request: ResidentRequest, ctap2: Ctap2, operation: Operation) -> CredentialManagement:
+def _open_credential_management(
+    request: ResidentRequest, ctap2: Ctap2, channel: Channel, operation: Operation
+) -> CredentialManagement:
     from fido2.ctap2 import CredentialManagement
     from fido2.ctap2.pin import ClientPin
 
@@ -56,9 +59,10 @@ def _open_credential_management(request: ResidentRequest, ctap2: Ctap2, operatio
     elif not (ctap2.info.options.get("clientPin") or ctap2.info.options.get("uv")):
         raise PinNotSet("the authenticator has no PIN", refusal.SET_A_PIN)
     elif ctap2.info.options.get("uv") and ctap2.info.options.get("pinUvAuthToken"):
-        client_pin, token = pin.get_uv_token(ctap2, permission, None, operation)
+        client_pin, token = pin.get_uv_token(ctap2, permission, None, channel, operation)
     else:
-        raise PinRequired("the authenticator wants its PIN to list its keys", "enter it when you are asked")
+        question = PinRequired("the authenticator wants its PIN to list its keys", "enter it when you are asked")
+        raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=ctap2.info.force_pin_change)
     return CredentialManagement(ctap2, client_pin.protocol, token)
 
 

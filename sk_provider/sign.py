@@ -5,13 +5,14 @@ from __future__ import annotations
 from . import selection
 from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignResponse
 from .ctap import commands, framing
-from .ctap.status import PUAT_REQUIRED, StatusError
+from .ctap.status import StatusError
 from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinNotSet, PinRequired, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .api import SignRequest
     from .config import Configuration
+    from .errors import SecurityKeyError
     from .operation import Operation
     from .transports import Channel
 
@@ -31,14 +32,7 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     try:
         assertion = _get_assertion(request, channel, operation)
     except StatusError as error:
-        if error.code == PUAT_REQUIRED and not request.flags & FLAG_USER_VERIFICATION:
-            raise PinAlwaysRequired(
-                "the authenticator wants its PIN for every use (alwaysUv)",
-                "enter it if you are asked, or sign through ssh-agent, which asks",
-            ) from None
-        from . import refusal
-
-        raise refusal.to_error(error.code, is_without_pin=request.pin is None) from None
+        raise _refused(error.code, request, channel, operation) from None
     finally:
         channel.close()
     sig_r, sig_s = _split_signature(request.algorithm, assertion.signature)
@@ -75,18 +69,35 @@ def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> 
         )
     if not request.flags & FLAG_USER_VERIFICATION:
         return False, None
-    options = commands.get_options(channel, operation)
-    if options.get("uv") is True:
+    info = commands.get_info(channel, operation)
+    if info.options.get("uv") is True:
         return True, None
-    match options.get("clientPin"):
-        case True:
-            raise PinRequired("this key wants a PIN for every use", "enter it when you are asked")
-        case False:
-            from . import refusal
+    from . import refusal
 
+    match info.options.get("clientPin"):
+        case True:
+            question = PinRequired("this key wants a PIN for every use", "enter it when you are asked")
+            raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
+        case False:
             raise PinNotSet("this key wants a PIN for every use, and the authenticator has none", refusal.SET_A_PIN)
         case _:
             raise Unsupported(_CANNOT_VERIFY, "use the one it was enrolled on")
+
+
+def _refused(code: int, request: SignRequest, channel: Channel, operation: Operation) -> SecurityKeyError:
+    """Return what to raise for the status code that the authenticator answered with."""
+    from . import refusal
+
+    if request.pin is not None:
+        return refusal.to_error(code)
+    if request.flags & FLAG_USER_VERIFICATION:
+        question = PinRequired("the authenticator does not verify you itself now", "enter its PIN when you are asked")
+    else:
+        question = PinAlwaysRequired(
+            "the authenticator wants its PIN for every use (alwaysUv)",
+            "enter it if you are asked, or sign through ssh-agent, which asks",
+        )
+    return refusal.without_pin(code, question, channel, operation)
 
 
 def _split_signature(algorithm: int, signature: bytes) -> tuple[bytes, bytes]:

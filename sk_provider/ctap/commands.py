@@ -1,4 +1,4 @@
-"""The CTAP2 commands of a signature (CTAP 2.1 §6.2, §6.4), on nothing but our own CBOR."""
+"""The CTAP2 commands of a signature (CTAP 2.1 §6.2, §6.4, §6.5.5.2), on nothing but our own CBOR."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ NO_CLIENT_DATA = bytes(32)
 
 _GET_ASSERTION = 0x02
 _GET_INFO = 0x04
+_CLIENT_PIN = 0x06
+
+_GET_PIN_RETRIES = 0x01
 
 
 class Assertion:
@@ -49,15 +52,47 @@ def _call(channel: Channel, command: int, parameters: bytes, operation: Operatio
     return response
 
 
-def get_options(channel: Channel, operation: Operation) -> dict[object, object]:
-    """Return the options of authenticatorGetInfo: option IDs, and whether each is on (CTAP 2.1 §6.4).
+class Info:
+    """What authenticatorGetInfo tells (CTAP 2.1 §6.4).
+
+    options: option IDs, and whether each is on; force_pin_change: whether the PIN is good for nothing but its change.
+    """
+
+    __slots__ = ("force_pin_change", "options")
+
+    def __init__(self, options: dict[object, object], *, force_pin_change: bool) -> None:
+        self.options = options
+        self.force_pin_change = force_pin_change
+
+
+def get_info(channel: Channel, operation: Operation) -> Info:
+    """Return what the authenticator says of itself.
 
     Raises StatusError, and SecurityKeyError if there is no usable answer.
     """
-    options = _call(channel, _GET_INFO, b"", operation).get(0x04, {})
+    info = _call(channel, _GET_INFO, b"", operation)
+    options = info.get(0x04, {})
     if not isinstance(options, dict):
         raise _nonsense("has no map of options")
-    return options
+    return Info(options, force_pin_change=info.get(0x0C) is True)
+
+
+def get_options(channel: Channel, operation: Operation) -> dict[object, object]:
+    """Return the options of get_info(), and raise what it raises."""
+    return get_info(channel, operation).options
+
+
+def get_pin_retries(channel: Channel, operation: Operation) -> tuple[int, bool]:
+    """Return how many tries are left for the PIN, and whether none counts until the next power-up (CTAP 2.1 §6.5.5.2).
+
+    Raises StatusError, and SecurityKeyError if there is no usable answer.
+    """
+    # Protocol 1, which CTAP 2.0 wants to be told, says no more than that nothing here is encrypted.
+    answer = _call(channel, _CLIENT_PIN, cbor.encode({1: 1, 2: _GET_PIN_RETRIES}), operation)
+    retries = answer.get(3)
+    if not isinstance(retries, int):
+        raise _nonsense("has no number of tries")
+    return retries, answer.get(4) is True
 
 
 def get_assertion(

@@ -85,12 +85,12 @@ def test_third_wrong_pin_in_a_row_blocks_the_right_one(person: Person, protected
     assert BLOCKED in done.errors
 
 
-def test_pin_is_not_asked_for_again_when_it_is_blocked(person: Person, protected: Path) -> None:
+def test_pin_is_not_asked_for_when_it_is_blocked(person: Person, protected: Path) -> None:
     block(person, protected)
-    done, path = person.enroll("other", "ed25519-sk", "resident", answers=[(PIN_PROMPT, PIN)])
+    done, path = person.enroll("other", "ed25519-sk", "resident")
     assert done.status != 0
     assert not path.exists()
-    assert done.screen.count(PIN_PROMPT) == 1
+    assert PIN_PROMPT not in done.screen or version() < ASKS_ON_DEMAND
     assert len(provider_lines(done.errors)) == 1
     assert BLOCKED in done.errors
 
