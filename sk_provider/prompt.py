@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posix
+import select
+import termios
 
 from .errors import PresenceDenied, printable
 
@@ -54,6 +56,9 @@ def confirm(question: str, event: Event) -> int:
         if terminal is not None:
             try:
                 return _confirm_on_terminal(terminal, question, event)
+            except (OSError, termios.error):
+                # It is no terminal for whoever has lost it, such as a process in the background whose shell is gone.
+                pass
             finally:
                 posix.close(terminal)
     program = _variable("SSH_ASKPASS") or _DEFAULT_ASKPASS
@@ -77,9 +82,6 @@ def _open_terminal() -> int | None:
 
 
 def _confirm_on_terminal(terminal: int, question: str, event: Event) -> int:
-    import select
-    import termios
-
     # Keys pressed before the question was seen are no answer to it.
     termios.tcflush(terminal, termios.TCIFLUSH)
     posix.write(terminal, f"libpysk: {question} Press Enter to confirm, or type no: ".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,39 @@ def test_interrupted_question_ends_at_once(person: Person, key: Path) -> None:
     person.configure("Presence auto")
     done, signature = person.sign(key)
     assert person.verify(key, signature).returncode == 0
+
+
+# Runs a command in the background, in a group that no shell of its session looks after, and ends with its status.
+ORPHAN = """
+import os, subprocess, sys, time
+reader, writer = os.pipe()
+parent = os.fork()
+if parent == 0:
+    between = os.getpid()
+    if os.fork() == 0:
+        os.setpgid(0, 0)
+        while os.getppid() == between:
+            time.sleep(0.01)
+        os.write(writer, bytes([subprocess.run(sys.argv[1:]).returncode]))
+    os._exit(0)
+os.wait()
+sys.exit(os.read(reader, 1)[0])
+"""
+
+
+@pytest.mark.parametrize("has_askpass", [False, True])
+def test_a_terminal_that_cannot_be_used_is_none(person: Person, key: Path, has_askpass: bool) -> None:
+    person.configure("Presence ask")
+    document = person.folder / "document"
+    document.write_bytes(b"a message")
+    environment = person.askpass("yes") | {"SSH_ASKPASS_REQUIRE": ""} if has_askpass else {}
+    done = person.run(
+        sys.executable, "-c", ORPHAN, "ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key), str(document),
+        environment=environment,
+    )  # fmt: skip
+    if has_askpass:
+        assert done.status == 0, done
+        assert "with the software authenticator?" in (person.folder / "questions").read_text()
+        assert person.verify(key, person.folder / "document.sig").returncode == 0
+    else:
+        assert "nobody can be asked to confirm" in only_line(done, INVALID_FORMAT)
