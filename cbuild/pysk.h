@@ -16,6 +16,9 @@ int pysk_start_python(void);
 /* Tells the person a sentence, "<what happened>; <what to do>", as errors.report() does in Python. */
 void pysk_tell(const char *sentence);
 
+/* Writes a line to stderr, and returns whether all of it was taken; no signal comes of a pipe without reader. */
+int pysk_write_stderr(const char *line);
+
 /* Writes a line to the system's log. */
 void pysk_log(const char *line);
 

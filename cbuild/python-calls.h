@@ -24,3 +24,4 @@ void pysk_watch_interrupts(void);
 void pysk_log(const char *line);
 const char *pysk_site_packages(void);
 void pysk_start_failed(const char *sentence);
+int pysk_write_stderr(const char *line);

@@ -1,7 +1,11 @@
 /* What a person is told when no Python can tell it, and the system's log, which C alone can write without changing it. */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pysk.h"
@@ -11,6 +15,32 @@ pysk_log(const char *line)
 {
 	/* Without openlog(): the host's own settings of it stay as they are. */
 	syslog(LOG_AUTHPRIV | LOG_ERR, "libpysk: %s", line);
+}
+
+int
+pysk_write_stderr(const char *line)
+{
+	const struct timespec at_once = { 0, 0 };
+	size_t len = strlen(line);
+	sigset_t broken_pipe, pending, before;
+	int is_written;
+
+	/*
+	 * A pipe that nobody reads any more raises a signal in the thread that
+	 * writes, and ends a host that was never to write there.
+	 */
+	sigemptyset(&broken_pipe);
+	sigaddset(&broken_pipe, SIGPIPE);
+	if (pthread_sigmask(SIG_BLOCK, &broken_pipe, &before) != 0)
+		return 0;
+	sigpending(&pending);
+	is_written = write(STDERR_FILENO, line, len) == (ssize_t)len;
+	if (!is_written && !sigismember(&pending, SIGPIPE))
+		while (sigtimedwait(&broken_pipe, NULL, &at_once) < 0 &&
+		    errno == EINTR)
+			continue;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return is_written;
 }
 
 static int
@@ -26,13 +56,9 @@ void
 pysk_tell(const char *sentence)
 {
 	char line[PYSK_SENTENCE_MAX + sizeof("libpysk: \n")];
-	int len;
 
-	len = snprintf(line, sizeof(line), "libpysk: %s\n", sentence);
-	if (len < 0)
+	if (snprintf(line, sizeof(line), "libpysk: %s\n", sentence) < 0)
 		return;
-	if ((size_t)len >= sizeof(line))
-		len = sizeof(line) - 1;
-	if (stderr_is_lost() || write(STDERR_FILENO, line, (size_t)len) != len)
+	if (stderr_is_lost() || !pysk_write_stderr(line))
 		pysk_log(sentence);
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import __version__, bytecode, config
+from . import __version__, bytecode, config, errors
 from .api import (
     MAJOR_AUTHDATA,
     MAJOR_OVERWRITE_QUESTION,
@@ -35,6 +35,7 @@ def attach(ffi: Any, lib: Any, version: str, api_major: int) -> None:
     """
     if version != __version__:
         raise RuntimeError(f"the library belongs to version {version}, the package is {__version__}")
+    errors.write_stderr = lib.pysk_write_stderr
     boundary = _Boundary(ffi, lib, api_major)
     for name, function in (
         ("pysk_enroll", boundary.enroll),

@@ -135,12 +135,23 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def tell(sentence: str) -> None:
-    """Print one line on stderr; a success may have one, where a person must do what the host has not asked for."""
+def _write_stderr(line: bytes) -> int:
     try:
-        posix.write(2, f"libpysk: {printable(sentence)}\n".encode())
+        return posix.write(2, line) == len(line)
     except OSError:
-        pass
+        return False
+
+
+write_stderr: Callable[[bytes], int] = _write_stderr
+"""Writes a line and returns whether it was taken; inside of a host the library's own, which spares it SIGPIPE."""
+
+
+def tell(sentence: str) -> bool:
+    """Print one line on stderr; a success may have one, where a person must do what the host has not asked for.
+
+    Return whether it was taken.
+    """
+    return bool(write_stderr(f"libpysk: {printable(sentence)}\n".encode()))
 
 
 def report(error: SecurityKeyError, log_file: str | None, write_syslog: Callable[[str], None]) -> None:
@@ -149,9 +160,10 @@ def report(error: SecurityKeyError, log_file: str | None, write_syslog: Callable
     A question of the host's is told to the logs alone. Nothing is raised: there is nobody left to tell.
     """
     sentence = str(error)
-    if not error.is_question:
-        tell(sentence)
-    if log_file is not None or _stderr_is_lost():
+    is_lost = _stderr_is_lost()
+    if not error.is_question and not tell(sentence):
+        is_lost = True
+    if log_file is not None or is_lost:
         log(sentence, log_file, write_syslog)
 
 

@@ -230,6 +230,7 @@ static const char application[] = "ssh:";
 
 static FILE *results;
 static int noise_fd;
+static bool announces = true;
 
 static void
 die(const char *what)
@@ -287,6 +288,8 @@ announce(const char *label)
 	char line[128];
 	int len = snprintf(line, sizeof(line), "> %s\n", label);
 
+	if (!announces)
+		return;
 	if (write(STDERR_FILENO, line, (size_t)len) != len && errno != EBADF)
 		die("stderr");
 }
@@ -938,6 +941,31 @@ scenario_detached(char **args)
 	}
 }
 
+/* Nobody reads the pipe that stderr is, and SIGPIPE has its usual effect. */
+static void
+scenario_unread(char **args)
+{
+	struct provider provider;
+	struct enroll_call wrong = usual_enroll(2);
+	struct key key = { .alg = ALG_ED25519, .handle = (uint8_t *)"not a key handle", .handle_len = 16 };
+	struct sign_call nowhere = usual_sign(&key);
+	int ends[2], kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	open_provider(&provider, args[0]);
+	if (kept == -1 || pipe2(ends, O_CLOEXEC) == -1 || dup2(ends[1], STDERR_FILENO) == -1)
+		die("pipe");
+	close(ends[0]);
+	close(ends[1]);
+	announces = false;
+	enroll(&provider, "from-python", &wrong, NULL);
+	nowhere.no_out = true;
+	sign(&provider, "from-c", &nowhere);
+	if (dup2(kept, STDERR_FILENO) == -1)
+		die("dup2");
+	close(kept);
+	announces = true;
+}
+
 /* How often TEXT, whose bytes are given with all bits inverted, is in the memory that this process can write. */
 static int
 occurrences(const uint8_t *inverted, size_t len)
@@ -1155,6 +1183,7 @@ main(int argc, char **argv)
 		{ "options", 3, scenario_options },
 		{ "detached", 1, scenario_detached },
 		{ "residue", 2, scenario_residue },
+		{ "unread", 1, scenario_unread },
 	};
 	static struct surroundings before, after;
 

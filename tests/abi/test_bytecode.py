@@ -10,39 +10,22 @@ from pathlib import Path
 
 from support.openssh import Person
 from support.provider_tree import Tree
-
-# Takes the place of the C library's functions in the helper, and shows what the system's log would get.
-LOG = r"""
-#include <stdarg.h>
-#include <stdio.h>
-#include <unistd.h>
-void syslog(int priority, const char *format, ...) {
-    va_list arguments; (void)priority;
-    va_start(arguments, format); vdprintf(2, format, arguments); va_end(arguments); dprintf(2, "\n");
-}
-void __syslog_chk(int priority, int flag, const char *format, ...) {
-    va_list arguments; (void)priority; (void)flag;
-    va_start(arguments, format); vdprintf(2, format, arguments); va_end(arguments); dprintf(2, "\n");
-}
-"""
+from support.system_log import SystemLog
 
 
 def test_the_library_writes_to_the_log_that_its_package_is_not_compiled(
     tree: Tree, person: Person, key: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "log.c").write_text(LOG)
-    shown = tmp_path / "log.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", shown, tmp_path / "log.c"], check=True, timeout=60)
-    variables = {"SSH_SK_PROVIDER": str(tree.library), "LD_PRELOAD": str(shown)}
+    log = SystemLog(tmp_path)
+    variables = {"SSH_SK_PROVIDER": str(tree.library), **log.variables}
     done, _ = person.sign(key, environment=variables)
     assert done.status == 0
-    assert f"libpysk: sk_provider installed without compiled bytecode, which slows every use; run {_fix(tree)}" in (
-        done.errors.splitlines()
-    )
+    advice = f"libpysk: sk_provider installed without compiled bytecode, which slows every use; run {_fix(tree)}"
+    assert log.lines() == [advice]
     compileall.compile_dir(tree.package, quiet=1)
     done, _ = person.sign(key, environment=variables)
     assert done.status == 0
-    assert "bytecode" not in done.errors
+    assert log.lines() == [advice]
 
 
 def test_pysk_path_tells_it(tree: Tree) -> None:

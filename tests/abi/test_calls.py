@@ -10,6 +10,7 @@ from support import sk_host
 from support.openssh import Person
 from support.provider_tree import Tree
 from support.sk_host import PIN, Build
+from support.system_log import SystemLog
 
 SUPPRESSIONS = Path(__file__).with_name("valgrind.supp")
 
@@ -160,6 +161,19 @@ def test_a_host_without_standard_streams_keeps_its_store_sound(build: Build, per
     assert all(event["rc"] < 0 for event in played.calls("wrong"))
     again = sk_host.play(build.host, "keys", build.library, env=person.environment)
     assert sk_host.verify_every_signature(again) == 2
+
+
+def test_a_stderr_that_nobody_reads_does_not_end_the_host(
+    host: Path, library: Path, person: Person, tmp_path: Path
+) -> None:
+    log = SystemLog(tmp_path)
+    played = sk_host.play(host, "unread", library, env=person.environment | log.variables)
+    sk_host.assert_untouched(played)
+    assert [played.call(label)["rc"] for label in ("from-python", "from-c")] == [-2, -1]
+    assert [line.partition(";")[0] for line in log.lines()] == [
+        "libpysk: there is no security key algorithm 2",
+        "libpysk: the host left no place for the response",
+    ]
 
 
 def test_valgrind_finds_no_error_and_no_lost_memory(host: Path, library: Path, person_with_pin: Person) -> None:
