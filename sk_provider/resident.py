@@ -39,6 +39,10 @@ def load_resident_keys(
         management = _open_credential_management(request, ctap2, channel, operation)
         with errors_translated():
             return list(_enumerate(management, has_own_verification="uv" in ctap2.info.options))
+    except PinRequired as error:
+        # Hosts ask for the PIN before this call, and not again after it, so the person must learn it from us.
+        error.is_question = False
+        raise
     finally:
         channel.close()
 

@@ -76,6 +76,15 @@ def test_empty_pin_for_an_authenticator_without_one_is_explained(person: Person)
     assert provider_lines(done.errors) == ["libpysk: the authenticator has no PIN; set one with: pysk pin set"]
 
 
+def test_empty_pin_for_an_authenticator_with_one_is_explained(person: Person) -> None:
+    person.set_pin(PIN)
+    done = download(person, "")
+    assert done.status != 0
+    assert provider_lines(done.errors) == [
+        "libpysk: the authenticator wants its PIN to list its keys; enter it when you are asked"
+    ]
+
+
 def test_authenticator_without_resident_keys_lists_none(person: Person) -> None:
     person.set_pin(PIN)
     person.enroll("original", "ed25519-sk")
