@@ -251,6 +251,8 @@ class _Reader:
         return argument.lower()
 
     def _seconds(self, argument: str) -> int:
-        if not argument.isdecimal() or not 1 <= int(argument) <= MAX_TIMEOUT:
+        # Python takes no number of thousands of digits.
+        is_short = argument.isdecimal() and len(argument) <= len(str(MAX_TIMEOUT))
+        if not is_short or not 1 <= int(argument) <= MAX_TIMEOUT:
             raise self._error(f"Timeout cannot be {argument}", f"write whole seconds from 1 to {MAX_TIMEOUT}")
         return int(argument)

@@ -27,15 +27,24 @@ _MAX_UV_ATTEMPTS = 5
 """However many the authenticator prefers; each failure spends one of its uvRetries."""
 
 
+def not_text() -> PinInvalid:
+    """Return what to raise for a PIN of bytes that are no text."""
+    return PinInvalid("the PIN is not UTF-8 text", "correct it, or the terminal's character set")
+
+
 def normalize(pin: str, min_length: int = MIN_LENGTH) -> str:
     """Return the PIN in Normalization Form C, as authenticators compare it (CTAP 2.1 §6.5.1).
 
     Raises PinInvalid if no authenticator can have this PIN, so that no try is spent on it.
     """
     normalized = unicodedata.normalize("NFC", pin)
+    try:
+        encoded = normalized.encode()
+    except UnicodeError:
+        raise not_text() from None
     if len(normalized) < min_length:
         raise PinInvalid(f"a PIN has at least {min_length} characters", "try again")
-    if len(normalized.encode()) > MAX_LENGTH:
+    if len(encoded) > MAX_LENGTH:
         raise PinInvalid(f"a PIN has at most {MAX_LENGTH} bytes", "try again")
     return normalized
 

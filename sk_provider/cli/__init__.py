@@ -21,8 +21,11 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except SecurityKeyError as error:
-            click.echo(f"pysk: {printable(str(error))}", err=True)
-            context.exit(1)
+            sentence = str(error)
+        except ImportError as error:
+            sentence = f"a Python package cannot be loaded ({error}); reinstall sk-provider with pip"
+        click.echo(f"pysk: {printable(sentence)}", err=True)
+        raise click.exceptions.Exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -113,7 +113,17 @@ def _read_new_pin(client_pin: ClientPin) -> str:
 
 
 def _read(prompt: str) -> str:
-    if sys.stdin.isatty():
-        answer: str = click.prompt(prompt, hide_input=True, err=True)
-        return answer
-    return sys.stdin.readline().rstrip("\n")
+    from sk_provider.errors import InvalidRequest
+    from sk_provider.pin import not_text
+
+    if sys.stdin is None:
+        raise InvalidRequest("there is no standard input to read the PIN from", "open it")
+    try:
+        if sys.stdin.isatty():
+            answer: str = click.prompt(prompt, hide_input=True, err=True)
+            return answer
+        return sys.stdin.readline().rstrip("\n")
+    except UnicodeError:
+        raise not_text() from None
+    except OSError as error:
+        raise InvalidRequest(f"standard input cannot be read ({error.strerror})", "lead it from elsewhere") from None

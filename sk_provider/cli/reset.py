@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 TYPE_CHECKING = False
@@ -24,7 +26,7 @@ def reset(address: str, *, yes: bool) -> None:
     from sk_provider.transports import soft, split
 
     if not yes:
-        click.confirm(f"Delete all keys and the PIN of {address}?", abort=True, err=True)
+        _confirm(f"Delete all keys and the PIN of {address}?")
     configuration = config.load()
     operation = Operation(configuration.timeout)
     scheme, location = split(address)
@@ -39,3 +41,16 @@ def reset(address: str, *, yes: bool) -> None:
     finally:
         channel.close()
     click.echo("reset", err=True)
+
+
+def _confirm(question: str) -> None:
+    from sk_provider.errors import InvalidRequest
+
+    if sys.stdin is None:
+        raise InvalidRequest("there is no standard input to confirm on", "open it, or add --yes")
+    try:
+        click.confirm(question, abort=True, err=True)
+    except UnicodeError:
+        raise InvalidRequest("the answer is not UTF-8 text", "answer y or n") from None
+    except OSError as error:
+        raise InvalidRequest(f"standard input cannot be read ({error.strerror})", "lead it from elsewhere") from None

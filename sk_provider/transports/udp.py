@@ -24,7 +24,7 @@ def discover(location: str) -> list[str]:
 
 def _host_and_port(location: str) -> tuple[str, int]:
     host, _, port = location.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) < 1 << 16:
+    if not port.isdecimal() or len(port) > len("65535") or not 0 < int(port) < 1 << 16:
         raise ConfigurationError(f"udp:{location} is not an authenticator's address", "write one as udp:127.0.0.1:8111")
     if host != "localhost" and not host.startswith("127."):
         raise ConfigurationError(

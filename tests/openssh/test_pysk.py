@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person
+from support.provider_tree import Tree
 
 NEW_PIN = "another horse"
+
+# Python lets what is no text pass in the locale C.UTF-8, and in no other.
+STRICT = {"PYTHONIOENCODING": "utf-8"}
 
 
 def pysk(person: Person, *arguments: str, lines: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -61,6 +66,62 @@ def test_an_impossible_pin_is_told_before_the_authenticator_hears_of_it(
 ) -> None:
     done = pysk(person, "pin", "set", lines=(pin,))
     assert (done.returncode, done.stderr) == (1, f"pysk: {sentence}\n")
+
+
+@pytest.mark.parametrize("variables", [{}, STRICT], ids=["lax", "strict"])
+@pytest.mark.parametrize("command", ["set", "change"])
+def test_a_pin_that_is_no_text_is_told(person: Person, command: str, variables: dict[str, str]) -> None:
+    if command == "change":
+        person.set_pin(PIN)
+    done = subprocess.run(
+        [person.pysk, "pin", command], input=b"\xffabcdef\n" * 2, env=person.environment | variables,
+        check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"pysk: the PIN is not UTF-8 text; correct it, or the terminal's character set\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "happened"),
+    [
+        ("pin set", "<&-", "there is no standard input to read the PIN from"),
+        ("pin set", "0>/dev/null", "standard input cannot be read (Bad file descriptor)"),
+        ("reset soft:", "<&-", "there is no standard input to confirm on"),
+        ("reset soft:", "0>/dev/null", "standard input cannot be read (Bad file descriptor)"),
+        ("reset soft:", "<latin1", "the answer is not UTF-8 text"),
+    ],
+)
+def test_a_standard_input_that_cannot_be_read_is_told(
+    person: Person, arguments: str, stdin: str, happened: str
+) -> None:
+    (person.folder / "latin1").write_bytes(b"\xff\n")
+    done = subprocess.run(
+        ["sh", "-c", f"{person.pysk} {arguments} {stdin}"],
+        text=True, env=person.environment | STRICT, cwd=person.folder, check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        done.stderr.splitlines()[-1]
+        .removeprefix("Delete all keys and the PIN of soft:? [y/N]: ")
+        .startswith(f"pysk: {happened}; ")
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_package_is_told(person: Person, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "packages")
+    tree.remove("fido2")
+    program = f"import sys; sys.path.insert(0, {str(tree.folder)!r}); from sk_provider.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, "pin", "status"],
+        text=True, env=person.environment, check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pysk: a Python package cannot be loaded (No module named 'fido2'); reinstall sk-provider with pip\n",
+    )
 
 
 def test_a_pin_is_one_pin_however_its_accents_are_typed(person: Person) -> None:

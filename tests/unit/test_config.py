@@ -94,6 +94,7 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("Presence auto ask", "Presence takes one argument"),
         ("Device", "Device names no authenticator"),
         ("Timeout 0", "Timeout cannot be 0"),
+        ("Timeout " + 5000 * "9", "Timeout cannot be 9"),
         ("Timeout 1e3", "Timeout cannot be 1e3"),
         ("Timeout 99999", "Timeout cannot be 99999"),
         ("Match host x", "Match takes"),

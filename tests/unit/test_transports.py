@@ -9,8 +9,10 @@ import pytest
 
 from sk_provider import transports
 from sk_provider.authenticator.key_handle import MARK
+from sk_provider.config import Configuration
 from sk_provider.errors import ConfigurationError
-from sk_provider.transports import soft
+from sk_provider.operation import Operation
+from sk_provider.transports import soft, udp
 
 
 def test_an_address_is_a_scheme_and_a_location() -> None:
@@ -63,6 +65,12 @@ def test_whoever_sets_the_environment_cannot_choose_another_packages_code() -> N
 def test_a_transport_that_cannot_be_loaded_is_told() -> None:
     with pytest.raises(ConfigurationError, match="transport lame: cannot be loaded"):
         transports.load("lame", own_only=False)
+
+
+@pytest.mark.parametrize("port", ["", "0", "65536", "-1", "x", "9" * 5000])
+def test_a_port_is_a_number_of_16_bits(port: str) -> None:
+    with pytest.raises(ConfigurationError, match="not an authenticator's address"):
+        udp.open(f"127.0.0.1:{port}", Configuration(), Operation(1), may_create=False)
 
 
 def test_the_mark_of_soft_key_handles_is_the_authenticators() -> None:
