@@ -153,25 +153,16 @@ class _Boundary:
                 error.is_question = False
             report(error, log_file, self._write_syslog)
             return error.code
+        except BaseException as error:  # noqa: BLE001 - no host can do anything with it
+            report(_defect(error), log_file, self._write_syslog)
+            return ERR_GENERAL
         finally:
             self._lib.pysk_unwatch_interrupts()
         return 0
 
-    def report_defect(self, exception: type[BaseException], value: BaseException, traceback: Any) -> int:
-        """Report what should not have been raised: where, but not with which values, for they may be secret."""
-        where = ""
-        while traceback is not None:
-            code = traceback.tb_frame.f_code
-            where = f" in {code.co_filename.rpartition('/')[2]} line {traceback.tb_lineno}"
-            traceback = traceback.tb_next
-        if issubclass(exception, MemoryError):
-            happened, remedy = "there is not enough memory", "end some programs and try again"
-        elif issubclass(exception, ModuleNotFoundError):
-            name = getattr(value, "name", None)
-            happened, remedy = f"the Python package {name} is missing", "reinstall sk-provider with pip"
-        else:
-            happened, remedy = f"unexpected {exception.__name__}{where}", "please report this as a bug of libpysk"
-        report(SecurityKeyError(happened, remedy), None, self._write_syslog)
+    def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
+        """Report what CFFI itself has raised, or let through from the report of something else."""
+        report(_defect(value), None, self._write_syslog)
         return ERR_GENERAL
 
     def _write_syslog(self, line: str) -> None:
@@ -224,6 +215,20 @@ class _Boundary:
             elif option.required:
                 raise InvalidRequest(f"the option {name} is not known here", "leave it out")
         return known
+
+
+def _defect(error: BaseException) -> SecurityKeyError:
+    """Return what to report of what should not have been raised: where, but without values, for they may be secret."""
+    where, traceback = "", error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        where = f" in {code.co_filename.rpartition('/')[2]} line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    if isinstance(error, MemoryError):
+        return SecurityKeyError("there is not enough memory", "end some programs and try again")
+    if isinstance(error, ModuleNotFoundError):
+        return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall sk-provider with pip")
+    return SecurityKeyError(f"unexpected {type(error).__name__}{where}", "please report this as a bug of libpysk")
 
 
 class _Allocations:

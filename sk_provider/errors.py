@@ -168,11 +168,9 @@ def report(error: SecurityKeyError, log_file: str | None, write_syslog: Callable
 
 
 def log(sentence: str, log_file: str | None, write_syslog: Callable[[str], None]) -> None:
-    """Write one line to log_file, or else to syslog."""
+    """Write one line to log_file, or to syslog if there is none or it cannot be written."""
     line = printable(sentence)
-    if log_file is not None:
-        _append_to_log(log_file, line)
-    else:
+    if log_file is None or not _append_to_log(log_file, line):
         write_syslog(line)
 
 
@@ -183,18 +181,18 @@ def _stderr_is_lost() -> bool:
         return True
 
 
-def _append_to_log(path: str, line: str) -> None:
+def _append_to_log(path: str, line: str) -> bool:
     import time
 
-    entry = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} libpysk[{posix.getpid()}]: {line}\n"
+    entry = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} libpysk[{posix.getpid()}]: {line}\n".encode()
     flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
     try:
         descriptor = posix.open(path, flags, 0o600)
     except OSError:
-        return
+        return False
     try:
-        posix.write(descriptor, entry.encode())
+        return posix.write(descriptor, entry) == len(entry)
     except OSError:
-        pass
+        return False
     finally:
         posix.close(descriptor)

@@ -57,8 +57,10 @@ def test_the_line_goes_to_the_log_file_alone_if_there_is_one(tmp_path: Path) -> 
 
 def test_a_log_file_that_cannot_be_written_loses_nothing_else(tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", tmp_path / "link")
-    for log in (tmp_path / "no folder" / "log", tmp_path / "link"):
-        assert "broke" in report("PinNotSet", str(log)).stderr
+    for log in (tmp_path / "no folder" / "log", tmp_path / "link", Path("/dev/full")):
+        done = report("PinNotSet", str(log))
+        assert "broke" in done.stderr
+        assert done.stdout == "syslog: it ?[31mbroke??; mend it\n"
     assert not (tmp_path / "elsewhere").exists()
 
 
