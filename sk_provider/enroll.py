@@ -244,12 +244,18 @@ def _to_response(request: EnrollRequest, attestation: AttestationResponse, algor
         raise AuthenticatorError("the authenticator's answer is for another application", "try again")
     if not credential.credential_id:
         raise AuthenticatorError("the authenticator's answer has no key handle", "try again")
+    signature = attestation.att_stmt.get("sig", b"")
     certificates = attestation.att_stmt.get("x5c") or [b""]
+    if not isinstance(signature, bytes) or not isinstance(certificates, list) or not isinstance(certificates[0], bytes):
+        raise AuthenticatorError(
+            "the authenticator's attestation of the new key cannot be understood",
+            "try again, or use another authenticator",
+        )
     return EnrollResponse(
         flags=request.flags & ~FLAG_FORCE_OPERATION,
         public_key=public_key_bytes(credential.public_key, algorithm),
         key_handle=credential.credential_id,
-        signature=attestation.att_stmt.get("sig", b""),
+        signature=signature,
         attestation_certificate=certificates[0],
         authenticator_data=cbor.encode(bytes(authenticator_data)),
     )
