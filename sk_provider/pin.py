@@ -72,12 +72,18 @@ def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None) -> tu
         raise PinNotSet("the authenticator has no PIN", remedy)
     if has_pin is None:
         raise Unsupported("the authenticator has no PIN and cannot have one", "leave the PIN empty")
-    normalized = normalize(pin)
+    if ctap2.info.force_pin_change:
+        raise refusal.must_be_changed()
     client_pin = open_client_pin(ctap2)
     try:
         with errors_translated(pass_status=True):
+            # A PIN from before the minimum was raised must be changed (CTAP 2.1 §6.11.4): no shorter one can be right.
+            normalized = normalize(pin, ctap2.info.min_pin_length)
             token = client_pin.get_pin_token(normalized, ClientPin.PERMISSION(permissions), rp_id)
     except CtapError as error:
+        if error.code == CtapError.ERR.PIN_POLICY_VIOLATION:
+            # Of the PIN that it has (CTAP 2.1 §6.5.5.7.2), which it need not have said before.
+            raise refusal.must_be_changed() from None
         raise explain_refusal(client_pin, error) from None
     return client_pin, token
 

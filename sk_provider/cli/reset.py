@@ -20,7 +20,10 @@ def reset(address: str, *, yes: bool) -> None:
     Every key that was enrolled on it stops working for good. Hardware allows this only within seconds of being
     plugged in, and wants to be touched.
     """
-    from sk_provider import config, selection
+    from fido2.ctap import CtapError
+
+    from sk_provider import config, refusal, selection
+    from sk_provider.errors import AuthenticatorError
     from sk_provider.fido2_client import errors_translated, open_ctap2
     from sk_provider.operation import Operation
     from sk_provider.transports import soft, split
@@ -36,8 +39,15 @@ def reset(address: str, *, yes: bool) -> None:
         channel = selection.open_for_management(address, configuration, operation)
     try:
         ctap2 = open_ctap2(channel, operation)
-        with errors_translated():
+        with errors_translated(pass_status=True):
             ctap2.reset(event=operation)  # type: ignore[arg-type]  # is_set() is all that is wanted of it
+    except CtapError as error:
+        if error.code == CtapError.ERR.NOT_ALLOWED:
+            raise AuthenticatorError(
+                "the authenticator allows a reset only within 10 seconds of being plugged in",
+                "unplug it, plug it in and reset it at once",
+            ) from None
+        raise refusal.to_error(int(error.code)) from None
     finally:
         channel.close()
     click.echo("reset", err=True)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person
 from support.provider_tree import Tree
+from support.serve import serve
+
+from sk_provider.authenticator.servers.token import RESET_WINDOW
 
 NEW_PIN = "another horse"
 
@@ -158,6 +163,17 @@ def test_a_reset_kills_the_keys_and_the_pin(person: Person) -> None:
     done_signing, _ = person.sign(key)
     assert done_signing.status != 0
     assert "the authenticator does not hold this key" in done_signing.errors
+
+
+def test_a_reset_that_comes_too_late_is_explained(person: Person) -> None:
+    with tempfile.TemporaryDirectory(prefix="pysk-") as folder, serve(f"unix:{folder}/token") as served:
+        time.sleep(RESET_WINDOW)
+        done = pysk(person, "reset", "--yes", served.names[0])
+    assert done.returncode == 1
+    assert done.stderr == (
+        "pysk: the authenticator allows a reset only within 10 seconds of being plugged in; "
+        "unplug it, plug it in and reset it at once\n"
+    )
 
 
 def test_a_status_makes_no_store(person: Person) -> None:

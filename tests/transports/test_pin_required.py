@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from support.openssh import PIN, WRONG_PIN, Person
+from support.relay import TO_CLIENT
 
 from sk_provider.api import (
     ALGORITHM_ED25519,
@@ -17,7 +18,7 @@ from sk_provider.api import (
     ResidentRequest,
     SignRequest,
 )
-from sk_provider.authenticator.store import Store
+from sk_provider.authenticator.store import PIN_RETRIES, Store
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.enroll import enroll
@@ -29,8 +30,11 @@ from sk_provider.sign import sign
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-    from support.relay import Connect, Relay
+    from support.relay import Connect, Relay, Spoil
+
+    Serve = Callable[..., AbstractContextManager["Asker"]]
 
 INIT, CBOR = framing.INIT, framing.CBOR
 VERIFIED = FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION
@@ -76,12 +80,12 @@ class Asker:
 
 
 @pytest.fixture
-def serve(person: Person, connect: Connect) -> Callable[[str, str], object]:
+def serve(person: Person, connect: Connect) -> Serve:
     """Return what serves a token of a profile, with a PIN or without, that holds a key which wants verification."""
 
     @contextmanager
-    def serving(profile: str, pin: str = "") -> Iterator[Asker]:
-        with connect(None, "--profile", profile, "--store", str(person.store)) as relay:
+    def serving(profile: str, pin: str = "", spoil: Spoil | None = None) -> Iterator[Asker]:
+        with connect(spoil, "--profile", profile, "--store", str(person.store)) as relay:
             person.configure(device=relay.address)
             if pin:
                 person.set_pin(pin)
@@ -91,12 +95,6 @@ def serve(person: Person, connect: Connect) -> Callable[[str, str], object]:
             yield asker
 
     return serving
-
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    Serve = Callable[..., AbstractContextManager[Asker]]
 
 
 def test_one_command_tells_whether_the_pin_is_worth_asking_for(serve: Serve) -> None:
@@ -182,3 +180,33 @@ def test_a_pin_for_every_use_is_not_asked_for_if_there_is_none(serve: Serve) -> 
         error = asker.refusal(asker.sign, FLAG_USER_PRESENCE)
         assert type(error) is PinNotSet
         assert "pysk pin set" in str(error)
+
+
+@pytest.mark.parametrize("call", ["sign", "list"])
+def test_a_pin_that_is_too_short_for_the_authenticator_spends_no_try(serve: Serve, call: str) -> None:
+    with serve("fido2.1", PIN) as asker:
+        asker.set(min_pin_length=6)
+        arguments = (VERIFIED, "12345") if call == "sign" else ("12345",)
+        error = asker.refusal(getattr(asker, call), *arguments)
+        assert type(error) is PinInvalid
+        assert "a PIN has at least 6 characters" in str(error)
+        assert asker.store.read().pin_retries == PIN_RETRIES
+
+
+def hide_forced_change(direction: str, _number: int, content: bytes) -> list[bytes]:
+    return [content.replace(b"\x0c\xf5", b"\x0c\xf4") if direction == TO_CLIENT else content]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "commands"), [(None, 1), (hide_forced_change, 3)], ids=["known before", "known by the refusal"]
+)
+def test_a_person_is_told_to_change_the_pin_that_must_be_changed(
+    serve: Serve, spoil: Spoil | None, commands: int
+) -> None:
+    with serve("fido2.1", PIN, spoil) as asker:
+        asker.set(force_pin_change=True)
+        error = asker.refusal(asker.sign, VERIFIED, PIN)
+        assert type(error) is PinBlocked
+        assert str(error).endswith("change it with: pysk pin change")
+        # getInfo; and if that does not tell, the key agreement and the refused token
+        assert asker.relay.transactions() == [INIT] + [CBOR] * commands
