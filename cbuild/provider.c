@@ -2,6 +2,8 @@
  * The functions that a host looks up. Each clears its out-pointers, has Python started, hands over, and lets no
  * outcome through that the host could not survive: success without a response above all.
  */
+#include <stdio.h>
+
 #include "pysk.h"
 #include "layout.h"
 
@@ -14,11 +16,21 @@
 static int
 outcome(int result, int has_response)
 {
+	char sentence[PYSK_SENTENCE_MAX];
+
+	if (result == 0 && has_response)
+		return 0;
+	if (result < 0 && result >= ERR_LOWEST)
+		return result;
 	if (result == 0)
-		return has_response ? 0 : ERR_GENERAL;
-	if (result > 0 || result < ERR_LOWEST)
-		return ERR_GENERAL;
-	return result;
+		pysk_tell("the call ended without a response; "
+		    "reinstall sk-provider with pip, or report this as a bug of libpysk");
+	else {
+		snprintf(sentence, sizeof(sentence), "the call ended with code %d, which no host knows; "
+		    "report this as a bug of libpysk", result);
+		pysk_tell(sentence);
+	}
+	return ERR_GENERAL;
 }
 
 static int

@@ -89,6 +89,54 @@ def test_any_failure_in_python_is_one_sentence_and_an_error(
     assert SECRET not in played.stderr
 
 
+def test_an_exception_is_in_the_log_file_as_well(tree: Tree, person: Person, key: Path) -> None:
+    log = person.folder / "log"
+    config = person.folder / ".ssh" / "pysk_config"
+    config.parent.mkdir()
+    config.touch(mode=0o600)
+    config.write_text(f"{person.config.read_text()}LogFile {log}\n")
+    # The user's home is the password database's, which the test leaves alone.
+    tree.append("config.py", f"def home_directory(): return {str(person.folder)!r}")
+    tree.append("sign.py", SIGN.format(body=f"raise ValueError({SECRET!r})"))
+    del person.environment["PYSK_CONFIG"]
+    done, _ = person.sign(key, environment={"SSH_SK_PROVIDER": str(tree.library)})
+    assert_helper_survives(done, "ValueError")
+    # The first says that the tree's modules are not compiled.
+    _, line = log.read_text().splitlines()
+    assert "unexpected ValueError in sign.py line " in line
+    assert SECRET not in line
+
+
+# What the Python half gives back, and what the sentence must say of it.
+RESULTS: Final = {
+    "nothing attached": ("def attach(*_): pass", "without a response"),
+    "0 without a response": ("_Boundary._carry_out = lambda *_: 0", "without a response"),
+    "text": ("_Boundary._carry_out = lambda *_: 'text'", "TypeError"),
+    "none": ("_Boundary._carry_out = lambda *_: None", "TypeError"),
+    "too large": ("_Boundary._carry_out = lambda *_: 1 << 40", "OverflowError"),
+    "above 0": ("_Boundary._carry_out = lambda *_: 1", "code 1"),
+    "below -5": ("_Boundary._carry_out = lambda *_: -6", "code -6"),
+}
+
+
+@pytest.mark.parametrize("call", ["enroll", "sign"])
+@pytest.mark.parametrize("result", RESULTS)
+def test_no_result_of_python_can_be_taken_for_success(
+    result: str, call: str, tree: Tree, person: Person, host: Path
+) -> None:
+    body, mentions = RESULTS[result]
+    tree.append("embed.py", body)
+    played = sk_host.play(host, "once", tree.library, call, env=person.environment)
+    sk_host.assert_untouched(played)
+    event = played.call("once")
+    assert (event["rc"], event["cleared"]) == (-1, True)
+    sentences = provider_lines(played.stderr)
+    assert len(sentences) == 1
+    assert mentions in sentences[0]
+    # Only CFFI has something to say besides, where it finds nothing to call.
+    assert (sk_host.SENTENCE.fullmatch(played.said("once")) is None) == (result == "nothing attached")
+
+
 DAMAGES: Final = {
     "syntax": ("sign.py", "def ("),
     "exit": ("sign.py", "raise SystemExit"),
