@@ -43,20 +43,24 @@ _CANCEL_PATIENCE = 0.5
 _NONCE_SIZE = 8
 _INIT_RESPONSE_SIZE = 17
 
+_BUSY = bytes([framing.ERR_CHANNEL_BUSY])
 _REPLUG = "unplug it, plug it in and try again"
 
 
 class HidChannel:
     """A CTAPHID channel of its own on one authenticator. See transports.Channel."""
 
-    __slots__ = ("_channel", "_reports", "capabilities")
+    __slots__ = ("_channel", "_remedy", "_reports", "capabilities")
 
-    def __init__(self, reports: Reports, event: Event) -> None:
+    def __init__(self, reports: Reports, event: Event, remedy: str = _REPLUG) -> None:
         """Take the reports, which close() lets go, and have the authenticator allocate a channel.
+
+        remedy: what a person can do about an authenticator that is silent or breaks the protocol.
 
         Raises AuthenticatorError if it does not, and what event gives as its reason once that is set.
         """
         self._reports = reports
+        self._remedy = remedy
         self._channel = framing.BROADCAST_CHANNEL
         self.capabilities = 0
         try:
@@ -69,6 +73,7 @@ class HidChannel:
         nonce = posix.urandom(_NONCE_SIZE)
         self._send(framing.INIT, nonce)
         deadline = time.monotonic() + SILENCE
+        busy_until = time.monotonic() + _BUSY_PATIENCE
         while True:
             command, response = self._receive_message(event, deadline)
             # Other programs' allocations are answered on the broadcast channel too: the nonce tells ours.
@@ -77,8 +82,11 @@ class HidChannel:
                 self.capabilities = response[16]
                 return
             if command == framing.ERROR:
+                if time.monotonic() >= busy_until:
+                    raise self._refused(response)
                 time.sleep(TICK)
                 self._send(framing.INIT, nonce)
+                deadline = time.monotonic() + SILENCE
 
     def call(
         self,
@@ -100,18 +108,20 @@ class HidChannel:
             if command == cmd:
                 return response
             if command != framing.ERROR:
-                raise AuthenticatorError("the authenticator answered another question", _REPLUG)
-            code = response[0] if response else 0
-            if code != framing.ERR_CHANNEL_BUSY:
-                raise AuthenticatorError(f"the authenticator reports CTAPHID error 0x{code:02x}", _REPLUG)
-            if time.monotonic() >= busy_until:
-                raise AuthenticatorError("the authenticator is busy with another program", "try again when it is done")
+                raise AuthenticatorError("the authenticator answered another question", self._remedy)
+            if response[:1] != _BUSY or time.monotonic() >= busy_until:
+                raise self._refused(response)
             _give_up_if_set(event)
             time.sleep(TICK)
 
     def close(self) -> None:
         """See transports.Channel."""
         self._reports.close()
+
+    def _refused(self, error: bytes) -> AuthenticatorError:
+        if error[:1] == _BUSY:
+            return AuthenticatorError("the authenticator is busy with another program", "try again when it is done")
+        return AuthenticatorError(f"the authenticator reports CTAPHID error 0x{error[:1].hex() or '00'}", self._remedy)
 
     def _transact(
         self, cmd: int, data: bytes, event: Event | None, on_keepalive: Callable[[int], None] | None
@@ -158,16 +168,16 @@ class HidChannel:
         """Return a message's command and data; deadline: until when each of its packets may take, in turn."""
         first = self._receive_packet(event, deadline)
         if not first[4] & framing.INIT_PACKET:
-            raise AuthenticatorError("the authenticator began in the middle of a message", _REPLUG)
+            raise AuthenticatorError("the authenticator began in the middle of a message", self._remedy)
         length = int.from_bytes(first[5:7], "big")
         if length > framing.MAX_MESSAGE_SIZE:
-            raise AuthenticatorError("the authenticator announced an impossible message", _REPLUG)
+            raise AuthenticatorError("the authenticator announced an impossible message", self._remedy)
         data = first[7:]
         sequence = 0
         while len(data) < length:
             packet = self._receive_packet(event, time.monotonic() + SILENCE)
             if packet[4] != sequence:
-                raise AuthenticatorError("the authenticator mixed up its packets", _REPLUG)
+                raise AuthenticatorError("the authenticator mixed up its packets", self._remedy)
             sequence += 1
             data += packet[5:]
         return first[4] & ~framing.INIT_PACKET, data[:length]
@@ -178,7 +188,7 @@ class HidChannel:
             _give_up_if_set(event)
             now = time.monotonic()
             if now >= deadline:
-                raise AuthenticatorError("the authenticator does not answer", _REPLUG)
+                raise AuthenticatorError("the authenticator does not answer", self._remedy)
             report = self._reports.receive(min(TICK, deadline - now))
             if report is not None and self._is_ours(report):
                 return report

@@ -45,7 +45,7 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     except OSError:
         # Taken by another operation.
         socket.bind(("127.0.0.1", 0))
-    return HidChannel(_DatagramReports(socket, address), operation)
+    return HidChannel(_DatagramReports(socket, address), operation, "start it again, or correct the address")
 
 
 class _DatagramReports:

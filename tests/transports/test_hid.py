@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import time
 
@@ -379,6 +380,44 @@ def test_the_touched_one_of_several_tokens_is_enrolled_on(person: Person, connec
         assert untouched.transactions()[-1] == CANCEL
         person.configure(device=touched.address)
         assert_signs(person, key)
+
+
+def test_a_token_that_gives_no_channel_for_long_is_told_to_be_busy(person: Person, connect: Connect) -> None:
+    busy = framing.split_message(framing.BROADCAST_CHANNEL, framing.ERROR, bytes([framing.ERR_CHANNEL_BUSY]))
+
+    def refuse(direction: str, _number: int, content: bytes) -> list[bytes]:
+        return busy if direction == TO_CLIENT else [content]
+
+    with connect(refuse) as relay:
+        person.configure(device=relay.address)
+        done, _ = person.enroll("id", "ed25519-sk")
+        assert provider_lines(done.errors) == [
+            "libpysk: the authenticator is busy with another program; try again when it is done"
+        ]
+        assert set(relay.transactions()) == {INIT}
+
+
+def test_a_token_that_is_busy_for_a_moment_is_waited_for(person: Person, connect: Connect) -> None:
+    busy = framing.split_message(framing.BROADCAST_CHANNEL, framing.ERROR, bytes([framing.ERR_CHANNEL_BUSY]))
+
+    def refuse_at_first(direction: str, number: int, content: bytes) -> list[bytes]:
+        return busy if direction == TO_CLIENT and number < 5 else [content]
+
+    with connect(refuse_at_first) as relay:
+        person.configure(device=relay.address)
+        enrolled(person)
+        assert relay.transactions() == [INIT, INIT, INIT, CBOR, CBOR]
+
+
+def test_nobody_at_the_port_is_told(person: Person) -> None:
+    # Held, but nobody reads there.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("127.0.0.1", 0))
+        person.configure(device=f"udp:127.0.0.1:{held.getsockname()[1]}")
+        done, _ = person.enroll("id", "ed25519-sk")
+    assert provider_lines(done.errors) == [
+        "libpysk: the authenticator does not answer; start it again, or correct the address"
+    ]
 
 
 def test_nobody_at_the_socket_is_told(person: Person, sockets: Path) -> None:
