@@ -102,7 +102,8 @@ def to_error(code: int) -> SecurityKeyError:
             )
         case 0x34:
             return PinBlocked(
-                "the PIN is blocked after three wrong tries", "unplug the authenticator, plug it in and try again"
+                "the PIN is blocked after three wrong tries",
+                "unplug the authenticator and plug it in, or restart the machine if it is soft:",
             )
         case 0x35:
             return PinNotSet("the authenticator has no PIN", SET_A_PIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from sk_provider.config import PRESENCE_AUTO, PRESENCE_DENY, expand_home, home_directory
-from sk_provider.errors import ConfigurationError, DeviceNotFound, StoreUnusable
+from sk_provider.errors import ConfigurationError, DeviceNotFound, PresenceDenied, StoreUnusable
 
 from . import split
 
@@ -155,7 +155,9 @@ def _presence(
         if configuration.presence == PRESENCE_AUTO:
             return engine.GRANTED
         if configuration.presence == PRESENCE_DENY:
-            return engine.DENIED
+            raise PresenceDenied(
+                "pysk_config refuses all use of the software authenticator (Presence deny)", "change that line"
+            )
         from sk_provider import prompt
 
         question = prompt.presence_question(request.action, request.rp_id)

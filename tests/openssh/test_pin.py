@@ -76,8 +76,9 @@ def block(person: Person, protected: Path) -> Done:
 
 def test_third_wrong_pin_in_a_row_blocks_the_right_one(person: Person, protected: Path) -> None:
     done = block(person, protected)
-    assert len(provider_lines(done.errors)) == 1
-    assert BLOCKED in done.errors
+    assert provider_lines(done.errors) == [
+        f"libpysk: {BLOCKED}; unplug the authenticator and plug it in, or restart the machine if it is soft:"
+    ]
     done, signature = person.sign(protected, answers=[(PIN_PROMPT, PIN)])
     assert done.status != 0
     assert not signature.exists()
