@@ -1,11 +1,9 @@
 /* What a person is told when no Python can tell it, and the system's log, which C alone can write without changing it. */
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pysk.h"
@@ -20,10 +18,9 @@ pysk_log(const char *line)
 int
 pysk_write_stderr(const char *line)
 {
-	const struct timespec at_once = { 0, 0 };
 	size_t len = strlen(line);
-	sigset_t broken_pipe, pending, before;
-	int is_written;
+	sigset_t broken_pipe, pending, pending_since, before;
+	int is_written, number;
 
 	/*
 	 * A pipe that nobody reads any more raises a signal in the thread that
@@ -35,10 +32,9 @@ pysk_write_stderr(const char *line)
 		return 0;
 	sigpending(&pending);
 	is_written = write(STDERR_FILENO, line, len) == (ssize_t)len;
-	if (!is_written && !sigismember(&pending, SIGPIPE))
-		while (sigtimedwait(&broken_pipe, NULL, &at_once) < 0 &&
-		    errno == EINTR)
-			continue;
+	sigpending(&pending_since);
+	if (sigismember(&pending_since, SIGPIPE) && !sigismember(&pending, SIGPIPE))
+		sigwait(&broken_pipe, &number);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return is_written;
 }
