@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from .ctap import cbor, commands, framing, sha256, status
-from .errors import Interrupted, SecurityKeyError
+from .ctap.status import StatusError
+from .errors import AuthenticatorError, Interrupted, SecurityKeyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from .transports import Channel, Event
 
+    OnKeepalive = Callable[[int], None]
+
 _APPLICATION_PREFIX = "ssh:"
+
+# The members of each request that pass, and their types: §6.1, §6.2, §6.5, §6.8
+_MAKE_CREDENTIAL = {1: bytes, 2: dict, 3: dict, 4: list, 5: list, 6: dict, 7: dict, 8: bytes, 9: int}
+_GET_ASSERTION = {1: str, 2: bytes, 3: list, 4: dict, 5: dict, 6: bytes, 7: int}
+_CLIENT_PIN = {1: int, 2: int, 3: dict, 6: bytes, 9: int, 10: str}
+_CREDENTIAL_MANAGEMENT = {1: int, 2: dict, 3: int, 4: bytes}
+_OPTIONS = ("rk", "up", "uv")
+
+# The members of each answer that pass: what extensions add, such as a largeBlobKey, is not ssh's.
+_ATTESTATION = (1, 2, 3)
+_ASSERTION = (1, 2, 3, 4)
+_RP = (3, 4)
+_CREDENTIAL = (6, 7, 8, 10)
+
+_GET_NEXT_ASSERTION = 0x08
 
 # Subcommands of clientPIN, §6.5.5
 _GET_TOKEN_LEGACY = 0x05
@@ -24,15 +42,19 @@ _PERMISSIONS = 0x01 | 0x02 | 0x04  # makeCredential, getAssertion, credentialMan
 _ENUMERATE_RPS_NEXT = 0x03
 _ENUMERATE_CREDENTIALS_NEXT = 0x05
 
-_MAX_RPS = 1000
+_MAX_ENTRIES = 1000
+"""More than any authenticator has in a list."""
 
 # U2F names an application by its hash alone, so only the usual one can be told from a web site's.
 _U2F_REGISTER = 0x01
 _U2F_AUTHENTICATE = 0x02
 _U2F_VERSION = 0x03
-_U2F_TOUCH_OR_CHECK = (0x03, 0x07)
+_U2F_TOUCH = 0x03
+_U2F_CHECK = 0x07
+_SW_NO_ERROR = b"\x90\x00"
 _SW_CONDITIONS_NOT_SATISFIED = b"\x69\x85"
 _SW_COMMAND_NOT_ALLOWED = b"\x69\x86"
+_SW_UNKNOWN = b"\x6f\x00"
 
 
 class Refused(Exception):
@@ -46,89 +68,178 @@ class Refused(Exception):
 class Gate:
     """Stands between one client and the authenticator, and lets ssh's requests through.
 
-    What passes is written anew from what was understood, so nothing that was not understood reaches the authenticator.
+    What passes, in either direction, is written anew from what was understood.
     """
 
     def __init__(self, channel: Channel, say: Callable[[str], None]) -> None:
         """Take the authenticator's channel, and what tells the person who wants what."""
         self._channel = channel
         self._say = say
-        self._rps: list[dict[object, object]] = []
+        # What is left of the lists that the client began, by the command and subcommand that ask for the next entry.
+        self._rest: dict[tuple[int, int], list[bytes]] = {}
         self._rp_id_hashes: set[bytes] = set()
+        self._told_apdu = b""
 
-    def call(self, cmd: int, data: bytes, event: Event, on_keepalive: Callable[[int], None] | None) -> bytes:
+    def call(self, cmd: int, data: bytes, event: Event, on_keepalive: OnKeepalive | None) -> bytes:
         """Answer a CTAPHID MSG or CBOR command as the authenticator would, or refuse it.
 
-        Raises nothing: what goes wrong is answered, and told to the person.
+        Raises nothing of its own: what goes wrong is answered, and told to the person.
         """
         try:
-            if cmd == framing.MSG:
-                return self._call_u2f(data, event)
-            return self._call_ctap2(data, event, on_keepalive)
+            is_u2f = cmd == framing.MSG
+            response = self._call_u2f(data, event) if is_u2f else self._call_ctap2(data, event, on_keepalive)
+            if len(response) > framing.MAX_MESSAGE_SIZE:
+                raise _nonsense("is too long")
         except Refused as refusal:
             self._say(f"refused: {refusal}")
             return bytes([refusal.status]) if cmd == framing.CBOR else _SW_COMMAND_NOT_ALLOWED
+        except StatusError as error:
+            return bytes([error.code])
         except Interrupted:
             return bytes([status.KEEPALIVE_CANCEL]) if cmd == framing.CBOR else _SW_CONDITIONS_NOT_SATISFIED
         except SecurityKeyError as error:
-            self._say(str(error))
-            return bytes([status.OTHER]) if cmd == framing.CBOR else b"\x6f\x00"
+            self._say(f"cannot be served: {error}")
+            return failure(cmd)
+        return response
 
-    def _call_ctap2(self, untrusted_data: bytes, event: Event, on_keepalive: Callable[[int], None] | None) -> bytes:
+    def _call_ctap2(self, untrusted_data: bytes, event: Event, on_keepalive: OnKeepalive | None) -> bytes:
         if not untrusted_data:
             raise Refused("an empty request", status.INVALID_LENGTH)
-        command, parameters = untrusted_data[0], _decode(untrusted_data[1:])
+        command, untrusted_parameters = untrusted_data[0], _decode(untrusted_data[1:])
+        for begun in [begun for begun in self._rest if begun[0] != command]:
+            del self._rest[begun]
         match command:
-            case 0x04 | 0x08 | 0x0B:  # getInfo, getNextAssertion, selection: without parameters
-                parameters = {}
             case 0x01:  # makeCredential, CTAP 2.1 §6.1
-                parameters = _only(parameters, range(1, 10))
-                self._check_make_credential(parameters)
+                parameters = _only(untrusted_parameters, _MAKE_CREDENTIAL)
+                rp_id = self._check_make_credential(parameters)
+                attestation = self._ask(command, parameters, event, on_keepalive)
+                _check_rp(attestation, rp_id)
+                return _success(attestation, _ATTESTATION)
             case 0x02:  # getAssertion, §6.2
-                parameters = _only(parameters, range(1, 8))
-                self._check_get_assertion(parameters)
+                parameters = _only(untrusted_parameters, _GET_ASSERTION)
+                rp_id = self._check_get_assertion(parameters)
+                return self._get_assertions(parameters, rp_id, event, on_keepalive)
+            case 0x04:  # getInfo, §6.4
+                return self._forward(command, {}, event)
             case 0x06:  # clientPIN, §6.5
-                parameters = _only(parameters, (1, 2, 3, 6, 9, 10))
+                parameters = _only(untrusted_parameters, _CLIENT_PIN)
                 self._check_client_pin(parameters)
+                return self._forward(command, parameters, event, on_keepalive)
+            case 0x08:  # getNextAssertion, §6.3
+                return self._next(command, 0)
             case 0x0A | 0x41:  # credentialManagement and its preview, §6.8
-                return self._manage_credentials(command, parameters, event)
+                return self._manage_credentials(command, _only(untrusted_parameters, _CREDENTIAL_MANAGEMENT), event)
+            case 0x0B:  # selection, §6.9
+                self._say("wants a touch that chooses this authenticator")
+                return self._forward(command, {}, event, on_keepalive)
             case _:
                 raise Refused(f"the command 0x{command:02x}", status.NOT_ALLOWED)
-        return self._forward(command, parameters, event, on_keepalive)
 
     def _forward(
-        self,
-        command: int,
-        parameters: dict[object, object],
-        event: Event,
-        on_keepalive: Callable[[int], None] | None = None,
+        self, command: int, parameters: Mapping[int, object], event: Event, on_keepalive: OnKeepalive | None = None
     ) -> bytes:
-        encoded = cbor.encode(parameters) if parameters else b""
-        return self._channel.call(framing.CBOR, bytes([command]) + encoded, event, on_keepalive)
+        try:
+            encoded = cbor.encode(dict(parameters)) if parameters else b""
+        except cbor.CborError:
+            raise Refused("a request that is not CTAP's CBOR", status.INVALID_CBOR) from None
+        response = self._channel.call(framing.CBOR, bytes([command]) + encoded, event, on_keepalive)
+        if not response:
+            raise _nonsense("is empty")
+        return response
 
-    def _check_make_credential(self, parameters: dict[object, object]) -> None:
+    def _ask(
+        self, command: int, parameters: Mapping[int, object], event: Event, on_keepalive: OnKeepalive | None = None
+    ) -> dict[object, object]:
+        """Return the authenticator's answer. Raises StatusError if it refuses, and SecurityKeyError."""
+        response = self._forward(command, parameters, event, on_keepalive)
+        if response[0] != status.SUCCESS:
+            raise StatusError(response[0])
+        try:
+            answer = cbor.decode(response[1:])
+        except cbor.CborError:
+            raise _nonsense("is not CBOR") from None
+        if not isinstance(answer, dict):
+            raise _nonsense("is not a CBOR map")
+        return answer
+
+    def _ask_for_list(
+        self,
+        begin: tuple[int, Mapping[int, object]],
+        go_on: tuple[int, Mapping[int, object]],
+        total_member: int,
+        event: Event,
+        on_keepalive: OnKeepalive | None = None,
+    ) -> list[dict[object, object]]:
+        """Return all entries of a list at once.
+
+        The client is given them from here: its asking for the next one never reaches the authenticator, which might
+        take that for the next one of what another program has begun.
+        """
+        entries = [self._ask(*begin, event, on_keepalive)]
+        total = entries[0].get(total_member, 1)
+        if not isinstance(total, int) or total > _MAX_ENTRIES:
+            raise _nonsense("has an impossible number of entries")
+        while len(entries) < total:
+            entries.append(self._ask(*go_on, event))
+        return entries if total > 0 else []
+
+    def _hand_out(
+        self,
+        next_command: tuple[int, int],
+        entries: list[dict[object, object]],
+        members: Iterable[int],
+        total_member: int,
+    ) -> bytes:
+        """Answer with the first entry, and keep the others for next_command: command and subcommand."""
+        if not entries:
+            raise StatusError(status.NO_CREDENTIALS)
+        first = {**entries[0], total_member: len(entries)}
+        rest = [_success(entry, members) for entry in entries[1:]]
+        response = _success(first, (*members, total_member))
+        self._rest[next_command] = rest
+        return response
+
+    def _next(self, command: int, subcommand: int) -> bytes:
+        rest = self._rest.get((command, subcommand))
+        if not rest:
+            raise Refused("the rest of a list that was not begun here", status.NOT_ALLOWED)
+        return rest.pop(0)
+
+    def _check_make_credential(self, parameters: Mapping[int, object]) -> str:
         rp = parameters.get(2)
         rp_id = _application(rp.get("id") if isinstance(rp, dict) else None)
-        extensions = parameters.get(6, {})
-        if not isinstance(extensions, dict) or set(extensions) - {"credProtect"}:
+        extensions = parameters.get(6)
+        if isinstance(extensions, dict) and set(extensions) - {"credProtect"}:
             raise Refused(f"a key for {rp_id} with more than ssh asks for", status.NOT_ALLOWED)
+        if _options(parameters.get(7)).get("up") is False:
+            raise Refused(f"a key for {rp_id} without a touch", status.INVALID_OPTION)
         # An empty pinUvAuthParam asks for a touch alone (step 1), but an authenticator that knows no PIN makes the key.
         touch = "a touch, or " if parameters.get(8) == b"" else ""
         self._say(f"wants {touch}a new key for {rp_id}")
+        return rp_id
 
-    def _check_get_assertion(self, parameters: dict[object, object]) -> None:
+    def _check_get_assertion(self, parameters: Mapping[int, object]) -> str:
         rp_id = _application(parameters.get(1))
         if parameters.get(4):
             raise Refused(f"a signature for {rp_id} with extensions", status.NOT_ALLOWED)
-        options = parameters.get(5)
-        if isinstance(options, dict) and options.get("up") is False:
+        if _options(parameters.get(5)).get("up") is False:
             if parameters.get(2) != commands.NO_CLIENT_DATA:
                 raise Refused(f"a signature for {rp_id} without a touch", status.UP_REQUIRED)
             self._say(f"asks whether there is a key for {rp_id}")
         else:
             self._say(f"wants a signature for {rp_id}")
+        return rp_id
 
-    def _check_client_pin(self, parameters: dict[object, object]) -> None:
+    def _get_assertions(
+        self, parameters: Mapping[int, object], rp_id: str, event: Event, on_keepalive: OnKeepalive | None
+    ) -> bytes:
+        self._rest.clear()
+        assertions = self._ask_for_list((0x02, parameters), (_GET_NEXT_ASSERTION, {}), 5, event, on_keepalive)
+        for assertion in assertions:
+            _check_rp(assertion, rp_id)
+        return self._hand_out((_GET_NEXT_ASSERTION, 0), assertions, _ASSERTION, 5)
+
+    def _check_client_pin(self, parameters: Mapping[int, object]) -> None:
         subcommand = parameters.get(2)
         if subcommand in _PIN_READING:
             return
@@ -140,82 +251,121 @@ class Gate:
         permissions = parameters.get(9)
         if not isinstance(permissions, int) or permissions & ~_PERMISSIONS:
             raise Refused("a PIN's token for more than keys of ssh", status.NOT_ALLOWED)
-        if 0x0A in parameters:
-            _application(parameters[0x0A])
+        if 10 in parameters:
+            _application(parameters[10])
         self._say("enters a PIN" if subcommand == _GET_TOKEN_WITH_PIN else "wants you verified")
 
-    def _manage_credentials(self, command: int, parameters: dict[object, object], event: Event) -> bytes:
+    def _manage_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
         match parameters.get(1):
             case 0x01:  # getCredsMetadata
+                self._say("asks how many resident keys there are")
                 return self._forward(command, parameters, event)
             case 0x02:  # enumerateRPsBegin
                 self._say("lists the resident keys")
                 return self._enumerate_rps(command, parameters, event)
             case 0x03:  # enumerateRPsGetNextRP
-                return self._next_rp()
+                return self._next(command, _ENUMERATE_RPS_NEXT)
             case 0x04:  # enumerateCredentialsBegin
-                subparameters = parameters.get(2)
-                rp_id_hash = subparameters.get(1) if isinstance(subparameters, dict) else None
-                if rp_id_hash not in self._rp_id_hashes:
-                    raise Refused("a list of keys that are not ssh's", status.NOT_ALLOWED)
-                return self._forward(command, parameters, event)
+                return self._enumerate_credentials(command, parameters, event)
             case 0x05:  # enumerateCredentialsGetNextCredential
-                return self._forward(command, {1: _ENUMERATE_CREDENTIALS_NEXT}, event)
+                return self._next(command, _ENUMERATE_CREDENTIALS_NEXT)
             case _:
                 raise Refused("a deletion or change of keys", status.NOT_ALLOWED)
 
-    def _enumerate_rps(self, command: int, parameters: dict[object, object], event: Event) -> bytes:
+    def _enumerate_rps(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
         """Read the whole list, and keep of it what is ssh's."""
-        self._rps = []
+        self._rest.pop((command, _ENUMERATE_RPS_NEXT), None)
         self._rp_id_hashes = set()
-        response = self._forward(command, parameters, event)
-        total = 0
-        for _ in range(_MAX_RPS):
-            if not response or response[0] != status.SUCCESS:
-                return response
-            entry = _decode(response[1:])
-            count = entry.pop(5, total)
-            total = count if isinstance(count, int) else 0
+        ours = []
+        for entry in self._ask_for_list((command, parameters), (command, {1: _ENUMERATE_RPS_NEXT}), 5, event):
             rp, rp_id_hash = entry.get(3), entry.get(4)
             rp_id = rp.get("id") if isinstance(rp, dict) else None
             if (
                 isinstance(rp_id, str)
                 and rp_id.startswith(_APPLICATION_PREFIX)
+                and isinstance(rp_id_hash, bytes)
                 and rp_id_hash == sha256(rp_id.encode())
             ):
-                self._rps.append(entry)
+                ours.append(entry)
                 self._rp_id_hashes.add(rp_id_hash)
-            total -= 1
-            if total <= 0:
-                break
-            response = self._forward(command, {1: _ENUMERATE_RPS_NEXT}, event)
-        if not self._rps:
-            return bytes([status.NO_CREDENTIALS])
-        first = self._rps.pop(0)
-        return b"\0" + cbor.encode({**first, 5: len(self._rps) + 1})
+        return self._hand_out((command, _ENUMERATE_RPS_NEXT), ours, _RP, 5)
 
-    def _next_rp(self) -> bytes:
-        if not self._rps:
-            return bytes([status.NOT_ALLOWED])
-        return b"\0" + cbor.encode(self._rps.pop(0))
+    def _enumerate_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
+        self._rest.pop((command, _ENUMERATE_CREDENTIALS_NEXT), None)
+        subparameters = parameters.get(2)
+        rp_id_hash = subparameters.get(1) if isinstance(subparameters, dict) else None
+        if not isinstance(rp_id_hash, bytes) or rp_id_hash not in self._rp_id_hashes:
+            raise Refused("a list of keys that are not ssh's", status.NOT_ALLOWED)
+        begin = (command, {**parameters, 2: {1: rp_id_hash}})
+        credentials = self._ask_for_list(begin, (command, {1: _ENUMERATE_CREDENTIALS_NEXT}), 9, event)
+        return self._hand_out((command, _ENUMERATE_CREDENTIALS_NEXT), credentials, _CREDENTIAL, 9)
 
     def _call_u2f(self, untrusted_apdu: bytes, event: Event) -> bytes:
-        if len(untrusted_apdu) < 7:
-            raise Refused("a U2F request that is cut short", status.NOT_ALLOWED)
-        instruction, control = untrusted_apdu[1], untrusted_apdu[2]
-        application_parameter = untrusted_apdu[7 + 32 : 7 + 64]
-        if instruction in (_U2F_REGISTER, _U2F_AUTHENTICATE):
-            if application_parameter != sha256(_APPLICATION_PREFIX.encode()):
-                raise Refused("a U2F key that is not ssh's", status.NOT_ALLOWED)
-            if instruction == _U2F_AUTHENTICATE and control not in _U2F_TOUCH_OR_CHECK:
-                raise Refused("a signature without a touch", status.UP_REQUIRED)
-        elif instruction != _U2F_VERSION:
+        self._rest.clear()
+        instruction, control, data = _parse_apdu(untrusted_apdu)
+        if instruction == _U2F_VERSION:
+            return self._channel.call(framing.MSG, _apdu(_U2F_VERSION, 0, b""), event)
+        if instruction not in (_U2F_REGISTER, _U2F_AUTHENTICATE):
             raise Refused(f"the U2F command 0x{instruction:02x}", status.NOT_ALLOWED)
-        return self._channel.call(framing.MSG, untrusted_apdu, event)
+        if data[32:64] != sha256(_APPLICATION_PREFIX.encode()):
+            raise Refused("a U2F key that is not ssh's", status.NOT_ALLOWED)
+        if instruction == _U2F_REGISTER and len(data) == 64:
+            what, control = "wants a new U2F key", 0
+        elif instruction == _U2F_AUTHENTICATE and len(data) > 64 and len(data) == 65 + data[64]:
+            if control not in (_U2F_TOUCH, _U2F_CHECK):
+                raise Refused("a signature without a touch", status.UP_REQUIRED)
+            what = "wants a U2F signature" if control == _U2F_TOUCH else "asks whether there is a U2F key"
+        else:
+            raise Refused("a U2F request of the wrong length", status.INVALID_LENGTH)
+        apdu = _apdu(instruction, control, data)
+        # U2F clients ask again and again until there is a touch: that is one request to a person.
+        if apdu != self._told_apdu:
+            self._say(f"{what} for {_APPLICATION_PREFIX}")
+            self._told_apdu = apdu
+        response = self._channel.call(framing.MSG, apdu, event)
+        if response[-2:] == _SW_NO_ERROR:
+            self._told_apdu = b""
+        return response
 
 
-def _only(parameters: dict[object, object], keys: Iterable[int]) -> dict[object, object]:
-    return {key: parameters[key] for key in keys if key in parameters}
+def failure(cmd: int) -> bytes:
+    """Return the answer to a CTAPHID MSG or CBOR command that failed for no reason that the client could use."""
+    return bytes([status.OTHER]) if cmd == framing.CBOR else _SW_UNKNOWN
+
+
+def _nonsense(what: str) -> AuthenticatorError:
+    return AuthenticatorError(f"the authenticator's answer {what}", "try again when no other program uses it")
+
+
+def _success(answer: dict[object, object], members: Iterable[int]) -> bytes:
+    """Write an answer with these members of it. Raises AuthenticatorError if they are not CTAP's."""
+    try:
+        return bytes([status.SUCCESS]) + cbor.encode({member: answer[member] for member in members if member in answer})
+    except cbor.CborError:
+        raise _nonsense("is not CTAP's CBOR") from None
+
+
+def _check_rp(answer: dict[object, object], rp_id: str) -> None:
+    """Raise AuthenticatorError if an attestation or assertion is not for rp_id."""
+    authenticator_data = answer.get(2)
+    if not isinstance(authenticator_data, bytes) or authenticator_data[:32] != sha256(rp_id.encode()):
+        raise _nonsense("is for another application")
+
+
+def _only(parameters: dict[object, object], members: Mapping[int, type]) -> dict[int, object]:
+    """Return these members of a request. Raises Refused if one is of another type."""
+    for member, kind in members.items():
+        if member in parameters and not isinstance(parameters[member], kind):
+            raise Refused("a request with a member of the wrong type", status.CBOR_UNEXPECTED_TYPE)
+    return {member: parameters[member] for member in members if member in parameters}
+
+
+def _options(untrusted_options: object) -> dict[object, object]:
+    """Return a request's options. Raises Refused if there are others than CTAP's."""
+    options = untrusted_options if isinstance(untrusted_options, dict) else {}
+    if any(name not in _OPTIONS or not isinstance(value, bool) for name, value in options.items()):
+        raise Refused("options that ssh does not use", status.INVALID_OPTION)
+    return options
 
 
 def _decode(untrusted_data: bytes) -> dict[object, object]:
@@ -234,3 +384,22 @@ def _application(untrusted_rp_id: object) -> str:
     if not isinstance(untrusted_rp_id, str) or not untrusted_rp_id.startswith(_APPLICATION_PREFIX):
         raise Refused(f"a key for {untrusted_rp_id!r}, which is not ssh's", status.NOT_ALLOWED)
     return untrusted_rp_id
+
+
+def _parse_apdu(untrusted_apdu: bytes) -> tuple[int, int, bytes]:
+    """Return instruction, control byte (P1) and data of an APDU, short or extended (ISO 7816-4 §5.1)."""
+    body = untrusted_apdu[4:]
+    if len(body) > 3 and not body[0]:
+        length, start, length_expected = int.from_bytes(body[1:3], "big"), 3, 2
+    elif len(body) > 1 and body[0]:
+        length, start, length_expected = body[0], 1, 1
+    else:  # nothing, or the length that is expected
+        length, start, length_expected = 0, len(body), 0
+    if len(untrusted_apdu) < 4 or untrusted_apdu[0] or len(body) - start - length not in (0, length_expected):
+        raise Refused("a U2F request that is not one", status.INVALID_LENGTH)
+    return untrusted_apdu[1], untrusted_apdu[2], body[start : start + length]
+
+
+def _apdu(instruction: int, control: int, data: bytes) -> bytes:
+    """Return an extended APDU, which U2F over HID wants (FIDO U2F Raw Message Formats v1.2 §3.1)."""
+    return bytes([0, instruction, control, 0, 0]) + len(data).to_bytes(2, "big") + data + b"\0\0"

@@ -1,0 +1,334 @@
+"""The gate of `pysk share`, before a software authenticator that other programs use as well."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import pytest
+from fido2.ctap1 import Ctap1
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.answering import Token
+from support.soft_token import CLIENT_DATA_HASH, FUZZ_EXAMPLES, Device, Permission, Person, credential_id
+
+from sk_provider.authenticator.engine import DENIED, GRANTED
+from sk_provider.authenticator.store import Store
+from sk_provider.ctap import cbor, framing, status
+from sk_provider.operation import Operation
+from sk_provider.share import Gate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from sk_provider.transports import Event
+
+WEB = "example.org"
+SSH_HASH = hashlib.sha256(b"ssh:").digest()
+GET_INFO = b"\x04"
+OTHER = bytes([status.OTHER])
+NOT_ALLOWED = bytes([status.NOT_ALLOWED])
+
+
+class Shared:
+    """A token, the gate before it, what its person was told, and what has reached it through the gate."""
+
+    def __init__(self, folder: Path, profile: str = "fido2.1") -> None:
+        self.person = Person()
+        self.token = Device(Store.create(str(folder / "store")), self.person, profile)
+        self.capabilities = self.token.capabilities
+        self.told: list[str] = []
+        self.passed: list[bytes] = []
+        self.gate = Gate(self, self.told.append)
+
+    def call(self, cmd: int, data: bytes = b"", event: Event | None = None, on_keepalive: Any = None) -> bytes:
+        self.passed.append(data)
+        return self.token.call(cmd, data, event, on_keepalive)
+
+    def close(self) -> None:
+        self.token.close()
+
+    def ask(self, request: bytes, cmd: int = framing.CBOR) -> bytes:
+        """Ask through the gate."""
+        return self.gate.call(cmd, request, Operation(60), None)
+
+    def request(self, command: int, parameters: object = None) -> bytes:
+        encoded = b"" if parameters is None else cbor.encode(parameters)  # type: ignore[arg-type]
+        return self.ask(bytes([command]) + encoded)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Shared:
+    return Shared(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Shared]:
+    """A token for many examples."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Shared(Path(folder))
+
+
+def answer(response: bytes) -> dict[int, Any]:
+    assert response[0] == status.SUCCESS
+    decoded: dict[int, Any] = cbor.decode(response[1:], canonical=True)
+    return decoded
+
+
+def management(token: Device, subcommand: int, arguments: object = None) -> dict[int, Any]:
+    """A request of credentialManagement, authenticated as whoever knows the PIN can."""
+    protocol = token.pin_protocol
+    message = bytes([subcommand]) + (b"" if arguments is None else cbor.encode(arguments))  # type: ignore[arg-type]
+    pin_token = token.pin_token(Permission.CREDENTIAL_MGMT)
+    request: dict[int, Any] = {
+        1: subcommand,
+        3: protocol.VERSION,
+        4: protocol.authenticate(pin_token, message),
+    }
+    return request if arguments is None else {**request, 2: arguments}
+
+
+def test_what_another_program_began_is_not_continued(shared: Shared) -> None:
+    token = shared.token
+    token.set_pin()
+    for user_id in (b"first", b"second"):
+        token.make_resident(WEB, user_id)
+    assert token.get(rp_id=WEB).number_of_credentials == 2
+    assert shared.request(0x08) == NOT_ALLOWED
+    assert token.get_next().auth_data.rp_id_hash == hashlib.sha256(WEB.encode()).digest()
+    web = {1: hashlib.sha256(WEB.encode()).digest()}
+    assert token.request(0x0A, management(token, 4, web))[1][9] == 2
+    assert shared.request(0x0A, {1: 5}) == NOT_ALLOWED
+    assert token.request(0x0A, {1: 5})[0] == status.SUCCESS
+    assert token.request(0x0A, management(token, 2))[0] == status.SUCCESS
+    assert shared.request(0x0A, {1: 3}) == NOT_ALLOWED
+
+
+def test_the_prototype_of_credential_management_is_not_continued_either(tmp_path: Path) -> None:
+    shared = Shared(tmp_path, "fido2.1-pre")
+    token = shared.token
+    token.set_pin()
+    for user_id in (b"first", b"second"):
+        token.make("example.org", user_id, options={"rk": True}, **token.auth(token.client_pin().get_pin_token("1234")))
+    web = {1: hashlib.sha256(WEB.encode()).digest()}
+    protocol = token.pin_protocol
+    param = protocol.authenticate(token.client_pin().get_pin_token("1234"), b"\x04" + cbor.encode(web))
+    assert token.request(0x41, {1: 4, 2: web, 3: protocol.VERSION, 4: param})[1][9] == 2
+    assert shared.request(0x41, {1: 5}) == NOT_ALLOWED
+    assert token.request(0x41, {1: 5})[0] == status.SUCCESS
+
+
+def test_what_the_client_began_is_continued_to_its_end(shared: Shared) -> None:
+    token = shared.token
+    token.set_pin()
+    for user_id in (b"first", b"second"):
+        token.make_resident("ssh:", user_id)
+    token.make_resident("ssh:other")
+    token.make_resident(WEB)
+    get_assertion = {1: "ssh:", 2: CLIENT_DATA_HASH}
+    first = answer(shared.request(0x02, get_assertion))
+    assert first[5] == 2
+    # What another program does in between changes nothing.
+    token.get(rp_id=WEB)
+    second = answer(shared.request(0x08))
+    assert first[1] != second[1]
+    assert first[2][:32] == second[2][:32] == SSH_HASH
+    assert shared.request(0x08) == NOT_ALLOWED
+    rps = answer(shared.request(0x0A, management(token, 2)))
+    assert rps[5] == 2
+    assert {rps[3]["id"], answer(shared.request(0x0A, {1: 3}))[3]["id"]} == {"ssh:", "ssh:other"}
+    assert shared.request(0x0A, {1: 3}) == NOT_ALLOWED
+    credentials = answer(shared.request(0x0A, management(token, 4, {1: SSH_HASH})))
+    assert credentials[9] == 2
+    assert credentials[7] != answer(shared.request(0x0A, {1: 5}))[7]
+    assert shared.request(0x0A, {1: 5}) == NOT_ALLOWED
+
+
+@pytest.mark.parametrize("between", [GET_INFO, b"\x02\xa0", b"\x55"], ids=["getInfo", "getAssertion", "unknown"])
+def test_another_command_ends_what_the_client_began(shared: Shared, between: bytes) -> None:
+    shared.token.set_pin()
+    for user_id in (b"first", b"second"):
+        shared.token.make_resident("ssh:", user_id)
+    assert answer(shared.request(0x02, {1: "ssh:", 2: CLIENT_DATA_HASH}))[5] == 2
+    shared.ask(between)
+    assert shared.request(0x08) == NOT_ALLOWED
+
+
+@pytest.mark.parametrize("request_bytes", [
+    b"\x02" + cbor.encode({1: "ssh:", 2: CLIENT_DATA_HASH}),
+    b"\x01" + cbor.encode({1: CLIENT_DATA_HASH, 2: {"id": "ssh:"}, 3: {}, 4: []}),
+])  # fmt: skip
+def test_an_answer_for_another_application_does_not_pass(request_bytes: bytes) -> None:
+    told: list[str] = []
+    web = hashlib.sha256(WEB.encode()).digest() + bytes(5)
+    gate = Gate(Token(b"\0" + cbor.encode({1: {}, 2: web, 3: b"signature"})), told.append)
+    assert gate.call(framing.CBOR, request_bytes, Operation(60), None) == OTHER
+    assert "is for another application" in told[-1]
+
+
+def test_a_key_and_a_signature_want_a_touch_whatever_the_options_are_called(shared: Shared) -> None:
+    make = {1: CLIENT_DATA_HASH, 2: {"id": "ssh:"}, 3: {"id": b"user"}, 4: [{"type": "public-key", "alg": -7}]}
+    for options in ({"up": False}, {"up": 0}, {"down": True}):
+        assert shared.request(0x01, {**make, 7: options})[0] == status.INVALID_OPTION
+        assert shared.request(0x02, {1: "ssh:", 2: CLIENT_DATA_HASH, 5: options})[0] != status.SUCCESS
+    assert shared.passed == []
+
+
+def test_the_person_is_told_of_a_touch_that_chooses(shared: Shared) -> None:
+    assert shared.request(0x0B) == b"\0"
+    assert shared.told == ["wants a touch that chooses this authenticator"]
+
+
+def test_u2f_requests_are_told_once_however_often_the_client_asks(shared: Shared) -> None:
+    register = extended(1, 0, CLIENT_DATA_HASH + SSH_HASH)
+    shared.person.answer = DENIED
+    for _ in range(3):
+        assert shared.ask(register, framing.MSG) == b"\x69\x85"
+    assert shared.told == ["wants a new U2F key for ssh:"]
+    shared.person.answer = GRANTED
+    assert shared.ask(register, framing.MSG)[-2:] == b"\x90\x00"
+    handle = Ctap1(shared.token).register(CLIENT_DATA_HASH, SSH_HASH).key_handle
+    data = CLIENT_DATA_HASH + SSH_HASH + bytes([len(handle)]) + handle
+    for _ in range(2):
+        assert shared.ask(extended(2, 7, data), framing.MSG) == b"\x69\x85"
+    for _ in range(2):
+        assert shared.ask(extended(2, 3, data), framing.MSG)[-2:] == b"\x90\x00"
+    # Each signature is told, as each is one.
+    assert shared.told[1:] == [
+        "asks whether there is a U2F key for ssh:",
+        "wants a U2F signature for ssh:",
+        "wants a U2F signature for ssh:",
+    ]
+
+
+def extended(instruction: int, control: int, data: bytes) -> bytes:
+    return bytes([0, instruction, control, 0, 0]) + len(data).to_bytes(2, "big") + data + b"\0\0"
+
+
+def test_u2f_requests_are_written_anew(shared: Shared) -> None:
+    data = CLIENT_DATA_HASH + SSH_HASH
+    for apdu in (b"\0\x01\x03\x55\x40" + data, b"\0\x01\x80\0\x40" + data + b"\0", b"\0\x01\0\0\0\0\x40" + data):
+        assert shared.ask(apdu, framing.MSG)[-2:] == b"\x90\x00"
+    for apdu in (b"\0\x03\0\0", b"\0\x03\0\0\0", b"\0\x03\0\0\0\0\0", b"\0\x03\0\0\0\0\0\0\0"):
+        assert shared.ask(apdu, framing.MSG) == b"U2F_V2\x90\x00"
+    assert set(shared.passed) == {extended(1, 0, data), extended(3, 0, b"")}
+
+
+@pytest.mark.parametrize("apdu", [
+    b"",
+    b"\0\x01\0",
+    b"\x80\x03\0\0",
+    b"\0\x01\0\0\x40" + CLIENT_DATA_HASH,
+    b"\0\x01\0\0\x41" + CLIENT_DATA_HASH + SSH_HASH + b"x",
+    b"\0\x02\x03\0\x41" + CLIENT_DATA_HASH + SSH_HASH + b"\x01",
+    b"\0\x01\0\0\0\0\x40" + CLIENT_DATA_HASH + SSH_HASH + b"more",
+])  # fmt: skip
+def test_u2f_requests_that_are_none_do_not_pass(shared: Shared, apdu: bytes) -> None:
+    assert shared.ask(apdu, framing.MSG) == b"\x69\x86"
+    assert shared.passed == []
+
+
+def test_what_extensions_add_to_an_answer_does_not_pass(shared: Shared) -> None:
+    token = shared.token
+    token.set_pin()
+    made = token.make_resident("ssh:", extensions={"largeBlobKey": True})
+    assert shared.request(0x0A, management(token, 2))[0] == status.SUCCESS
+    listed = answer(shared.request(0x0A, management(token, 4, {1: SSH_HASH})))
+    assert listed[7]["id"] == credential_id(made)
+    assert 0x0B not in listed
+    assert 0x0B in token.request(0x0A, management(token, 4, {1: SSH_HASH}))[1]
+
+
+def test_an_answer_that_no_report_can_carry_is_not_passed_on() -> None:
+    told: list[str] = []
+    gate = Gate(Token(b"\0" + cbor.encode({1: bytes(framing.MAX_MESSAGE_SIZE)})), told.append)
+    assert gate.call(framing.CBOR, GET_INFO, Operation(60), None) == OTHER
+    assert "is too long" in told[-1]
+
+
+@st.composite
+def encodings(draw: st.DrawFn, depth: int = 3) -> bytes:
+    """Draw CBOR of whatever is in it, floats, tags and duplicate keys too, and mostly what CTAP's parameters hold."""
+    kind = draw(st.integers(0, 6 if depth else 4))
+    if kind == 0:
+        return cbor.encode(draw(st.integers(-(1 << 64), (1 << 64) - 1) | st.integers(0, 12)))
+    if kind == 1:
+        return cbor.encode(draw(st.sampled_from(["ssh:", "ssh:x", "id", "type", "alg", "up", "rk", WEB]) | st.text()))
+    if kind == 2:
+        return cbor.encode(draw(st.binary(max_size=40) | st.just(CLIENT_DATA_HASH)))
+    if kind == 3:
+        return draw(
+            st.sampled_from([b"\xf4", b"\xf5", b"\xf6", b"\xf7", b"\xf9\x3e\x00", b"\xf9\x7e\x00", b"\xc1\x00"])
+        )
+    if kind == 4:
+        return draw(st.sampled_from([b"\xa1\x62id\x64ssh:", b"\xa1\x62up\xf4", cbor.encode({1: SSH_HASH})]))
+    inner = draw(st.lists(encodings(depth - 1), max_size=5))
+    if kind == 5:
+        return bytes([0x80 | len(inner)]) + b"".join(inner)
+    keys = draw(st.lists(st.integers(0, 12).map(cbor.encode) | encodings(0), min_size=len(inner), max_size=len(inner)))
+    return bytes([0xA0 | len(inner)]) + b"".join(key + item for key, item in zip(keys, inner, strict=True))
+
+
+# What a request must hold to get as far as the authenticator, by command.
+FRAMES: tuple[dict[int, dict[int, bytes]], ...] = tuple(
+    {
+        0x01: {1: cbor.encode(CLIENT_DATA_HASH), 2: b"\xa1\x62id\x64ssh:"},
+        0x02: {1: b"\x64ssh:"},
+        0x06: {1: b"\x02", 2: cbor.encode(subcommand)},
+        0x0A: {1: cbor.encode(subcommand)},
+        0x41: {1: cbor.encode(subcommand)},
+    }
+    for subcommand in range(1, 10)
+)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """Draw a command and a map of parameters."""
+    command = draw(st.sampled_from([0x01, 0x02, 0x04, 0x06, 0x08, 0x0A, 0x0B, 0x41]) | st.integers(0, 255))
+    inner = draw(st.dictionaries(st.integers(0, 12), encodings(), max_size=8))
+    if draw(st.booleans()):
+        inner |= draw(st.sampled_from(FRAMES)).get(command, {})
+    members = b"".join(cbor.encode(key) + inner[key] for key in sorted(inner))
+    return bytes([command, 0xA0 | len(inner)]) + members
+
+
+@settings(max_examples=FUZZ_EXAMPLES * 10)
+@example([(framing.CBOR, bytes.fromhex("02a201647373683a02f93e00"))])  # a float
+@example([(framing.CBOR, bytes.fromhex("02a301647373683a02400481f93e00"))])
+@example([(framing.CBOR, bytes.fromhex("0aa2010402a10180"))])  # an array where a hash is looked up
+@given(
+    st.lists(
+        st.tuples(st.just(framing.CBOR), requests() | st.binary())
+        | st.tuples(st.just(framing.MSG), st.binary() | st.binary().map(lambda data: extended(2, 3, data))),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_request_gets_a_status_and_the_next_one_is_served(lasting: Shared, asked: list[tuple[int, bytes]]) -> None:
+    gate = Gate(lasting, lambda _what: None)
+    for cmd, data in asked:
+        assert 1 <= len(gate.call(cmd, data, Operation(60), None)) <= framing.MAX_MESSAGE_SIZE
+    assert answer(gate.call(framing.CBOR, GET_INFO, Operation(60), None))[1]
+
+
+GOOD_REQUESTS = (
+    GET_INFO,
+    b"\x01" + cbor.encode({1: CLIENT_DATA_HASH, 2: {"id": "ssh:"}}),
+    b"\x02" + cbor.encode({1: "ssh:", 2: CLIENT_DATA_HASH}),
+    b"\x06" + cbor.encode({1: 2, 2: 2}),
+    b"\x0a" + cbor.encode({1: 2}),
+    b"\x0a" + cbor.encode({1: 4, 2: {1: SSH_HASH}}),
+)
+
+
+@settings(max_examples=FUZZ_EXAMPLES * 10)
+@given(st.binary() | encodings().map(lambda encoded: b"\0" + encoded) | requests().map(lambda made: b"\0" + made[1:]))
+def test_any_answer_of_the_authenticator_leaves_the_gate_alive(answered: bytes) -> None:
+    gate = Gate(Token(answered), lambda _what: None)
+    for request in GOOD_REQUESTS:
+        assert 1 <= len(gate.call(framing.CBOR, request, Operation(60), None)) <= framing.MAX_MESSAGE_SIZE
+    gate.call(framing.MSG, extended(1, 0, CLIENT_DATA_HASH + SSH_HASH), Operation(60), None)
