@@ -1,4 +1,4 @@
-"""Serving a real authenticator at a Unix socket: one client at a time, through the gate of share.py."""
+"""Serving a real authenticator at a Unix socket: clients take turns, each through a gate of its own (share.py)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import queue
 import socket
 import struct
 import threading
+import time
+import traceback
 
 from . import selection
+from .authenticator.ctaphid import CtapHid
 from .authenticator.job import Job
-from .authenticator.servers.unix import UnixServer
+from .authenticator.servers.unix import UnixListener
 from .ctap import framing, status
 from .errors import Interrupted, SecurityKeyError, printable
 from .operation import Operation
-from .share import Gate
+from .share import Gate, failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,124 +34,183 @@ _END_PATIENCE = 5.0
 
 
 class SharedAuthenticator:
-    """Stands for the authenticator behind a HID interface: see servers.hid.PluggedIn.
+    """The authenticator, and whose turn it is: a client's lasts from its first command until it goes.
 
-    Its commands run in a thread of its own, one after the other. The authenticator itself is open only while there is
-    a client, so that this machine's own programs can use it in between.
+    Commands run in a thread of their own, one after the other. The authenticator itself is open only while there is a
+    turn, so that this machine's own programs can use it in between. All methods are for the main thread.
     """
 
-    def __init__(self, address: str | None, configuration: Configuration, say: Callable[[str], None]) -> None:
-        """Look at the authenticator once. Raises SecurityKeyError if there is none, or it cannot be used."""
-        self.spoils = False
+    def __init__(
+        self,
+        address: str | None,
+        configuration: Configuration,
+        say: Callable[[str], None],
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        """Look at the authenticator once, until is_stopping() is true.
+
+        Raises SecurityKeyError if there is none, or it cannot be used.
+        """
         self.wake: Callable[[], None] = lambda: None
         self._address = address
         self._configuration = configuration
         self._say = say
-        self._client = ""
+        self._turn: _Client | None = None
+        self._waiting: list[tuple[_Client, Job]] = []
+        # A client without a job has gone.
+        self._commands: queue.SimpleQueue[tuple[_Client, Job | None] | None] = queue.SimpleQueue()
         self._gate: Gate | None = None
         self._channel: Channel | None = None
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        channel = self._open()
+        channel = self._open(Operation(configuration.timeout, is_stopping))
         self.capabilities = channel.capabilities
         channel.close()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    def begin(self, client: str) -> None:
-        """Note who the next commands come from."""
-        self._client = client
-
-    def end(self) -> None:
-        """Let the authenticator go, once what was begun has ended."""
-        self._jobs.put(Job(framing.CANCEL, b""))
-
-    def start(self, command: int, data: bytes) -> Job:
-        """Hand over a CTAPHID MSG or CBOR command; its job gets the response."""
+    def start(self, client: _Client, command: int, data: bytes) -> Job:
+        """Hand over a CTAPHID MSG or CBOR command; its job gets the response once the client has had its turn."""
         job = Job(command, data)
-        self._jobs.put(job)
+        if self._turn is None:
+            self._turn = client
+        if self._turn is client:
+            self._commands.put((client, job))
+        else:
+            self._try_to_tell(client, f"waits until {self._turn.name} has ended")
+            self._waiting.append((client, job))
         return job
 
-    def count_packet(self) -> None:
-        """See PluggedIn."""
+    def end(self, client: _Client) -> None:
+        """Let the authenticator go, once what the client had begun has ended, and let another have its turn."""
+        self._waiting = [(other, job) for other, job in self._waiting if other is not client]
+        if self._turn is not client:
+            return
+        self._commands.put((client, None))
+        self._turn = self._waiting[0][0] if self._waiting else None
+        for other, job in self._waiting:
+            if other is self._turn:
+                self._commands.put((other, job))
+        self._waiting = [(other, job) for other, job in self._waiting if other is not self._turn]
 
-    def wink(self) -> None:
+    def wink(self, client: _Client) -> None:
         """Tell the person what the client wants shown."""
-        self._tell("winks")
+        self._try_to_tell(client, "winks")
 
     def close(self) -> None:
         """End the thread, and let the authenticator go."""
-        self._jobs.put(None)
+        self._commands.put(None)
         self._thread.join(_END_PATIENCE)
 
-    def _tell(self, what: str) -> None:
-        self._say(printable(f"{self._client} {what}"))
+    def _tell(self, client: _Client, what: str) -> None:
+        self._say(printable(f"{client.name} {what}"))
 
-    def _open(self) -> Channel:
-        operation = Operation(self._configuration.timeout)
+    def _try_to_tell(self, client: _Client, what: str) -> None:
+        """Tell what lets nothing through, so that it need not be known."""
+        try:
+            self._tell(client, what)
+        except OSError:
+            pass
+
+    def _open(self, operation: Operation) -> Channel:
         return selection.open_for_management(self._address, self._configuration, operation)
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if job.command == framing.CANCEL:
-                self._let_go()
-                continue
-            job.response = self._answer(job)
+        while (item := self._commands.get()) is not None:
+            client, job = item
+            try:
+                if job is None:
+                    self._let_go()
+                else:
+                    job.response = self._answer(client, job)
+            except Exception as error:  # noqa: BLE001 - the next client is served whatever this one has met
+                if job is not None:
+                    job.response = failure(job.command)
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                # Never its message, which may hold what was sent.
+                what = f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}"
+                self._try_to_tell(client, f"has met an error ({what})")
             self.wake()
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-        self._channel = self._gate = None
+        channel, self._channel, self._gate = self._channel, None, None
+        if channel is not None:
+            channel.close()
 
-    def _answer(self, job: Job) -> bytes:
+    def _answer(self, client: _Client, job: Job) -> bytes:
         def on_keepalive(keepalive_status: int) -> None:
             job.status = keepalive_status
             self.wake()
 
-        try:
-            if self._gate is None:
-                self._channel = self._open()
-                self._gate = Gate(self._channel, self._tell)
-        except SecurityKeyError as error:
-            self._tell(f"cannot be served: {error}")
-            return bytes([status.OTHER]) if job.command == framing.CBOR else b"\x6f\x00"
-        return self._gate.call(job.command, job.data, _UntilCancelled(job, self._configuration), on_keepalive)
+        operation = Operation(self._configuration.timeout, job.cancelled.is_set)
+        if self._gate is None:
+            try:
+                self._channel = self._open(operation)
+            except Interrupted:
+                return bytes([status.KEEPALIVE_CANCEL]) if job.command == framing.CBOR else failure(job.command)
+            except SecurityKeyError as error:
+                self._tell(client, f"cannot be served: {error}")
+                return failure(job.command)
+            self._gate = Gate(self._channel, lambda what: self._tell(client, what))
+        return self._gate.call(job.command, job.data, operation, on_keepalive)
 
 
-class _UntilCancelled:
-    """The event of one job: its client has cancelled it or is gone, or the person does not come."""
+class _Client:
+    """One connection: the name of who made it, and a HID interface of its own."""
 
-    def __init__(self, job: Job, configuration: Configuration) -> None:
-        self._job = job
-        self._operation = Operation(configuration.timeout)
-
-    def is_set(self) -> bool:
-        return self._job.cancelled.is_set() or self._operation.is_set()
-
-    def reason(self) -> SecurityKeyError:
-        if self._job.cancelled.is_set():
-            return Interrupted("the client gave up", "nothing is to be done")
-        return self._operation.reason()
+    def __init__(self, name: str, shared: SharedAuthenticator) -> None:
+        self.name = name
+        self.hid = CtapHid(
+            shared.capabilities, lambda command, data: shared.start(self, command, data), lambda: shared.wink(self)
+        )
 
 
-class SharingServer(UnixServer):
-    """A socket for one client, which it can name."""
+class SharingServer:
+    """A socket for clients that it can name. See loop.Server."""
 
     def __init__(self, path: str, shared: SharedAuthenticator, loop: Loop) -> None:
-        """Listen on path, see UnixServer."""
-        super().__init__(path, shared, loop, max_clients=1)
+        """Listen on path, see UnixListener."""
         self._shared = shared
+        self._clients: dict[socket.socket, _Client] = {}
+        self._listener = UnixListener(path, loop, self)
+        self.name = self._listener.name
 
-    def welcome(self, client: socket.socket) -> None:
+    def welcome(self, peer: socket.socket) -> None:
         """Note the client's process: for a forwarded socket that is the ssh that forwards it."""
-        process, _, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        self._shared.begin(f"process {process} ({_command_line(process)})")
+        process, _, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        self._clients[peer] = _Client(f"process {process} ({_command_line(process)})", self._shared)
+
+    def receive(self, untrusted_report: bytes, peer: socket.socket) -> None:
+        """Take a report, and answer what can be answered at once."""
+        self._send(self._clients[peer].hid.receive(untrusted_report, time.monotonic()), peer)
 
     def forget(self, peer: socket.socket) -> None:
-        """Drop the client, and let the authenticator go."""
-        super().forget(peer)
-        self._shared.end()
+        """Cancel what the client had begun, and end its turn."""
+        client = self._clients.pop(peer)
+        client.hid.clear()
+        self._shared.end(client)
+
+    def tick(self, now: float) -> None:
+        """Send what is due."""
+        for peer, client in list(self._clients.items()):
+            self._send(client.hid.tick(now), peer)
+
+    def deadline(self) -> float | None:
+        """Return when tick is to be called at the latest, by the monotonic clock."""
+        deadlines = [client.hid.deadline() for client in self._clients.values()]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def clear(self) -> None:
+        """Forget all that was begun."""
+        for client in self._clients.values():
+            client.hid.clear()
+
+    def close(self) -> None:
+        """Let the clients go and remove the socket."""
+        self._listener.close()
+
+    def _send(self, reports: list[bytes], peer: socket.socket) -> None:
+        for report in reports:
+            self._listener.send(report, peer)
 
 
 def _command_line(process: int) -> str:

@@ -11,7 +11,7 @@ def share(arguments: tuple[str, ...]) -> None:
     """Let another machine use an authenticator, for ssh alone.
 
     Listens at unix:PATH, for ssh -R to forward. Keys whose application starts with ssh: can be made, used and listed;
-    all else is refused. Each request is told here, and wants a touch as ever. One client is served at a time.
+    all else is refused. Each request is told here, and wants a touch if the authenticator has any. Clients take turns.
     """
     from sk_provider import config
     from sk_provider.authenticator.servers.errors import ServeError
@@ -22,19 +22,21 @@ def share(arguments: tuple[str, ...]) -> None:
     scheme, _, path = target.partition(":")
     if scheme != "unix" or not path.startswith("/") or len(addresses) > 1:
         raise click.UsageError("give an authenticator's address, or none, and then unix:/PATH")
-    shared = SharedAuthenticator(addresses[0] if addresses else None, config.load(), click.echo)
     loop = Loop()
-    shared.wake = loop.wake
     loop.stop_on_signals()
     try:
-        server = SharingServer(path, shared, loop)
+        shared = SharedAuthenticator(addresses[0] if addresses else None, config.load(), click.echo, loop.is_stopping)
+        shared.wake = loop.wake
         try:
-            click.echo(f"sharing {server.name}")
-            loop.run([server])
+            server = SharingServer(path, shared, loop)
+            try:
+                click.echo(f"sharing {server.name}")
+                loop.run([server])
+            finally:
+                server.close()
         finally:
-            server.close()
+            shared.close()
     except ServeError as error:
         raise click.ClickException(str(error)) from None
     finally:
-        shared.close()
         loop.close()

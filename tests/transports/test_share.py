@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -13,9 +15,21 @@ from fido2.ctap import CtapError
 from fido2.ctap1 import ApduError, Ctap1
 from fido2.ctap2 import Config, CredentialManagement, Ctap2
 from fido2.ctap2.pin import ClientPin
-from support.openssh import PIN, PIN_PROMPT, Person, provider_lines
-from support.serve import connect_unix, open_device, serve
+from support.openssh import (
+    PIN,
+    PIN_PROMPT,
+    USER_PRESENT,
+    USER_VERIFIED,
+    WRONG_PIN,
+    Person,
+    Signature,
+    enrolled,
+    provider_lines,
+)
+from support.serve import connect_unix, open_device, serve, wait_until
 from support.sshd import Sshd, keygen
+
+from sk_provider.ctap import framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fido2.hid import CtapHidDevice
+    from support.relay import Connect
 
 ERR = CtapError.ERR
 PERMISSION = ClientPin.PERMISSION
@@ -56,12 +71,17 @@ class Sharing:
         self._open.close()
 
 
+def start_share(person: Person, path: Path, *address: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", "from sk_provider.cli import main; main()", "share", *address, f"unix:{path}"]
+    with path.with_suffix(".log").open("w") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output, env=person.environment)
+
+
 @contextmanager
-def share(person: Person, address: str, path: Path) -> Iterator[Sharing]:
+def share(person: Person, path: Path, *address: str) -> Iterator[Sharing]:
+    """Run `pysk share`, of the authenticator of their pysk_config if no address is given."""
     log = path.with_suffix(".log")
-    command = [sys.executable, "-c", "from sk_provider.cli import main; main()", "share", address, f"unix:{path}"]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=person.environment)
+    process = start_share(person, path, *address)
     try:
         deadline = time.monotonic() + 60
         while "sharing " not in log.read_text():
@@ -93,7 +113,7 @@ def sharing(person: Person, sockets: Path) -> Iterator[Sharing]:
                 pin_uv_protocol=client_pin.protocol.VERSION,
             )  # fmt: skip
         ctap2.device.close()
-        with share(person, f"unix:{token}", sockets / "shared") as sharing:
+        with share(person, sockets / "shared", f"unix:{token}") as sharing:
             yield sharing
 
 
@@ -103,49 +123,200 @@ def refusal(function: Callable[..., object], *arguments: object, **keywords: obj
     return int(caught.value.code)
 
 
-def test_the_far_side_of_ssh_enrolls_signs_and_lists(
-    person: Person, provider: Path, tmp_path: Path, sockets: Path
-) -> None:
-    far_folder = tmp_path / "far"
+class Login:
+    """Somebody on another machine, to which `ssh -R` forwards the socket of a `pysk share`."""
+
+    def __init__(self, far: Person, process: subprocess.Popen[bytes]) -> None:
+        self.far = far
+        self.process = process
+
+
+@contextmanager
+def forwarded(person: Person, folder: Path, sharing: Sharing) -> Iterator[Login]:
+    """Log in to a real sshd with the socket forwarded, until the end of the with statement."""
+    far_folder, server_folder, login = folder / "far", folder / "sshd", folder / "login"
     far_folder.mkdir()
-    far = Person(far_folder, provider)
-    server_folder = tmp_path / "sshd"
+    far = Person(far_folder, person.provider)
     server_folder.mkdir()
     keygen("-t", "ed25519", "-f", str(server_folder / "host_key"))
-    login = tmp_path / "login"
     keygen("-t", "ed25519", "-f", str(login))
-    token, near_end, far_end = sockets / "token", sockets / "near", sockets / "far"
-    with (
-        serve(f"unix:{token}"),
-        Sshd(server_folder, [server_folder / "host_key"], ["StreamLocalBindUnlink yes"]) as server,
-        share(person, f"unix:{token}", near_end) as sharing,
-    ):
+    far_end = sharing.path.with_name("far")
+    with Sshd(server_folder, [server_folder / "host_key"], ["StreamLocalBindUnlink yes"]) as server:
         server.authorized_keys.write_text(login.with_suffix(".pub").read_text())
         server.authorized_keys.chmod(0o600)
-        forward = subprocess.Popen(
+        process = subprocess.Popen(
             [*server.client("-i", str(login), "-o", "IdentitiesOnly=yes", "-o", "ExitOnForwardFailure=yes",
-                            "-N", "-R", f"{far_end}:{near_end}")],
+                            "-N", "-R", f"{far_end}:{sharing.path}")],
             env=person.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            deadline = time.monotonic() + 30
-            while not far_end.exists():
-                assert forward.poll() is None, server.log()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_until(lambda: far_end.exists() or process.poll() is not None, "the forwarding")
+            assert process.poll() is None, server.log()
             far.configure(device=f"unix:{far_end}")
-            done, key = far.enroll("id", "ed25519-sk")
-            assert done.status == 0, (done, sharing.told())
-            done, signature = far.sign(key)
-            assert done.status == 0, (done, sharing.told())
-            assert far.verify(key, signature).returncode == 0
+            yield Login(far, process)
         finally:
-            forward.terminate()
-            forward.wait(30)
+            process.terminate()
+            process.wait(30)
+
+
+def test_the_far_side_of_ssh_enrolls_and_signs(person: Person, tmp_path: Path, sockets: Path) -> None:
+    token = sockets / "token"
+    with (
+        serve(f"unix:{token}"),
+        share(person, sockets / "near", f"unix:{token}") as sharing,
+        forwarded(person, tmp_path, sharing) as login,
+    ):
+        done, key = login.far.enroll("id", "ed25519-sk")
+        assert done.status == 0, (done, sharing.told())
+        done, signature = login.far.sign(key)
+        assert done.status == 0, (done, sharing.told())
+        assert login.far.verify(key, signature).returncode == 0
         told = sharing.told()
-        assert f"process {forward.pid} (ssh " in told
+        assert f"process {login.process.pid} (ssh " in told
         assert "wants a new key for ssh:" in told
         assert "wants a signature for ssh:" in told
+
+
+def test_the_far_side_of_ssh_signs_with_the_pin(person: Person, tmp_path: Path, sockets: Path) -> None:
+    token = sockets / "token"
+    with (
+        serve(f"unix:{token}"),
+        share(person, sockets / "near", f"unix:{token}") as sharing,
+        forwarded(person, tmp_path, sharing) as login,
+    ):
+        person.set_pin(PIN, f"unix:{token}")
+        login.far.pin = PIN
+        done, key = login.far.enroll("id", "ed25519-sk", "verify-required")
+        assert done.status == 0, (done, sharing.told())
+        assert provider_lines(done.errors) == []
+        done, signature = login.far.sign(key, answers=[(PIN_PROMPT, PIN)])
+        assert done.status == 0, (done, sharing.told())
+        assert provider_lines(done.errors) == []
+        assert login.far.verify(key, signature).returncode == 0
+        assert Signature(signature.read_text()).flags == USER_PRESENT | USER_VERIFIED
+        done, _ = login.far.sign(key, answers=[(PIN_PROMPT, WRONG_PIN)])
+        assert provider_lines(done.errors) == ["libpysk: wrong PIN, 7 tries left; try again"]
+        assert "enters a PIN" in sharing.told()
+
+
+@pytest.mark.parametrize("leaving", ["ctrl-c", "logout"])
+def test_whoever_leaves_the_far_side_ends_the_blinking_here(
+    person: Person, connect: Connect, tmp_path: Path, sockets: Path, leaving: str
+) -> None:
+    store = str(person.store)
+    with connect(None, "--store", store) as touched:
+        person.configure(device=touched.address)
+        key = enrolled(person)
+    with (
+        connect(None, "--store", store, presence="after:60000") as untouched,
+        share(person, sockets / "near", untouched.address) as sharing,
+        forwarded(person, tmp_path, sharing) as login,
+    ):
+        untouched.reports.clear()
+        (login.far.folder / "document").touch()
+        process = subprocess.Popen(
+            ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key), "document"],
+            env=login.far.environment, cwd=login.far.folder, start_new_session=True,
+            stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(untouched.touches, "the token's blinking")
+        if leaving == "ctrl-c":
+            subprocess.run(["kill", "-INT", "--", f"-{process.pid}"], check=True, timeout=10)
+        else:
+            login.process.terminate()
+        assert process.wait(30) != 0
+        wait_until(lambda: untouched.transactions() == [framing.INIT, framing.CBOR, framing.CANCEL], "the cancelling")
+
+
+def test_logins_at_the_same_time_take_turns(person: Person, provider: Path, tmp_path: Path, sockets: Path) -> None:
+    people = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        people.append(Person(tmp_path / name, provider))
+    token = sockets / "token"
+    # Each touch takes longer than a silent authenticator is waited for.
+    with serve(f"unix:{token}", presence="after:4000"), share(person, sockets / "near", f"unix:{token}") as sharing:
+        processes = []
+        for each in people:
+            each.configure(device=f"unix:{sharing.path}")
+            processes.append(subprocess.Popen(
+                ["ssh-keygen", "-t", "ed25519-sk", "-N", "", "-f", str(each.folder / "id")],
+                env=each.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            ))  # fmt: skip
+        for process in processes:
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 0, (said, sharing.told())
+            assert provider_lines(said.decode()) == []
+        assert sharing.told().count("wants a new key for ssh:") == 2
+        assert " waits until process " in sharing.told()
+
+
+def test_the_touch_that_chooses_a_token_ends_with_the_client(person: Person, connect: Connect, sockets: Path) -> None:
+    with connect(None, presence="after:4000") as first, connect(None, presence="after:60000") as second:
+        person.configure(device=f"{first.address} {second.address}")
+        with share(person, sockets / "near") as sharing:
+            for relay in (first, second):
+                relay.reports.clear()
+            client = sharing.device()
+            client._connection.write_packet(framing.split_message(client._channel_id, framing.CBOR, b"\x04")[0])
+            wait_until(lambda: first.touches() and second.touches(), "the tokens' blinking")
+            sharing.close()
+            for relay in (first, second):
+                wait_until(lambda relay=relay: relay.transactions()[-1] == framing.CANCEL, "the cancelling")
+
+
+def test_the_touch_that_chooses_a_token_ends_with_the_server(person: Person, connect: Connect, sockets: Path) -> None:
+    with connect(None, presence="after:60000") as first, connect(None, presence="after:60000") as second:
+        person.configure(device=f"{first.address} {second.address}")
+        process = start_share(person, sockets / "near")
+        wait_until(lambda: first.touches() and second.touches(), "the tokens' blinking")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 1
+        for relay in (first, second):
+            wait_until(lambda relay=relay: relay.transactions()[-1] == framing.CANCEL, "the cancelling")
+
+
+ODD_TRANSPORT = """
+from sk_provider.transports import unix
+
+def discover(location):
+    return unix.discover(location)
+
+def open(location, configuration, operation, *, may_create):
+    return Odd(unix.open(location, configuration, operation, may_create=may_create))
+
+class Odd:
+    def __init__(self, channel):
+        self.capabilities = channel.capabilities
+        self.close = channel.close
+        self.channel = channel
+
+    def call(self, cmd, data=b"", event=None, on_keepalive=None):
+        if data == b"\\x0b":
+            raise ZeroDivisionError("a secret")
+        return self.channel.call(cmd, data, event, on_keepalive)
+"""
+
+
+def test_an_error_nobody_thought_of_is_answered_and_the_next_client_served(
+    person: Person, tmp_path: Path, sockets: Path
+) -> None:
+    packages = tmp_path / "packages"
+    (packages / "odd-1.dist-info").mkdir(parents=True)
+    (packages / "odd.py").write_text(ODD_TRANSPORT)
+    (packages / "odd-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
+    (packages / "odd-1.dist-info" / "entry_points.txt").write_text("[sk_provider.transports]\nodd = odd\n")
+    person.environment["PYTHONPATH"] = str(packages)
+    token = sockets / "token"
+    with serve(f"unix:{token}"), share(person, sockets / "near", f"odd:{token}") as sharing:
+        device = sharing.device()
+        assert device.call(0x10, b"\x0b") == bytes([ERR.OTHER])
+        assert device.call(0x10, b"\x04")[0] == 0
+        sharing.close()
+        assert sharing.open().info.versions
+        told = sharing.told()
+        assert "has met an error (ZeroDivisionError at odd.py:" in told
+        assert "secret" not in told
 
 
 def test_resident_keys_of_ssh_are_listed_and_no_others(person: Person, sharing: Sharing) -> None:
@@ -221,24 +392,25 @@ def test_u2f_keys_pass_for_the_usual_application_alone(sharing: Sharing) -> None
         ctap1.send_apdu(ins=0x02, p1=0x08, data=without_touch)
 
 
-@pytest.mark.parametrize("request_bytes", [b"\x02", b"\x02\xff", b"\x02\x01", b"\x01\xa0", b"\x0a\xa1\x01\x02"])
+@pytest.mark.parametrize("request_bytes", [
+    b"\x02", b"\x02\xff", b"\x02\x01", b"\x01\xa0", b"\x0a\xa1\x01\x02",
+    b"\x02\xa2\x01\x64ssh:\x02\xf9\x3e\x00",  # a float, which has no encoding
+    b"\x0a\xa2\x01\x04\x02\xa1\x01\x80",  # an array, which is no hash
+    b"\x41\xa2\x01\x04\x02\xa1\x01\x80",
+])  # fmt: skip
 def test_a_malformed_request_is_refused_and_the_next_one_served(sharing: Sharing, request_bytes: bytes) -> None:
     device = sharing.device()
     assert device.call(0x10, request_bytes)[0] != 0
     assert device.call(0x10, b"\x04")[0] == 0
 
 
-def test_one_client_is_served_at_a_time(sharing: Sharing) -> None:
-    assert sharing.open().info.versions
-    with pytest.raises(ConnectionError):
-        sharing.open()
-    sharing.close()
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            assert sharing.open().info.versions
-        except ConnectionError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            break
+def test_the_next_client_is_served_once_the_first_has_gone(sharing: Sharing) -> None:
+    first, second = sharing.device(), sharing.device()
+    assert first.call(0x10, b"\x04")[0] == 0
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(second.call, 0x10, b"\x04")
+        wait_until(lambda: " waits until process " in sharing.told(), "the waiting")
+        assert first.call(0x10, b"\x04")[0] == 0
+        assert not waiting.done()
+        first.close()
+        assert waiting.result(30)[0] == 0

@@ -80,6 +80,10 @@ class Loop:
         self._stopping = True
         self.wake()
 
+    def is_stopping(self) -> bool:
+        """Return whether stop has been called."""
+        return self._stopping
+
     def stop_on_signals(self) -> None:
         """Stop on SIGINT, SIGTERM and SIGHUP; from the main thread.
 

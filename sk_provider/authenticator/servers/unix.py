@@ -16,9 +16,23 @@ from sk_provider.ctap.framing import REPORT_SIZE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Protocol
 
     from sk_provider.authenticator.servers.hid import PluggedIn
     from sk_provider.authenticator.servers.loop import Loop
+
+    class Clients(Protocol):
+        """Who is told what the clients of a socket do."""
+
+        def welcome(self, peer: socket.socket) -> None:
+            """Take note of a new client."""
+
+        def receive(self, untrusted_report: bytes, peer: socket.socket) -> None:
+            """Take a report of 64 bytes."""
+
+        def forget(self, peer: socket.socket) -> None:
+            """Take note that a client is gone."""
+
 
 MAX_CLIENTS = 64
 READ_SIZE = 64 * REPORT_SIZE
@@ -27,19 +41,37 @@ READ_SIZE = 64 * REPORT_SIZE
 class UnixServer(HidServer[socket.socket]):
     """Serves any number of clients at once, each with channels of its own."""
 
-    def __init__(self, path: str, token: PluggedIn, loop: Loop, max_clients: int = MAX_CLIENTS) -> None:
-        """Listen on path (absolute), in the place of a socket that nobody serves any more.
+    def __init__(self, path: str, token: PluggedIn, loop: Loop) -> None:
+        """Listen on path, see UnixListener."""
+        super().__init__(token)
+        self._listener = UnixListener(path, loop, self)
+        self.name = self._listener.name
 
-        :param max_clients: how many are served at once; more are turned away.
+    def send(self, report: bytes, peer: socket.socket) -> None:
+        """Send one report; a client that does not read what it is sent is dropped."""
+        self._listener.send(report, peer)
+
+    def welcome(self, peer: socket.socket) -> None:
+        """See Clients: what a client gets of its own, it gets by its first report."""
+
+    def close(self) -> None:
+        """Let the clients go and remove the socket."""
+        self._listener.close()
+
+
+class UnixListener:
+    """The socket and its clients' reports, whatever becomes of them."""
+
+    def __init__(self, path: str, loop: Loop, clients: Clients) -> None:
+        """Listen on path (absolute), in the place of a socket that nobody serves any more.
 
         :raises ServeError: if the path is somebody else's, is being served, or cannot be made.
         """
-        super().__init__(token)
         self.name = f"unix:{path}"
         self._path = path
         self._loop = loop
-        self._max_clients = max_clients
-        self._clients: dict[socket.socket, bytearray] = {}  # with what has come of the next report
+        self._clients = clients
+        self._pending: dict[socket.socket, bytearray] = {}  # by client, what has come of the next report
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with _directory_locked(path):
@@ -68,12 +100,9 @@ class UnixServer(HidServer[socket.socket]):
         if taken != len(report):
             self._drop(peer)
 
-    def welcome(self, client: socket.socket) -> None:
-        """Take note of a new client, for those who want to."""
-
     def close(self) -> None:
         """Let the clients go and remove the socket, unless another took its place."""
-        for client in list(self._clients):
+        for client in list(self._pending):
             self._drop(client)
         self._loop.unwatch(self._listener.fileno())
         self._listener.close()
@@ -89,12 +118,12 @@ class UnixServer(HidServer[socket.socket]):
             client, _ = self._listener.accept()
         except OSError:  # it left before we came
             return
-        if len(self._clients) >= self._max_clients:
+        if len(self._pending) >= MAX_CLIENTS:
             client.close()
             return
         client.setblocking(False)
-        self.welcome(client)
-        self._clients[client] = bytearray()
+        self._clients.welcome(client)
+        self._pending[client] = bytearray()
         self._loop.watch(client.fileno(), lambda: self._readable(client))
 
     def _readable(self, client: socket.socket) -> None:
@@ -107,20 +136,20 @@ class UnixServer(HidServer[socket.socket]):
         if not untrusted_data:
             self._drop(client)
             return
-        pending = self._clients[client]
+        pending = self._pending[client]
         pending += untrusted_data
-        while len(pending) >= REPORT_SIZE and client in self._clients:
+        while len(pending) >= REPORT_SIZE and client in self._pending:
             report = bytes(pending[:REPORT_SIZE])
             del pending[:REPORT_SIZE]
-            self.receive(report, client)
+            self._clients.receive(report, client)
 
     def _drop(self, client: socket.socket) -> None:
-        if client not in self._clients:
+        if client not in self._pending:
             return
-        del self._clients[client]
+        del self._pending[client]
         self._loop.unwatch(client.fileno())
         client.close()
-        self.forget(client)
+        self._clients.forget(client)
 
 
 @contextmanager
