@@ -1,7 +1,7 @@
 /*
- * What ends an operation from outside: SIGINT, SIGTERM, or the end of the program that asked. A token must be told to
- * stop blinking first. Only in OpenSSH's helper, which exists for one operation of its parent's, and signals only where
- * the host left them alone.
+ * What ends an operation from outside: SIGINT, SIGTERM, SIGHUP when the terminal goes, or the end of the program that
+ * asked. A token must be told to stop blinking first. Only in OpenSSH's helper, which exists for one operation of its
+ * parent's, and signals only where the host left them alone.
  */
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +12,7 @@
 
 #define HELPER "ssh-sk-helper"
 
-static const int signals[] = { SIGINT, SIGTERM };
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 #define SIGNALS (sizeof(signals) / sizeof(signals[0]))
 
 static int watching[SIGNALS];
@@ -57,13 +57,15 @@ pysk_watch_interrupts(void)
 void
 pysk_unwatch_interrupts(void)
 {
-	int number = caught;
+	int number;
 
 	for (size_t i = 0; i < SIGNALS; i++) {
 		if (watching[i])
 			signal(signals[i], SIG_DFL);
 		watching[i] = 0;
 	}
+	/* Only now: until the last handler was gone, another signal could come. */
+	number = caught;
 	caught = 0;
 	parent = 0;
 	/* The process ends by the signal that it was sent, as it would have at once. */

@@ -23,8 +23,8 @@ int pysk_write_stderr(const char *line);
 void pysk_log(const char *line);
 
 /*
- * Takes note of SIGINT, SIGTERM and the end of the program that asked, until pysk_unwatch_interrupts(), which gives the
- * signals their effect.
+ * Takes note of SIGINT, SIGTERM, SIGHUP and the end of the program that asked, until pysk_unwatch_interrupts(), which
+ * gives the signals their effect.
  */
 void pysk_watch_interrupts(void);
 void pysk_unwatch_interrupts(void);

@@ -252,7 +252,7 @@ def test_a_flood_of_keepalives_is_no_answer(person: Person, connect: Connect) ->
         assert relay.transactions() == [INIT, CBOR, CANCEL]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_wait_ends_at_once_and_the_token_stops_blinking(
     person: Person, connect: Connect, number: signal.Signals
 ) -> None:
