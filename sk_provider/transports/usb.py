@@ -24,8 +24,8 @@ _CLASS = "/sys/class/hidraw"
 _USAGE_PAGE_FIDO = b"\x06\xd0\xf1"
 _USAGE_CTAPHID = b"\x09\x01"
 
-_LOCK_PATIENCE = 5.0
-"""Seconds that another program's operation is waited for."""
+_LOCK_PATIENCE = 25.0
+"""Seconds that another program's operation is waited for: it may wait for a touch. libfido2 tries for 21."""
 _LOCK_TICK = 0.1
 
 _GONE = "the authenticator was unplugged"
