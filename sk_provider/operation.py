@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Operation:
     """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set())."""
 
-    __slots__ = ("_deadline", "_is_interrupted", "timeout")
+    __slots__ = ("_deadline", "_has_been_called_off", "_is_interrupted", "timeout")
 
     def __init__(self, timeout: int, is_interrupted: Callable[[], int] | None = None) -> None:
         """Start the person's time, `timeout` seconds.
@@ -25,7 +25,12 @@ class Operation:
         """
         self.timeout = timeout
         self._is_interrupted = is_interrupted
+        self._has_been_called_off = False
         self._deadline = time.monotonic() + timeout
+
+    def call_off(self) -> None:
+        """Have all that wait, in whichever thread, give up."""
+        self._has_been_called_off = True
 
     def is_set(self) -> bool:
         """Return whether waiting makes no sense any more."""
@@ -39,4 +44,4 @@ class Operation:
         return TimedOut(f"nobody answered within {seconds}", "try again and touch the authenticator")
 
     def _has_been_interrupted(self) -> bool:
-        return self._is_interrupted is not None and self._is_interrupted() != 0
+        return self._has_been_called_off or (self._is_interrupted is not None and self._is_interrupted() != 0)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import _thread
+import posix
 
 from . import transports
 from .ctap import commands, framing, status
 from .ctap.status import StatusError
-from .errors import CredentialNotFound, DeviceNotFound, Interrupted, PinRequired, SecurityKeyError, tell
+from .errors import (
+    CredentialNotFound,
+    DeviceNotFound,
+    Interrupted,
+    PinRequired,
+    SecurityKeyError,
+    TimedOut,
+    Unsupported,
+    tell,
+)
 from .operation import Operation
 
 TYPE_CHECKING = False
@@ -29,6 +39,8 @@ _NOT = 0
 
 _PROBE_PATIENCE = 5
 """Seconds for an authenticator to say whether it holds a key."""
+
+_PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
 
 
 def open_for_enrollment(
@@ -64,26 +76,34 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
         holder = soft.open_holder(request.key_handle, addresses, configuration, operation)
         if holder is not None:
             return holder
+        elsewhere = CredentialNotFound(
+            "the key belongs to a software authenticator in another store",
+            "add a line `Device soft:/path/of/the/store` to ~/.ssh/pysk_config",
+        )
         # Such a store may also be served as a device.
-        addresses = [address for address in addresses if not address.startswith("soft:")]
+        others = [address for address in addresses if not address.startswith("soft:")]
+        if addresses and not others:
+            raise elsewhere
         try:
-            found = _discover(addresses, configuration)
+            found = _discover(others, configuration)
         except DeviceNotFound:
-            raise CredentialNotFound(
-                "the key belongs to a software authenticator in another store",
-                "add a line `Device soft:/path/of/the/store` to ~/.ssh/pysk_config",
-            ) from None
+            raise elsewhere from None
     else:
         found = _discover(addresses, configuration)
-    if len(found) == 1:
+    has_cards_left = not addresses and _may_have_cards_besides(found)
+    if len(found) == 1 and not has_cards_left:
         return _open(found[0], configuration, operation, may_create=False)
-    channels = _open_all(found, configuration, operation, may_create=False)
+    candidates = _Candidates(configuration, operation)
     try:
-        channel = _choose_by_key(channels, request, operation)
+        channel = candidates.find_holder(found, request)
+        if channel is None and has_cards_left:
+            channel = candidates.find_holder(_discover_cards(), request)
+        if channel is None:
+            channel = _choose(candidates, request, operation)
     except BaseException:
-        _close_others(channels, None)
+        candidates.close_all_but(None)
         raise
-    _close_others(channels, channel)
+    candidates.close_all_but(channel)
     return channel
 
 
@@ -95,35 +115,75 @@ def _addresses(device: str | None, configuration: Configuration, application: st
 def _discover(addresses: list[str], configuration: Configuration) -> list[tuple[Transport, str]]:
     """Return what the addresses mean now, each authenticator once; without addresses, what is plugged in.
 
-    Raises DeviceNotFound if that is nothing, unless there is only one address: opening it tells best what is wrong.
+    Raises DeviceNotFound, or what else is wrong with an address, if that is nothing; unless there is only one: opening
+    it tells best.
     """
     if not addresses:
         return _discover_plugged_in()
     found: list[tuple[Transport, str]] = []
+    empty_readers: list[tuple[Transport, str]] = []
+    errors: list[SecurityKeyError] = []
     for address in addresses:
         scheme, location = transports.split(address)
         transport = transports.load(scheme, own_only=configuration.is_limited(address))
-        locations = transport.discover(location)
+        try:
+            locations = transport.discover(location)
+        except SecurityKeyError as error:
+            if len(addresses) == 1:
+                raise
+            errors.append(error)
+            continue
         if not locations and len(addresses) == 1:
             locations = [location]
+        if not locations and scheme == "nfc":
+            empty_readers.append((transport, location))
         found += [(transport, location) for location in locations if (transport, location) not in found]
+    # A card is waited for only where nothing else is there.
+    found = found or empty_readers[:1]
     if not found:
-        raise DeviceNotFound(f"no authenticator is at {' or '.join(addresses)}", "connect it, or correct the address")
+        absence = DeviceNotFound(
+            f"no authenticator is at {' or '.join(addresses)}", "connect it, or correct the address"
+        )
+        raise next((error for error in errors if not isinstance(error, DeviceNotFound)), absence)
     return found
 
 
 def _discover_plugged_in() -> list[tuple[Transport, str]]:
     usb = transports.load("usb", own_only=True)
     found = [(usb, location) for location in usb.discover("")]
-    if not found:
-        from .transports import nfc
-
-        found = [(nfc, reader) for reader in nfc.readers_with_card()]
+    if not found and _may_have_cards():
+        found = _discover_cards()
     if not found:
         raise DeviceNotFound(
             "no security key is plugged in", "plug one in, or name another with `Device` in pysk_config"
         )
     return found
+
+
+def _may_have_cards_besides(found: list[tuple[Transport, str]]) -> bool:
+    """Whether cards come next if none of what is plugged in serves."""
+    return found[0][0] is transports.load("usb", own_only=True) and _may_have_cards()
+
+
+def _may_have_cards() -> bool:
+    """Whether cards could be looked for, by what costs no time: pcscd is there, and pyscard."""
+    try:
+        posix.stat(_PCSCD_SOCKET)
+    except OSError:
+        return False
+    # Of importlib, whose import would cost more, this is what every Python begins with.
+    from _frozen_importlib_external import PathFinder
+
+    return PathFinder.find_spec("smartcard") is not None
+
+
+def _discover_cards() -> list[tuple[Transport, str]]:
+    nfc = transports.load("nfc", own_only=True)
+    try:
+        return [(nfc, reader) for reader in nfc.discover("")]
+    except SecurityKeyError:
+        # Nobody has named it.
+        return []
 
 
 def _open(
@@ -135,78 +195,170 @@ def _open(
 
 def _open_one(addresses: list[str], configuration: Configuration, operation: Operation, *, may_create: bool) -> Channel:
     found = _discover(addresses, configuration)
-    if len(found) == 1:
+    has_cards_left = not addresses and _may_have_cards_besides(found)
+    if len(found) == 1 and not has_cards_left:
         return _open(found[0], configuration, operation, may_create=may_create)
-    channels = _open_all(found, configuration, operation, may_create=may_create)
-    if len(channels) == 1:
-        return channels[0]
-    return _choose_by_touch(channels, operation)
+    candidates = _Candidates(configuration, operation)
+    try:
+        candidates.open(found, may_create=may_create)
+        if not candidates.channels and has_cards_left:
+            candidates.open(_discover_cards(), may_create=may_create)
+        if not candidates.channels:
+            raise candidates.first_error()
+        if len(candidates.channels) == 1 and not candidates.failures:
+            channel = candidates.channels[0]
+        else:
+            channel = _choose_by_touch(candidates.channels, candidates.failures, operation)
+    except BaseException:
+        candidates.close_all_but(None)
+        raise
+    candidates.close_all_but(channel)
+    return channel
 
 
-def _open_all(
-    found: list[tuple[Transport, str]], configuration: Configuration, operation: Operation, *, may_create: bool
-) -> list[Channel]:
-    """Open all that can be opened: a dead one or a forbidden one does not hide the others.
+class _Race(Operation):
+    """An operation on several authenticators at the same time: once one of them has won, the others give up."""
 
-    Raises the first one's error if there is none.
+    __slots__ = ("_operation", "winner")
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation.timeout)
+        self._operation = operation
+        self.winner: Channel | None = None
+
+    def is_set(self) -> bool:
+        return self.winner is not None or self._operation.is_set()
+
+    def reason(self) -> SecurityKeyError:
+        if self.winner is not None:
+            return Interrupted("another authenticator was used", "nothing is to be done")
+        return self._operation.reason()
+
+
+class _Candidates:
+    """The authenticators that may serve an operation.
+
+    channels: those that could be opened; maybe: those of them that may hold the key; failures: why others, which may
+    hold it as well, could not be asked.
     """
-    outcomes = _at_once(lambda each: _open(each, configuration, operation, may_create=may_create), found)
-    channels = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
-    if not channels:
-        raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
-    return channels
+
+    __slots__ = ("_absences", "_configuration", "_operation", "channels", "failures", "maybe")
+
+    def __init__(self, configuration: Configuration, operation: Operation) -> None:
+        self._configuration = configuration
+        self._operation = operation
+        self._absences: list[BaseException] = []
+        self.channels: list[Channel] = []
+        self.maybe: list[Channel] = []
+        self.failures: list[BaseException] = []
+
+    def open(self, found: list[tuple[Transport, str]], *, may_create: bool) -> None:
+        """Open all that can be opened: a dead one or a forbidden one does not hide the others."""
+
+        def open_one(each: tuple[Transport, str]) -> None:
+            self.channels.append(_open(each, self._configuration, self._operation, may_create=may_create))
+
+        self._note_errors(_at_once(open_one, found, self._operation))
+
+    def find_holder(self, found: list[tuple[Transport, str]], request: SignRequest) -> Channel | None:
+        """Ask all at once, and return the first that says that it holds the key, None if none does."""
+        race = _Race(self._operation)
+
+        def ask(each: tuple[Transport, str]) -> None:
+            channel = _open(each, self._configuration, race, may_create=False)
+            self.channels.append(channel)
+            # Nobody need come for that, so an authenticator that takes its time does not hold up the one with the key.
+            answer = _probe(channel, request, Operation(_PROBE_PATIENCE, self._operation.is_set))
+            if answer == _HOLDS and race.winner is None:
+                race.winner = channel
+            if answer == _MAYBE:
+                self.maybe.append(channel)
+
+        self._note_errors(_at_once(ask, found, self._operation))
+        # From now on only the operation ends what was opened for the race.
+        holder, race.winner = race.winner, None
+        return holder
+
+    def _note_errors(self, outcomes: list[BaseException | None]) -> None:
+        if self._operation.is_set():
+            raise self._operation.reason()
+        for outcome in outcomes:
+            if isinstance(outcome, (DeviceNotFound, Unsupported)):
+                # What is not there after all, or is no authenticator, holds no key.
+                self._absences.append(outcome)
+            elif isinstance(outcome, TimedOut):
+                self.failures.append(
+                    CredentialNotFound(
+                        "one authenticator does not answer, and no other is known to hold this key",
+                        "unplug it, plug it in and try again, or connect the one that does",
+                    )
+                )
+            elif outcome is not None:
+                self.failures.append(outcome)
+
+    def first_error(self) -> BaseException:
+        """Return what to raise where nothing could be opened."""
+        return [*self.failures, *self._absences][0]
+
+    def close_all_but(self, kept: Channel | None) -> None:
+        for channel in self.channels:
+            if channel is not kept:
+                channel.close()
 
 
-def _at_once(function: Callable[[Item], Result], items: list[Item]) -> list[Result | BaseException]:
-    """Call function with every item at once, and return what each returned or raised, in order."""
-    outcomes: list[Result | BaseException] = [Interrupted("nothing was done", "try again")] * len(items)
-    done = [_thread.allocate_lock() for _ in items]
+def _at_once(function: Callable[[Item], None], items: list[Item], operation: Operation) -> list[BaseException | None]:
+    """Call function with every item at once, and return what each raised, in order.
 
-    def run(index: int, item: Item) -> None:
+    Whatever ends the wait for them, such as Ctrl-C, calls the operation off, so that they end first.
+    """
+    errors: list[BaseException | None] = [None] * len(items)
+    running: list[_thread.LockType] = []
+
+    def run(index: int, item: Item, lock: _thread.LockType) -> None:
         try:
-            outcomes[index] = function(item)
+            function(item)
         except BaseException as error:  # noqa: BLE001 - the caller of _at_once() raises it
-            outcomes[index] = error
+            errors[index] = error
         finally:
-            done[index].release()
+            lock.release()
 
-    for index, item in enumerate(items):
-        done[index].acquire()
-        _thread.start_new_thread(run, (index, item))
-    for lock in done:
-        lock.acquire()
-    return outcomes
+    def join() -> None:
+        for lock in running:
+            with lock:
+                pass
+
+    try:
+        for index, item in enumerate(items):
+            lock = _thread.allocate_lock()
+            lock.acquire()
+            _thread.start_new_thread(run, (index, item, lock))
+            running.append(lock)
+        join()
+    except BaseException:
+        operation.call_off()
+        join()
+        raise
+    return errors
 
 
-def _close_others(channels: list[Channel], kept: Channel | None) -> None:
-    for channel in channels:
-        if channel is not kept:
-            channel.close()
+def _choose(candidates: _Candidates, request: SignRequest, operation: Operation) -> Channel:
+    """Return the one to use where none is known to hold the key.
 
+    Raises CredentialNotFound, or why the one that may hold it could not be asked; the rest as in open_for_signature().
+    """
+    from .api import FLAG_USER_VERIFICATION
 
-def _choose_by_key(channels: list[Channel], request: SignRequest, operation: Operation) -> Channel:
-    # Nobody need come for that, so an authenticator that takes its time does not hold up the one with the key.
-    probing = Operation(_PROBE_PATIENCE, operation.is_set)
-    outcomes = _at_once(lambda channel: _probe(channel, request, probing), channels)
-    if operation.is_set():
-        raise operation.reason()
-    holders = [channel for channel, outcome in zip(channels, outcomes, strict=True) if outcome == _HOLDS]
-    if holders:
-        return holders[0]
-    candidates = [channel for channel, outcome in zip(channels, outcomes, strict=True) if outcome == _MAYBE]
-    if not candidates and any(isinstance(outcome, BaseException) for outcome in outcomes):
-        raise CredentialNotFound(
-            "one authenticator does not answer, and no other holds this key",
-            "unplug it, plug it in and try again, or connect the one that does",
-        )
-    if not candidates:
+    if not candidates.maybe:
+        if candidates.failures or not candidates.channels:
+            raise candidates.first_error()
         raise CredentialNotFound("no authenticator that is connected holds this key", "connect the one that does")
-    if len(candidates) == 1:
-        return candidates[0]
-    if request.pin is None and all(_needs_pin(channel, request, operation) for channel in candidates):
+    spends_tries = request.pin is not None or request.flags & FLAG_USER_VERIFICATION
+    if len(candidates.maybe) == 1 and not (candidates.failures and spends_tries):
+        return candidates.maybe[0]
+    if request.pin is None and all(_needs_pin(channel, request, operation) for channel in candidates.maybe):
         # The host asks for it and calls again: the touch that chooses one is wanted only then.
         raise PinRequired("this key wants a PIN for every use", "enter it when you are asked")
-    return _choose_by_touch(candidates, operation)
+    return _choose_by_touch(candidates.maybe, candidates.failures, operation)
 
 
 def _needs_pin(channel: Channel, request: SignRequest, operation: Operation) -> bool:
@@ -245,34 +397,17 @@ def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:
     return _HOLDS
 
 
-class _Race:
-    """The event of several authenticators that wait for a touch at the same time: the first touch ends it for all."""
-
-    __slots__ = ("_operation", "winner")
-
-    def __init__(self, operation: Operation) -> None:
-        self._operation = operation
-        self.winner: Channel | None = None
-
-    def is_set(self) -> bool:
-        """See transports.Event."""
-        return self.winner is not None or self._operation.is_set()
-
-    def reason(self) -> SecurityKeyError:
-        """See transports.Event."""
-        if self.winner is not None:
-            return Interrupted("another authenticator was touched", "nothing is to be done")
-        return self._operation.reason()
-
-
-def _choose_by_touch(channels: list[Channel], operation: Operation) -> Channel:
-    """Return the authenticator that a person touches, and close the others.
+def _choose_by_touch(channels: list[Channel], failures: list[BaseException], operation: Operation) -> Channel:
+    """Return the authenticator that a person touches; failures: why others cannot be touched.
 
     Raises what ended the wait, or the first authenticator's error if none can wait for a touch.
     """
     from .touch import wait_for_touch
 
-    tell(f"{len(channels)} authenticators are connected; touch the one to use")
+    if failures and isinstance(failures[0], SecurityKeyError):
+        tell(f"{failures[0].happened}; touch another authenticator to use that one")
+    else:
+        tell(f"{len(channels)} authenticators are connected; touch the one to use")
     race = _Race(operation)
 
     def wait(channel: Channel) -> None:
@@ -280,10 +415,9 @@ def _choose_by_touch(channels: list[Channel], operation: Operation) -> Channel:
         if race.winner is None:
             race.winner = channel
 
-    outcomes = _at_once(wait, channels)
-    _close_others(channels, race.winner)
+    errors = _at_once(wait, channels, operation)
     if race.winner is not None:
         return race.winner
     if operation.is_set():
         raise operation.reason()
-    raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
+    raise next(error for error in errors if error is not None)

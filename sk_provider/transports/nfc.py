@@ -6,7 +6,6 @@ Locations: "" any reader; else the readers whose name contains the text.
 from __future__ import annotations
 
 import _thread
-import posix
 import time
 
 from sk_provider.ctap import framing
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
     from . import Event
 
-PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
-
 _AID = bytes.fromhex("a0000006472f0001")
 _SELECT = b"\x00\xa4\x04\x00"
 _GET_RESPONSE = b"\x00\xc0\x00\x00"
@@ -50,6 +47,8 @@ _MAX_RESPONSE = 1 << 16
 _TICK = 0.1
 _SILENCE = 5.0
 """Seconds after which a card that does not answer an APDU is dead: P-256 takes slow cards more than one."""
+_CALLS_OF_CARDS = ("SCardConnect", "SCardReconnect", "SCardTransmit")
+"""What waits for the card; all else waits for the PC/SC service alone."""
 _SHARING_PATIENCE = 3.0
 """Seconds that another program's use of the card is waited for."""
 
@@ -60,26 +59,16 @@ _PRESENT_AGAIN = "present it again and leave it there until the operation ends"
 
 
 def discover(location: str) -> list[str]:
-    """Return the matching readers that hold a card; if none does, the location itself, which waits for one.
+    """Return the matching readers that hold a card now.
 
-    Raises DeviceNotFound if there is no such reader, or no PC/SC service.
+    Raises DeviceNotFound if there is no such reader, or no PC/SC service, ConfigurationError if there is no pyscard,
+    and AuthenticatorError if the service does not answer.
     """
     context = _Context()
     try:
-        readers = context.readers(location)
-        return [reader for reader in readers if context.has_card(reader)] or [location]
+        return [reader for reader in context.readers(location) if context.has_card(reader)]
     finally:
         context.release()
-
-
-def readers_with_card() -> list[str]:
-    """Return all readers that hold a card now, [] if PC/SC is not there."""
-    try:
-        posix.stat(PCSCD_SOCKET)
-        # "" stands for a reader that waits for a card.
-        return [reader for reader in discover("") if reader]
-    except (OSError, DeviceNotFound, ConfigurationError):
-        return []
 
 
 def open(  # noqa: A001 - see Transport
@@ -140,22 +129,69 @@ class _Context:
                 "cards and NFC need the Python package pyscard", "run: pip install 'sk-provider[nfc]'"
             ) from None
         self.scard: Any = scard
-        result, self._handle = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+        self._handle: Any = None
+        result, self._handle = self.call("SCardEstablishContext", scard.SCARD_SCOPE_USER)
         if result != scard.SCARD_S_SUCCESS:
+            self._handle = None
             raise DeviceNotFound("the PC/SC service does not run", "start pcscd")
 
-    def release(self) -> None:
-        if self._handle is not None:
-            self.scard.SCardReleaseContext(self._handle)
-            self._handle = None
+    def call(self, name: str, *arguments: Any, event: Event | None = None) -> Any:
+        """Return what a function of PC/SC returns, called in a thread: it may wait for the service or a card for ever.
 
-    def abandon(self) -> None:
-        """Leave it to a call that does not return."""
+        Raises what event gives as its reason once that is set, and AuthenticatorError if there is no answer; nothing
+        can be called after that.
+        """
+        outcome: list[Any] = []
+        is_given_up: list[bool] = []
+        handle = self._handle
+        done = _thread.allocate_lock()
+        done.acquire()
+
+        def run() -> None:
+            try:
+                outcome.append(getattr(self.scard, name)(*arguments))
+            finally:
+                done.release()
+                if is_given_up and handle is not None:
+                    self.scard.SCardReleaseContext(handle)
+
+        _thread.start_new_thread(run, ())
+        deadline = time.monotonic() + _SILENCE
+        try:
+            while not done.acquire(timeout=_TICK):
+                if event is not None and event.is_set():
+                    raise event.reason()
+                if time.monotonic() >= deadline:
+                    if name in _CALLS_OF_CARDS:
+                        raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
+                    raise AuthenticatorError("the PC/SC service does not answer", "restart pcscd")
+        except BaseException:
+            # The context, and the card with it, is left to the thread: it waits for the call to return.
+            is_given_up.append(True)
+            self._handle = None
+            raise
+        return outcome[0]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether nothing that was called is still waited for."""
+        return self._handle is not None
+
+    def release(self) -> None:
+        self.end("SCardReleaseContext", self._handle)
         self._handle = None
+
+    def end(self, name: str, *arguments: Any) -> None:
+        """Call what lets something go; where not even that is answered, leave it."""
+        try:
+            if self.is_usable:
+                self.call(name, *arguments)
+        except AuthenticatorError:
+            pass
 
     def readers(self, name: str) -> list[str]:
         """Return the readers whose name contains name. Raises DeviceNotFound if there is none."""
-        result, readers = self.scard.SCardListReaders(self._handle, [])
+        result, readers = self.call("SCardListReaders", self._handle, [])
         found = [reader for reader in readers or [] if name in reader] if result == self.scard.SCARD_S_SUCCESS else []
         if not found:
             raise DeviceNotFound(
@@ -165,17 +201,17 @@ class _Context:
 
     def has_card(self, reader: str) -> bool:
         unaware = self.scard.SCARD_STATE_UNAWARE
-        result, states = self.scard.SCardGetStatusChange(self._handle, 0, [(reader, unaware)])
+        result, states = self.call("SCardGetStatusChange", self._handle, 0, [(reader, unaware)])
         return bool(
             result == self.scard.SCARD_S_SUCCESS
             and states[0][1] & self.scard.SCARD_STATE_PRESENT
             and not states[0][1] & self.scard.SCARD_STATE_MUTE
         )
 
-    def connect(self, reader: str, mode: int) -> tuple[int, Any, int]:
+    def connect(self, reader: str, mode: int, event: Event) -> tuple[int, Any, int]:
         """Return result, card and protocol."""
         protocols = self.scard.SCARD_PROTOCOL_T0 | self.scard.SCARD_PROTOCOL_T1
-        result, card, protocol = self.scard.SCardConnect(self._handle, reader, mode, protocols)
+        result, card, protocol = self.call("SCardConnect", self._handle, reader, mode, protocols, event=event)
         return result, card, protocol
 
 
@@ -188,6 +224,7 @@ class NfcChannel:
         self._scard = context.scard
         self._reader = reader
         self._uses_extended = True
+        self._event: Event | None = operation
         self.capabilities = 0
         self._card, self._protocol = self._connect(operation)
         try:
@@ -201,7 +238,7 @@ class NfcChannel:
         deadline = time.monotonic() + _SHARING_PATIENCE
         mode = scard.SCARD_SHARE_EXCLUSIVE
         while True:
-            result, card, protocol = self._context.connect(self._reader, mode)
+            result, card, protocol = self._context.connect(self._reader, mode, operation)
             if result == scard.SCARD_S_SUCCESS:
                 return card, protocol
             # A card that is just being laid down comes and goes for a moment.
@@ -247,6 +284,7 @@ class NfcChannel:
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
         """See transports.Channel. Raises AuthenticatorError if the card is gone, silent or breaks the protocol."""
+        self._event = event
         if cmd == framing.MSG:
             return self._call_u2f(data)
         if cmd != framing.CBOR:
@@ -265,6 +303,7 @@ class NfcChannel:
         keepalive_status = 0
         while status_word == _KEEPALIVE:
             if event is not None and event.is_set():
+                self._event = None
                 self._transmit_all(_NFCCTAP_GETRESPONSE_CANCEL, b"")
                 raise event.reason()
             if on_keepalive is not None and response and response[0] != keepalive_status:
@@ -289,7 +328,7 @@ class NfcChannel:
 
     def _disconnect(self) -> None:
         if self._card is not None:
-            self._scard.SCardDisconnect(self._card, self._scard.SCARD_LEAVE_CARD)
+            self._context.end("SCardDisconnect", self._card, self._scard.SCARD_LEAVE_CARD)
             self._card = None
 
     def _transmit_all(self, header: bytes, data: bytes) -> tuple[bytes, int]:
@@ -328,42 +367,34 @@ class NfcChannel:
 
     def _transmit(self, apdu: bytes) -> tuple[bytes, int]:
         scard = self._scard
-        result, answer = self._transmit_in_time(apdu)
+        if not self._context.is_usable:
+            raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
+        result, answer = self._transmit_once(apdu)
         if result == scard.SCARD_W_RESET_CARD:
-            result, self._protocol = scard.SCardReconnect(
+            result, self._protocol = self._context.call(
+                "SCardReconnect",
                 self._card,
                 scard.SCARD_SHARE_SHARED,
                 scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1,
                 scard.SCARD_LEAVE_CARD,
+                event=self._event,
             )
             if result == scard.SCARD_S_SUCCESS:
-                result, answer = self._transmit_in_time(_SELECT + bytes([len(_AID)]) + _AID + b"\0")
+                result, answer = self._transmit_once(_SELECT + bytes([len(_AID)]) + _AID + b"\0")
             if result == scard.SCARD_S_SUCCESS and apdu[:4] != _SELECT:
-                result, answer = self._transmit_in_time(apdu)
+                result, answer = self._transmit_once(apdu)
         if result != scard.SCARD_S_SUCCESS:
             raise self._failure(result)
+        if not answer:
+            # So do some readers put it.
+            raise _CardTakenAway("the card was taken away", _PRESENT_AGAIN)
         if len(answer) < 2:
             raise AuthenticatorError("the card's answer is cut short", _PRESENT_AGAIN)
         return bytes(answer[:-2]), int.from_bytes(bytes(answer[-2:]), "big")
 
-    def _transmit_in_time(self, apdu: bytes) -> tuple[int, list[int]]:
-        """Transmit in a thread: PC/SC waits for a silent card without end, and the thread with it."""
-        outcome: list[tuple[int, list[int]]] = []
-        done = _thread.allocate_lock()
-        done.acquire()
-
-        def transmit() -> None:
-            try:
-                outcome.append(self._scard.SCardTransmit(self._card, self._protocol, list(apdu)))
-            finally:
-                done.release()
-
-        _thread.start_new_thread(transmit, ())
-        if not done.acquire(timeout=_SILENCE) or not outcome:
-            self._card = None
-            self._context.abandon()
-            raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
-        return outcome[0]
+    def _transmit_once(self, apdu: bytes) -> tuple[int, list[int]]:
+        result, answer = self._context.call("SCardTransmit", self._card, self._protocol, list(apdu), event=self._event)
+        return result, answer
 
     def _failure(self, result: int) -> AuthenticatorError:
         scard = self._scard

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+from contextlib import contextmanager
+from pathlib import Path
 
 from support import debian, vm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
+SOCKET = Path("/run/pcscd/pcscd.comm")
 PORT = 35963  # where the reader awaits its card
 POLLING_INTERVAL = 0.5  # seconds, and a little more, in which pcscd notices that a card came or went
 READER = """\
@@ -70,3 +74,24 @@ def run(command: list[str], shared: Path, timeout: float) -> subprocess.Complete
         check=False,
         timeout=timeout,
     )
+
+
+@contextmanager
+def stopped() -> Iterator[None]:
+    """Have the pcscd beside which this runs do nothing."""
+    (process,) = (int(comm.parent.name) for comm in Path("/proc").glob("[0-9]*/comm") if comm.read_text() == "pcscd\n")
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Have no program find the pcscd beside which this runs."""
+    elsewhere = SOCKET.rename(SOCKET.with_suffix(".hidden"))
+    try:
+        yield
+    finally:
+        elsewhere.rename(SOCKET)

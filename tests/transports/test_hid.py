@@ -349,7 +349,7 @@ def test_a_stuck_token_is_not_said_to_be_without_the_key(person: Person, connect
         assert done.status != 0
         (sentence,) = provider_lines(done.errors)
         assert sentence == (
-            "libpysk: one authenticator does not answer, and no other holds this key; "
+            "libpysk: one authenticator does not answer, and no other is known to hold this key; "
             "unplug it, plug it in and try again, or connect the one that does"
         )
 
