@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from typing_extensions import Self
+
     from .api import EnrollResponse, ResidentKey, SignResponse
     from .config import Configuration
 
@@ -82,9 +84,9 @@ class _Boundary:
             )
             from .enroll import enroll
 
-            response[0] = _Allocations(self._ffi, self._lib, self._api_major).enroll_response(
-                enroll(request, configuration, operation)
-            )
+            enrolled = enroll(request, configuration, operation)
+            with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
+                response[0] = allocations.enroll_response(enrolled)
 
         return self._carry_out(run)
 
@@ -116,9 +118,9 @@ class _Boundary:
             )
             from .sign import sign
 
-            response[0] = _Allocations(self._ffi, self._lib, self._api_major).sign_response(
-                sign(request, configuration, operation)
-            )
+            signed = sign(request, configuration, operation)
+            with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
+                response[0] = allocations.sign_response(signed)
 
         return self._carry_out(run)
 
@@ -131,7 +133,8 @@ class _Boundary:
 
             found = load_resident_keys(request, configuration, operation)
             if found:
-                keys[0] = _Allocations(self._ffi, self._lib, self._api_major).resident_keys(found)
+                with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
+                    keys[0] = allocations.resident_keys(found)
                 count[0] = len(found)
 
         return self._carry_out(run)
@@ -232,7 +235,9 @@ def _defect(error: BaseException) -> SecurityKeyError:
 
 
 class _Allocations:
-    """Builds a response from the C library's memory, which the host frees; after an error nothing of it is left."""
+    """Builds a response from the C library's memory, which the host frees; after any exception in its ``with`` block
+    nothing of it is left.
+    """
 
     __slots__ = ("_api_major", "_ffi", "_lib", "_made")
 
@@ -242,11 +247,17 @@ class _Allocations:
         self._api_major = api_major
         self._made: list[Any] = []
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exception: object, value: object, traceback: object) -> None:
+        if exception is not None:
+            for made in self._made:
+                self._lib.free(made)
+
     def _allocate(self, count: int, size: int) -> Any:
         pointer = self._lib.calloc(count, size)
         if pointer == self._ffi.NULL:
-            for made in self._made:
-                self._lib.free(made)
             raise MemoryError
         self._made.append(pointer)
         return pointer
