@@ -45,6 +45,7 @@
 #define ALG_ECDSA 0
 #define ALG_ED25519 1
 #define FLAG_UP 0x01
+#define FLAG_UV 0x04
 #define FLAG_RK 0x20
 
 struct option {
@@ -551,6 +552,45 @@ scenario_sequence(char **args)
 	report_memory("end");
 }
 
+/* A key with all that a host can ask for, enrolled with PIN for USER, the third argument, and listed. */
+static void
+scenario_members(char **args)
+{
+	struct provider provider;
+	struct option user = { "user", args[2], 1 }, *options[] = { &user, NULL };
+	struct enroll_call call = usual_enroll(ALG_ED25519);
+	struct load_call load_call = { .pin = args[1] };
+
+	open_provider(&provider, args[0]);
+	call.flags |= FLAG_UV | FLAG_RK;
+	call.pin = args[1];
+	call.options = options;
+	if (enroll(&provider, "enroll", &call, NULL) != 0)
+		exit(5);
+	load(&provider, "load", &load_call);
+}
+
+/* Signatures of messages that are a byte shorter and longer than the usual one, which is the last. */
+static void
+scenario_lengths(char **args)
+{
+	struct provider provider;
+	uint8_t longer[MESSAGE_LEN + 1] = { 0 };
+	struct sign_call call;
+	struct key key;
+
+	open_provider(&provider, args[0]);
+	enroll_usually(&provider, "enroll", ALG_ED25519, &key);
+	call = usual_sign(&key);
+	call.data_len = MESSAGE_LEN - 1;
+	sign(&provider, "shorter", &call);
+	call.data = longer;
+	call.data_len = sizeof(longer);
+	sign(&provider, "longer", &call);
+	sign_usually(&provider, "usual", &key);
+	free(key.handle);
+}
+
 /* One call of the function that ARGUMENT names, which may fail, and nothing else. */
 static void
 scenario_once(char **args)
@@ -1035,7 +1075,7 @@ scenario_residue(char **args)
 		if (!wrong) {
 			struct sign_call sign_call = usual_sign(&key);
 
-			sign_call.flags |= 0x04;
+			sign_call.flags |= FLAG_UV;
 			sign_call.pin = pin;
 			sign(&provider, "sign", &sign_call);
 			free(key.handle);
@@ -1175,6 +1215,8 @@ main(int argc, char **argv)
 		{ "keys", 1, scenario_keys },
 		{ "joined", 2, scenario_joined },
 		{ "sequence", 3, scenario_sequence },
+		{ "members", 3, scenario_members },
+		{ "lengths", 1, scenario_lengths },
 		{ "threads", 1, scenario_threads },
 		{ "fork", 1, scenario_fork },
 		{ "reopen", 1, scenario_reopen },
