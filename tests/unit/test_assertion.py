@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from fido2.ctap import CtapDevice
+from fido2.ctap2 import Ctap2
+from fido2.webauthn import AuthenticatorData
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +19,9 @@ from sk_provider.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from fido2.ctap import STATUS
 
     from sk_provider.transports import Event
 
@@ -49,6 +54,35 @@ class Token:
         """Nothing to let go."""
 
 
+class ReferenceToken(CtapDevice):
+    """The same for python-fido2, which asks who it is first."""
+
+    capabilities = 4
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        self.asked: list[bytes] = []
+
+    def call(
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: object = None,
+        on_keepalive: Callable[[STATUS], None] | None = None,
+    ) -> bytes:
+        if data == b"\x04":
+            return b"\0" + cbor.encode({1: ["FIDO_2_0"], 3: bytes(16), 5: 7609})
+        self.asked.append(data)
+        return self.answer
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+    @classmethod
+    def list_devices(cls) -> Iterator[ReferenceToken]:
+        return iter(())
+
+
 def authenticator_data(rp_id_hash: bytes = RP_ID_HASH, flags: int = 1, counter: int = 7, rest: bytes = b"") -> bytes:
     return rp_id_hash + bytes([flags]) + counter.to_bytes(4, "big") + rest
 
@@ -76,6 +110,61 @@ def test_presence_is_the_default_and_its_absence_is_asked_for() -> None:
     with_presence, without = (cbor.decode(asked[1:]) for asked in token.asked)
     assert 5 not in with_presence
     assert without[5] == {"up": False}
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=100),
+    st.binary(min_size=32, max_size=32),
+    st.binary(min_size=1, max_size=1024),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.tuples(st.sampled_from([1, 2]), st.binary(min_size=16, max_size=32)),
+    st.integers(0, 2**32 - 1),
+    st.binary(max_size=80),
+)
+def test_request_and_answer_are_those_of_the_reference(
+    rp_id: str,
+    client_data_hash: bytes,
+    key_handle: bytes,
+    up: bool,
+    uv: bool,
+    pin_uv_auth: tuple[int, bytes] | None,
+    counter: int,
+    signature: bytes,
+) -> None:
+    credential = {"id": key_handle, "type": "public-key"}
+    data = authenticator_data(hashlib.sha256(rp_id.encode()).digest(), 5, counter)
+    told = answer(data, credential, signature)
+    ours, reference = Token(told), ReferenceToken(told)
+    found = commands.get_assertion(
+        ours, rp_id, client_data_hash, key_handle, Operation(5), up=up, uv=uv, pin_uv_auth=pin_uv_auth
+    )
+    protocol, parameter = pin_uv_auth or (None, None)
+    options = {**({} if up else {"up": False}), **({"uv": True} if uv else {})}
+    expected = Ctap2(reference).get_assertion(
+        rp_id,
+        client_data_hash,
+        [credential],
+        options=options or None,
+        pin_uv_param=parameter,
+        pin_uv_protocol=protocol,
+    )
+    assert ours.asked == reference.asked
+    assert found.signature == expected.signature
+    assert (found.flags, found.counter) == (expected.auth_data.flags, expected.auth_data.counter)
+
+
+@given(st.integers(0, 255), st.integers(0, 2**32 - 1), st.just(b"") | st.binary(max_size=60))
+def test_authenticator_data_is_read_as_the_reference_reads_it_or_refused(flags: int, counter: int, rest: bytes) -> None:
+    data = authenticator_data(flags=flags, counter=counter, rest=rest)
+    try:
+        found = get_assertion(Token(answer(data)), up=False)
+    except AuthenticatorError:
+        # Refused is what has more than flags and counter, and nothing else.
+        assert flags & 0xC0 or rest
+        return
+    reference = AuthenticatorData(data)
+    assert (found.flags, found.counter) == (reference.flags, reference.counter) == (flags, counter)
 
 
 @pytest.mark.parametrize(
