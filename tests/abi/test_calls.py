@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
-import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, utils
-from fido2 import cbor
-from fido2.webauthn import AuthenticatorData
 from support import sk_host
-from support.openssh import RESIDENT, USER_PRESENT, USER_VERIFIED, Person
+from support.openssh import Person
 from support.provider_tree import Tree
 from support.sk_host import PIN, Build
 from support.system_log import SystemLog
@@ -22,98 +15,6 @@ SUPPRESSIONS = Path(__file__).with_name("valgrind.supp")
 
 # The interpreter's own growth between a quarter of the calls and the last; what a lost response per call would exceed.
 GROWTH_KIB = 1024
-
-
-@pytest.mark.parametrize("major", [4, 5, 7, 9, 10])
-def test_the_layouts_of_each_api_major_are_those_of_its_releases(tmp_path: Path, major: int) -> None:
-    assert sk_host.compile_host(tmp_path, major=major).exists()
-
-
-@pytest.mark.parametrize("major", [4, 5, 7, 9])
-def test_a_host_of_another_api_major_refuses_the_library(
-    tmp_path: Path, library: Path, person: Person, major: int
-) -> None:
-    played = sk_host.play(sk_host.compile_host(tmp_path, major=major), "version", library, env=person.environment)
-    assert played.status == 4
-    assert "version 0x000a0000" in played.stderr
-
-
-@pytest.mark.parametrize("major", [4, 5, 7, 9])
-def test_hosts_of_older_majors_enroll_sign_and_list(
-    tmp_path: Path, library: Path, person_with_pin: Person, major: int
-) -> None:
-    host = sk_host.compile_host(tmp_path, major=major)
-    older = library.with_name(f"libpysk-skapi{major}.so")
-    played = sk_host.play(host, "sequence", older, "8", PIN, env=person_with_pin.environment)
-    sk_host.assert_untouched(played)
-    assert sk_host.verify_every_signature(played) == 32
-    resident = played.call("resident")
-    (key,) = played.calls("load")[0]["keys"]
-    assert key["key_handle"] == resident["key_handle"]
-    assert key["public_key"] == resident["public_key"]
-
-
-@pytest.mark.parametrize("major", [4, 5, 7, 9, 10])
-def test_each_member_of_a_major_has_what_belongs_there_and_it_has_no_other(
-    tmp_path: Path, library: Path, person_with_pin: Person, major: int
-) -> None:
-    host = sk_host.compile_host(tmp_path, major=major)
-    own = library if major == 10 else library.with_name(f"libpysk-skapi{major}.so")
-    played = sk_host.play(host, "members", own, PIN, "somebody", env=person_with_pin.environment)
-    sk_host.assert_untouched(played)
-    assert played.noise == ""
-    enrolled = played.call("enroll")
-    (listed,) = played.call("load")["keys"]
-    expected = {
-        "slot": 0,
-        "alg": sk_host.ED25519,
-        "application": sk_host.APPLICATION.hex(),
-        "public_key": enrolled["public_key"],
-        "key_handle": enrolled["key_handle"],
-        # A list holds nothing of how the keys were made.
-        "signature": None,
-        "attestation_cert": None,
-    }
-    if major >= 7:
-        expected |= {"authdata": None, "resident_flags": USER_VERIFIED}
-    if major >= 9:
-        expected |= {"flags": USER_VERIFIED, "user_id": b"somebody".ljust(32, b"\0").hex()}
-        assert enrolled["flags"] == USER_PRESENT | USER_VERIFIED | RESIDENT
-    assert listed == expected
-    assert ("flags" in enrolled) == (major >= 9)
-    assert ("authdata" in enrolled) == (major >= 7)
-    assert_attested(enrolled)
-
-
-def assert_attested(enrolled: sk_host.Event) -> None:
-    """Fail unless the members about a new key's origin hold together; authdata is told since major 7."""
-    certificate = x509.load_der_x509_certificate(bytes.fromhex(enrolled["attestation_cert"]))
-    key_handle, public_key = bytes.fromhex(enrolled["key_handle"]), bytes.fromhex(enrolled["public_key"])
-    signature = bytes.fromhex(enrolled["signature"])
-    attesting = certificate.public_key()
-    assert isinstance(attesting, ec.EllipticCurvePublicKey)
-    if "authdata" not in enrolled:
-        # What it signs is not told, but it is a signature.
-        utils.decode_dss_signature(signature)
-        return
-    encoded = cbor.decode(bytes.fromhex(enrolled["authdata"]))
-    assert isinstance(encoded, bytes)
-    data = AuthenticatorData(encoded)
-    attesting.verify(signature, data + hashlib.sha256(sk_host.CHALLENGE).digest(), ec.ECDSA(hashes.SHA256()))
-    assert data.credential_data is not None
-    assert data.rp_id_hash == hashlib.sha256(sk_host.APPLICATION).digest()
-    assert data.credential_data.credential_id == key_handle
-    assert data.credential_data.public_key[-2] == public_key
-    assert data.flags & (USER_PRESENT | USER_VERIFIED) == USER_PRESENT | USER_VERIFIED
-
-
-def test_the_oldest_major_takes_digests_alone(tmp_path: Path, library: Path, person: Person) -> None:
-    host = sk_host.compile_host(tmp_path, major=4)
-    played = sk_host.play(host, "lengths", library.with_name("libpysk-skapi4.so"), env=person.environment)
-    sk_host.assert_untouched(played)
-    for label in ("shorter", "longer"):
-        sk_host.assert_refused(played, label, -1, mentions="the host passed no digest")
-    sk_host.verify_signature(played.call("enroll"), played.call("usual"))
 
 
 def test_nothing_starts_before_the_first_call(host: Path, library: Path, person: Person) -> None:
