@@ -20,6 +20,7 @@
 #include <libssh/callbacks.h>
 
 #define PYSK_LIBSSH_ERROR_SIZE 512
+#define PYSK_LIBSSH_PATH_SHOWN 256 /* of a path, so that there is room for what is wrong with it */
 #define PYSK_LIBSSH_MAJOR_MASK 0xffff0000U
 
 /* Fill in a function pointer; C has no cast from an object's address, POSIX promises that its bytes are the same. */
@@ -49,6 +50,7 @@ pysk_libssh_load(const char *path, struct ssh_sk_callbacks_struct *callbacks, ch
 {
 	struct ssh_sk_callbacks_struct found;
 	const char *reason;
+	size_t length;
 	void *library = NULL;
 	uint32_t version;
 	int status = -1;
@@ -61,8 +63,13 @@ pysk_libssh_load(const char *path, struct ssh_sk_callbacks_struct *callbacks, ch
 		goto out;
 	}
 	if ((library = dlopen(path, RTLD_NOW | RTLD_LOCAL)) == NULL) {
-		reason = dlerror();
-		snprintf(error, PYSK_LIBSSH_ERROR_SIZE, "cannot load %s: %s", path, reason != NULL ? reason : "unknown");
+		if ((reason = dlerror()) == NULL)
+			reason = "unknown";
+		/* Most reasons begin with the path. */
+		length = strlen(path);
+		if (strncmp(reason, path, length) == 0 && strncmp(reason + length, ": ", 2) == 0)
+			reason += length + 2;
+		snprintf(error, PYSK_LIBSSH_ERROR_SIZE, "cannot load %.*s: %s", PYSK_LIBSSH_PATH_SHOWN, path, reason);
 		goto out;
 	}
 	if (pysk_libssh_find(library, "sk_api_version", &found.api_version, sizeof(found.api_version)) != 0 ||
@@ -70,13 +77,14 @@ pysk_libssh_load(const char *path, struct ssh_sk_callbacks_struct *callbacks, ch
 	    pysk_libssh_find(library, "sk_sign", &found.sign, sizeof(found.sign)) != 0 ||
 	    pysk_libssh_find(library, "sk_load_resident_keys", &found.load_resident_keys,
 	        sizeof(found.load_resident_keys)) != 0) {
-		snprintf(error, PYSK_LIBSSH_ERROR_SIZE, "%s is no security key provider", path);
+		snprintf(error, PYSK_LIBSSH_ERROR_SIZE, "%.*s is no security key provider", PYSK_LIBSSH_PATH_SHOWN,
+		    path);
 		goto out;
 	}
 	version = found.api_version();
 	if ((version & PYSK_LIBSSH_MAJOR_MASK) != LIBSSH_SK_API_VERSION_MAJOR) {
-		snprintf(error, PYSK_LIBSSH_ERROR_SIZE, "%s implements version 0x%08x of the API, and libssh wants 0x%08x",
-		    path, (unsigned int)version, (unsigned int)LIBSSH_SK_API_VERSION_MAJOR);
+		snprintf(error, PYSK_LIBSSH_ERROR_SIZE, "%.*s implements version 0x%08x of the API, and libssh wants 0x%08x",
+		    PYSK_LIBSSH_PATH_SHOWN, path, (unsigned int)version, (unsigned int)LIBSSH_SK_API_VERSION_MAJOR);
 		goto out;
 	}
 	ssh_callbacks_init(&found);
