@@ -43,7 +43,7 @@ int main(int count, char **words)
 """
 
 STRICT = ("-Wall", "-Wextra", "-Werror", "-Wpedantic")
-COMPILERS = [("gcc", "-std=c11", "-D_GNU_SOURCE", "-x", "c")]
+COMPILERS: list[tuple[str, ...]] = [("gcc", "-std=c11", "-D_GNU_SOURCE", "-x", "c")]
 if shutil.which("g++"):
     COMPILERS.append(("g++", "-std=c++17", "-x", "c++"))
 
