@@ -18,7 +18,8 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 @pytest.fixture(scope="session")
 def library() -> Path:
-    return provider_tree.installed_library()
+    """The newest major's, whatever ssh is installed."""
+    return provider_tree.installed_library().with_name(provider_tree.LIBRARY.name)
 
 
 @pytest.fixture(scope="session")
