@@ -84,11 +84,12 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
     found = _locate(state, request, allow_list)
     if not found:
         raise StatusError(status.NO_CREDENTIALS)
-    if up and not uv:  # built-in user verification needs no further touch (step 8)
-        if pin_uv_auth_param is None or not token.pin_uv_auth.user_present:
+    if up:
+        present = uv if pin_uv_auth_param is None else token.pin_uv_auth.user_present
+        if not present:
             token.ask("sign", rp_id, _user_name(found))
         request.flags |= AUTHDATA_UP
-        token.consume_presence()
+        token.consume_presence()  # however presence was established (step 9)
 
     with token.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.

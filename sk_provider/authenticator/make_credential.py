@@ -72,10 +72,9 @@ def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[in
 
     rp_id_hash = sha256(rp["id"].encode())
     _refuse_excluded(token, state, exclude_list or [], rp, verified=bool(flags & AUTHDATA_UV), present=present)
-    if not uv:  # which needs no further touch (step 13)
-        if not present:
-            token.ask("enroll", rp["id"], user.get("name", ""))
-        token.consume_presence()
+    if not present:
+        token.ask("enroll", rp["id"], user.get("name", ""))
+    token.consume_presence()  # however presence was established (step 14)
 
     private_key = generate(algorithm)
     with token.transaction() as changed:

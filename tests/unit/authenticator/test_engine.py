@@ -217,6 +217,17 @@ def test_a_verified_user_needs_no_further_touch(make_device: Callable[[str], Dev
     assert person.actions == ["verify"] * 3
 
 
+def test_built_in_verification_spends_the_pin_token_in_use(make_device: Callable[[str], Device]) -> None:
+    device = make_device("uv")
+    device.set_pin()
+    made = credential_id(device.make())
+    for verify in (device.make, lambda options: device.get(made, options=options)):
+        auth = device.auth(device.pin_token(Permission.GET_ASSERTION, RP_ID))
+        device.get(made, options={"up": False}, **auth)
+        verify(options={"uv": True})
+        assert refusal(device.get, made, options={"up": False}, **auth) == status.PIN_AUTH_INVALID
+
+
 def test_a_resident_credential_needs_the_user_verified(make_device: Callable[[str], Device]) -> None:
     device = make_device("uv")
     assert refusal(device.make, options={"rk": True}) == status.OPERATION_DENIED

@@ -215,7 +215,7 @@ class Token(RuleBasedStateMachine):
         return status.SUCCESS
 
     def expect_touch(self, token: PinUvAuthToken | None, touched: bool) -> int:
-        """Tell how asking for a touch must end, which spends the token in use, be it named or not."""
+        """Tell how establishing presence must end, which spends the token in use, be it named or not."""
         if not touched and not (token is not None and token.shows_presence(self.device.now)):
             return status.OPERATION_DENIED
         if self.token is not None:
@@ -226,7 +226,8 @@ class Token(RuleBasedStateMachine):
         if self.always_uv and token is None:
             if not self.uv:
                 return status.PUAT_REQUIRED
-            return self.expect_built_in_uv(touched, status.PIN_BLOCKED)
+            expected = self.expect_built_in_uv(touched, status.PIN_BLOCKED)
+            return self.expect_touch(None, True) if expected == status.SUCCESS else expected
         if self.is_protected and resident and token is None:
             return status.PUAT_REQUIRED if self.pin else status.OPERATION_DENIED
         if token is not None and self.expect_permission(Permission.MAKE_CREDENTIAL, rp_id):
@@ -264,7 +265,7 @@ class Token(RuleBasedStateMachine):
             return status.PIN_AUTH_INVALID
         if not found:
             return status.NO_CREDENTIALS
-        return status.SUCCESS if silent or built_in else self.expect_touch(token, True)
+        return status.SUCCESS if silent else self.expect_touch(token, True)
 
     @property
     def known(self) -> dict[bytes, str]:
