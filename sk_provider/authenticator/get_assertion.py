@@ -62,14 +62,14 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
         raise StatusError(status.UNSUPPORTED_OPTION)
     if up and token.always_uv(state):
         uv = token.profile.uv and pin_uv_auth_param is None
-        if not token.is_protected(state) or not (uv or pin_uv_auth_param is not None):
+        if not uv and pin_uv_auth_param is None:
             raise StatusError(status.PUAT_REQUIRED)
     if untrusted_extensions:
         from .assertion_extensions import AssertionExtensions
 
         request.extensions = AssertionExtensions(token, untrusted_extensions, up)
 
-    if pin_uv_auth_param is not None and token.is_protected(state):
+    if pin_uv_auth_param is not None:
         token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp_id)
         request.flags |= AUTHDATA_UV
     elif uv:
@@ -105,8 +105,7 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
     if len(found) > 1:
         answer[5] = len(found)
         rest = [(request, handle.credential_id) for handle, _ in found[1:]]
-        authenticated = pin_uv_auth_param is not None and token.is_protected(state)
-        token.await_continuation(GET_NEXT_ASSERTION, 0, rest, authenticated=authenticated)
+        token.await_continuation(GET_NEXT_ASSERTION, 0, rest, authenticated=pin_uv_auth_param is not None)
     return answer
 
 

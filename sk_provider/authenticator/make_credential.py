@@ -59,7 +59,7 @@ def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[in
 
     flags = AUTHDATA_UP
     present = False
-    if pin_uv_auth_param is not None and token.is_protected(state):
+    if pin_uv_auth_param is not None:
         token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp["id"])
         flags |= AUTHDATA_UV
         present = token.pin_uv_auth.user_present
@@ -137,7 +137,7 @@ def _algorithm(token: Authenticator, untrusted_algorithms: list[Any]) -> int:
 
 def _require_user_verification(token: Authenticator, state: State, *, rk: bool, given: bool) -> None:
     """Refuse what needs user verification and comes without (section 6.1.2, steps 6 to 8)."""
-    if given and (token.is_protected(state) or not token.always_uv(state)):
+    if given:
         return
     if token.always_uv(state):
         raise StatusError(status.PUAT_REQUIRED)

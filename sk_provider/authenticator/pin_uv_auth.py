@@ -140,12 +140,15 @@ class PinUvAuth:
         """Do what makeCredential and getAssertion begin with if there is a pinUvAuthParam (section 6.1.2, steps 1, 2).
 
         :raises StatusError: for an empty one, which only asks for a touch: PIN_INVALID or PIN_NOT_SET;
-            MISSING_PARAMETER or INVALID_PARAMETER if the protocol is missing or none of ours.
+            MISSING_PARAMETER or INVALID_PARAMETER if the protocol is missing or none of ours; PIN_NOT_SET if there is
+            nothing that a token could have been given out for.
         """
         if not pin_uv_auth_param:
             self._token.ask("select")
             raise StatusError(status.PIN_INVALID if state.pin else status.PIN_NOT_SET)
         self.protocol(version)
+        if not self._token.is_protected(state):
+            raise StatusError(status.PIN_NOT_SET)
 
     def protocol(self, version: int | None) -> PinUvAuthProtocol:
         """Look up the protocol that a request names.

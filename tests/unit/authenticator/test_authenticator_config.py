@@ -51,8 +51,9 @@ def test_with_always_uv_there_is_no_u2f(make_device: Callable[[str], Device]) ->
 def test_with_always_uv_and_no_pin_there_is_but_the_way_to_set_one(make_device: Callable[[str], Device]) -> None:
     device = make_device("always-uv")
     assert refusal(device.make) == status.PUAT_REQUIRED
-    assert refusal(device.make, pin_uv_param=bytes(32), pin_uv_protocol=2) == status.PUAT_REQUIRED
-    assert refusal(device.get, b"id", pin_uv_param=bytes(32), pin_uv_protocol=2) == status.PUAT_REQUIRED
+    assert refusal(device.get, b"id") == status.PUAT_REQUIRED
+    assert refusal(device.make, pin_uv_param=bytes(32), pin_uv_protocol=2) == status.PIN_NOT_SET
+    assert refusal(device.get, b"id", pin_uv_param=bytes(32), pin_uv_protocol=2) == status.PIN_NOT_SET
     assert refusal(unauthenticated(device).set_min_pin_length, 6) == status.PUAT_REQUIRED
     unauthenticated(device).toggle_always_uv()
     device.make()

@@ -335,10 +335,17 @@ def test_a_pin_token_is_bound_to_the_rp_that_it_first_serves(device: Device) -> 
     device.get(made, **device.auth(token))
 
 
-def test_an_unprotected_token_ignores_a_pin_uv_auth_param(device: Device) -> None:
+@pytest.mark.parametrize(("protocol", "length"), [(1, 16), (2, 32)])
+def test_an_unprotected_token_cannot_verify_a_pin_uv_auth_param(
+    device: Device, person: Person, protocol: int, length: int
+) -> None:
     made = credential_id(device.make())
-    assertion = device.get(made, pin_uv_param=bytes(32), pin_uv_protocol=2)
-    assert assertion.auth_data.flags == FLAG.UP
+    person.requests.clear()
+    arguments = {"pin_uv_param": bytes(length), "pin_uv_protocol": protocol}
+    assert refusal(device.get, made, **arguments) == status.PIN_NOT_SET
+    assert refusal(device.get, made, options={"up": False}, **arguments) == status.PIN_NOT_SET
+    assert refusal(device.make, **arguments) == status.PIN_NOT_SET
+    assert not person.requests
 
 
 def test_the_credential_is_left_out_where_the_profile_says_so(make_device: Callable[[str], Device]) -> None:
