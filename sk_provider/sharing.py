@@ -160,7 +160,10 @@ class _Client:
     def __init__(self, name: str, shared: SharedAuthenticator) -> None:
         self.name = name
         self.hid = CtapHid(
-            shared.capabilities, lambda command, data: shared.start(self, command, data), lambda: shared.wink(self)
+            shared.capabilities,
+            lambda: shared.capabilities,
+            lambda command, data: shared.start(self, command, data),
+            lambda: shared.wink(self),
         )
 
 

@@ -78,11 +78,24 @@ class _Transaction:
 class CtapHid:
     """The channels of one HID interface, and the one transaction that it serves at a time."""
 
-    __slots__ = ("_capabilities", "_channels", "_lock", "_message", "_start", "_transaction", "_wink")
+    __slots__ = ("_announced", "_capabilities", "_channels", "_lock", "_message", "_start", "_transaction", "_wink")
 
-    def __init__(self, capabilities: int, start: Callable[[int, bytes], Job], wink: Callable[[], None]) -> None:
-        """Take the engine's capabilities, what hands it a command (0x03 or 0x10) with data, and what WINK does."""
-        self._capabilities = capabilities | CAPABILITY_WINK
+    def __init__(
+        self,
+        capabilities: int,
+        announced: Callable[[], int],
+        start: Callable[[int, bytes], Job],
+        wink: Callable[[], None],
+    ) -> None:
+        """Make an interface in front of an engine.
+
+        :param capabilities: what the engine answers.
+        :param announced: tells the capabilities that INIT announces at the moment.
+        :param start: hands the engine a command (0x03 or 0x10) with data.
+        :param wink: what WINK does.
+        """
+        self._capabilities = capabilities
+        self._announced = announced
         self._start = start
         self._wink = wink
         self._channels: dict[int, None] = {}  # allocated, the one used last at the end
@@ -236,7 +249,8 @@ class CtapHid:
         self._channels[allocated] = None
         if len(self._channels) > MAX_CHANNELS:
             del self._channels[next(oldest for oldest in self._channels if not self._in_use(oldest))]
-        answer = nonce[:8] + pack(">IB3BB", allocated, PROTOCOL_VERSION, *DEVICE_VERSION, self._capabilities)
+        capabilities = self._announced() | CAPABILITY_WINK
+        answer = nonce[:8] + pack(">IB3BB", allocated, PROTOCOL_VERSION, *DEVICE_VERSION, capabilities)
         return split_message(channel, INIT, answer)
 
     def _in_use(self, channel: int) -> bool:

@@ -116,7 +116,7 @@ class Authenticator:
         another. In the host's process that is the machine's boot; a server draws random bytes at each power-up.
     :param reset_allowed: whether authenticatorReset is within its time after power-up (CTAP 2.1 section 6.6); never, if
         not given.
-    :ivar capabilities: as CTAPHID_INIT tells them.
+    :ivar capabilities: what it answers, in the bits of CTAPHID_INIT.
     :ivar clock: seconds that only grow.
     """
 
@@ -207,6 +207,13 @@ class Authenticator:
 
             self._pin_uv_auth = PinUvAuth(self)
         return self._pin_uv_auth
+
+    def announced(self) -> int:
+        """Tell the capabilities of this moment: there is no U2F while user verification is always required (§7.2.4).
+
+        :raises StoreError: if the store cannot be read.
+        """
+        return self.capabilities | (CAPABILITY_NMSG if self.always_uv(self.store.read()) else 0)
 
     def consume_presence(self) -> None:
         """Let a touch, and the pinUvAuthToken in use, serve no second ceremony."""

@@ -84,11 +84,27 @@ class Apdu:
 class Applet:
     """What a card remembers between APDUs: selection, a chain, a running command, the rest of a response."""
 
-    __slots__ = ("_answer_by", "_capabilities", "_chain", "_command", "_job", "_rest", "_selected", "_start")
+    __slots__ = (
+        "_announced",
+        "_answer_by",
+        "_capabilities",
+        "_chain",
+        "_command",
+        "_job",
+        "_rest",
+        "_selected",
+        "_start",
+    )
 
-    def __init__(self, capabilities: int, start: Callable[[int, bytes], Job]) -> None:
-        """Take the engine's capabilities and what hands it a command (0x03 or 0x10) with data."""
+    def __init__(self, capabilities: int, announced: Callable[[], int], start: Callable[[int, bytes], Job]) -> None:
+        """Make an applet in front of an engine.
+
+        :param capabilities: what the engine answers.
+        :param announced: tells the capabilities that SELECT announces at the moment.
+        :param start: hands the engine a command (0x03 or 0x10) with data.
+        """
         self._capabilities = capabilities
+        self._announced = announced
         self._start = start
         self._selected = False
         self._chain: tuple[bytes, bytes] = (b"", b"")  # header without the chaining bit, data so far
@@ -181,7 +197,7 @@ class Applet:
         self._selected = apdu.data == AID
         if not self._selected:
             return pack(">H", SW_NOT_FOUND)
-        version = VERSION_FIDO2 if self._capabilities & CAPABILITY_NMSG else VERSION_U2F
+        version = VERSION_FIDO2 if self._announced() & CAPABILITY_NMSG else VERSION_U2F
         return self._respond(apdu, b"" if apdu.p2 else version)
 
     def _message(self, apdu: Apdu, now: float) -> bytes | None:

@@ -77,7 +77,8 @@ def assemble(reports: list[bytes]) -> list[tuple[int, int, bytes]]:
 def run_ctaphid(data: bytes) -> None:
     """The device says only what a device may, and afterwards it answers a new client."""
     host = Host()
-    device = CtapHid((data[:1] or b"\x04")[0] & 0x0C, host.start, lambda: None)
+    capabilities = (data[:1] or b"\x04")[0] & 0x0C
+    device = CtapHid(capabilities, lambda: capabilities, host.start, lambda: None)
 
     def deliver(report: bytes) -> list[tuple[int, int, bytes]]:
         return assemble(device.receive(report, host.now))
@@ -127,7 +128,7 @@ def run_iso7816(data: bytes) -> None:
     """Every APDU has a response, which is not longer than was asked for; afterwards the applet answers a new reader."""
     host = Host()
     capabilities = (data[:1] or b"\x04")[0] & 0x0C
-    applet = Applet(capabilities, host.start)
+    applet = Applet(capabilities, lambda: capabilities, host.start)
 
     def finish(response: bytes | None) -> bytes:
         if response is None:

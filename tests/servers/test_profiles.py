@@ -9,7 +9,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from fido2.ctap import CtapError
 from fido2.ctap1 import Ctap1
-from fido2.ctap2 import ClientPin, CredentialManagement, Ctap2
+from fido2.ctap2 import ClientPin, Config, CredentialManagement, Ctap2
 from support.serve import connect_udp, open_device, serve
 
 TYPE_CHECKING = False
@@ -151,6 +151,14 @@ def test_always_uv_wants_a_pin_even_for_a_silent_probe() -> None:
         assert caught.value.code == CtapError.ERR.PUAT_REQUIRED
         permission = with_pin(ctap2, client_pin, ClientPin.PERMISSION.GET_ASSERTION)
         ctap2.get_assertion("ssh:", HASH, [credential_of(made)], **permission)
+
+
+def test_init_tells_u2f_only_while_no_user_verification_is_required() -> None:
+    with serve("udp:127.0.0.1:0") as served:
+        for capabilities in (0x05, 0x0D, 0x05):
+            with closing(open_device(connect_udp(served.address))) as device:
+                assert device.capabilities == capabilities
+                Config(Ctap2(device)).toggle_always_uv()
 
 
 def test_pin_for_create_wants_the_pin_for_every_credential() -> None:

@@ -15,6 +15,14 @@ def test_card_has_an_answer_to_reset_and_the_applet() -> None:
         assert card.ask(GET_INFO)[:1] == b"\0"
 
 
+def test_select_tells_u2f_only_while_no_user_verification_is_required() -> None:
+    toggle_always_uv = bytes.fromhex("80100000040da1010200")
+    with reader() as card:
+        for version in (b"U2F_V2", b"FIDO_2_0", b"U2F_V2"):
+            assert card.ask(SELECT) == version + b"\x90\x00"
+            assert card.ask(toggle_always_uv) == b"\0\x90\x00"
+
+
 @pytest.mark.parametrize("control", [OFF, ON, RESET])
 def test_each_control_deselects_the_applet(control: bytes) -> None:
     with reader() as card:

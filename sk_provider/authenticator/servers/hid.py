@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         capabilities: int
         spoils: bool
 
+        def announced(self) -> int:
+            """Tell what INIT shall say of the capabilities."""
+
         def start(self, command: int, data: bytes) -> Job:
             """Hand a command over."""
 
@@ -40,7 +43,7 @@ class HidServer(Generic[Peer]):
 
     def __init__(self, token: PluggedIn) -> None:
         self._token = token
-        self._hid = CtapHid(token.capabilities, token.start, token.wink)
+        self._hid = CtapHid(token.capabilities, token.announced, token.start, token.wink)
         self._peers: dict[bytes, Peer] = {}  # by the channel's four bytes
 
     def send(self, report: bytes, peer: Peer) -> None:

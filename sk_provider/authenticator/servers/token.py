@@ -31,7 +31,7 @@ SW_UNKNOWN = b"\x6f\x00"  # ISO 7816-4: no precise diagnosis
 class Token:
     """A token that is plugged in: it runs one command at a time, whichever server it came by.
 
-    :ivar capabilities: as CTAPHID_INIT tells them.
+    :ivar capabilities: what it answers, in the bits of CTAPHID_INIT.
     :ivar spoils: whether the profile garbage spoils the packets that leave now: those of any command but getInfo.
     """
 
@@ -79,6 +79,14 @@ class Token:
         if is_get_info or self._profile.fault != "stuck":
             self._queue.put((self._authenticator, job))
         return job
+
+    def announced(self) -> int:
+        """Tell the capabilities that INIT and SELECT announce at this moment."""
+        try:
+            return self._authenticator.announced()
+        except StoreError as error:
+            self.say(str(error))
+            return self.capabilities
 
     def count_packet(self) -> None:
         """Note that a packet came or went.

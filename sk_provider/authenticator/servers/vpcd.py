@@ -40,7 +40,7 @@ class VpcdServer:
         self._token = token
         self._loop = loop
         self._power_cycle = power_cycle
-        self._applet = Applet(token.capabilities, token.start)
+        self._applet = Applet(token.capabilities, token.announced, token.start)
         self._pending = bytearray()  # what has come of the next message
         self._intact = False  # whether the next response is one that the profile garbage spares
         try:

@@ -71,7 +71,8 @@ class Host:
         self.now = 1000.0
         self.jobs: list[Job] = []
         self.winks = 0
-        self.device = CtapHid(capabilities, self._start, self._wink)
+        self.announced = capabilities
+        self.device = CtapHid(capabilities, lambda: self.announced, self._start, self._wink)
         self.channel = self.open()
 
     def _start(self, command: int, data: bytes) -> Job:
@@ -132,6 +133,13 @@ def test_init_states_the_protocol_version_and_the_capabilities(host: Host) -> No
     assert data[16] == 0x05  # WINK and CBOR
     ((_, _, data),) = Host(capabilities=0x0C).send(BROADCAST, INIT, NONCE)
     assert data[16] == 0x0D
+
+
+def test_init_states_what_the_token_announces_at_the_moment(host: Host) -> None:
+    for host.announced, told in ((0x0C, 0x0D), (0x04, 0x05)):
+        for channel in (BROADCAST, host.channel):
+            ((_, _, data),) = host.send(channel, INIT, NONCE)
+            assert data[16] == told
 
 
 def test_init_on_an_open_channel_ends_a_message_that_is_not_complete(host: Host) -> None:

@@ -31,7 +31,8 @@ class Reader:
     def __init__(self, capabilities: int = 0x04) -> None:
         self.now = 1000.0
         self.jobs: list[Job] = []
-        self.applet = Applet(capabilities, self._start)
+        self.announced = capabilities
+        self.applet = Applet(capabilities, lambda: self.announced, self._start)
         assert self.send(SELECT + b"\0")[1] == SUCCESS
 
     def _start(self, command: int, data: bytes) -> Job:
@@ -115,6 +116,14 @@ def test_select_tells_u2f_from_fido2_alone(capabilities: int, version: bytes) ->
     assert reader.send(SELECT + b"\0") == (version, SUCCESS)
     assert reader.send(extended("00a40400", AID)) == (version, SUCCESS)
     assert reader.send(short("00a4040c", AID, b"")) == (b"", SUCCESS)
+
+
+def test_select_tells_what_the_token_announces_at_the_moment(reader: Reader) -> None:
+    reader.announced = 0x0C
+    assert reader.send(SELECT) == (b"FIDO_2_0", SUCCESS)
+    assert reader.send(bytes.fromhex("00030000"), b"\x69\x86") == (b"", 0x6986)
+    reader.announced = 0x04
+    assert reader.send(SELECT) == (b"U2F_V2", SUCCESS)
 
 
 def test_select_of_another_applet_ends_ours(reader: Reader) -> None:
