@@ -159,9 +159,10 @@ def _assertion(
     answer: dict[int, Any] = {2: data, 3: signature}
     if not (token.profile.omits_credential and request.listed == 1):
         answer[1] = {"type": "public-key", "id": handle.credential_id}
-    if record is not None and record.user["id"]:
-        # What identifies a person is told only after user verification (section 6.2.2).
-        answer[4] = record.user if verified else {"id": record.user["id"]}
+    if record is not None:
+        if record.user["id"]:
+            # What identifies a person is told only after user verification (section 6.2.2).
+            answer[4] = record.user if verified else {"id": record.user["id"]}
         if request.extensions and request.extensions.wants_large_blob_key and record.large_blob_key is not None:
             answer[7] = record.large_blob_key
     return answer

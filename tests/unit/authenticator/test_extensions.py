@@ -150,6 +150,13 @@ def test_a_large_blob_key_belongs_to_a_discoverable_credential(device: Device) -
     assert [credential.get(0x0B) for credential in listed] == [None, made.large_blob_key]
 
 
+def test_a_large_blob_key_is_told_for_a_user_without_an_id_too(device: Device) -> None:
+    made = device.make(user_id=b"", options={"rk": True}, extensions={"largeBlobKey": True})
+    assertion = device.get(credential_id(made), extensions={"largeBlobKey": True})
+    assert assertion.user is None
+    assert assertion.large_blob_key == made.large_blob_key
+
+
 def test_next_assertions_carry_the_extensions_too(device: Device) -> None:
     for number in range(2):
         device.make(user_id=bytes([number]), options={"rk": True}, extensions={"credBlob": bytes([number])})
