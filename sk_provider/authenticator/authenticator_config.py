@@ -32,6 +32,8 @@ def authenticator_config(token: Authenticator, parameters: dict[Any, Any]) -> No
     pin_uv_auth_param = optional(parameters, 4, bytes)
     if subcommand not in (TOGGLE_ALWAYS_UV, SET_MIN_PIN_LENGTH):  # there is no enterprise attestation to enable
         raise StatusError(status.INVALID_PARAMETER)
+    if subcommand == SET_MIN_PIN_LENGTH and arguments is None:
+        raise StatusError(status.MISSING_PARAMETER)
     state = token.store.read()
     if token.is_protected(state) or (token.always_uv(state) and subcommand != TOGGLE_ALWAYS_UV):
         if pin_uv_auth_param is None:

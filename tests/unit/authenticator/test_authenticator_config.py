@@ -146,7 +146,8 @@ def test_a_token_without_the_permission_configures_nothing(device: Device) -> No
         ({1: 3, 2: {2: [1]}}, status.CBOR_UNEXPECTED_TYPE),
         ({1: 3, 2: {3: 1}}, status.CBOR_UNEXPECTED_TYPE),
         ({1: 3, 2: {1: -1}}, status.PIN_POLICY_VIOLATION),
-        ({1: 3}, status.SUCCESS),
+        ({1: 3}, status.MISSING_PARAMETER),
+        ({1: 3, 2: {}}, status.SUCCESS),
     ],
 )
 def test_a_malformed_request_is_refused(device: Device, request_: dict[int, Any], code: int) -> None:
