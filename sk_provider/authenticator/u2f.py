@@ -25,10 +25,11 @@ CHECK_ONLY = 0x07
 ENFORCE_PRESENCE = 0x03
 NO_PRESENCE = 0x08
 
-# Status words (section 3.3).
+# Status words (section 3.3; COMMAND_NOT_ALLOWED is ISO 7816-4's).
 NO_ERROR = b"\x90\x00"
 WRONG_LENGTH = b"\x67\x00"
 CONDITIONS_NOT_SATISFIED = b"\x69\x85"
+COMMAND_NOT_ALLOWED = b"\x69\x86"
 WRONG_DATA = b"\x6a\x80"
 INS_NOT_SUPPORTED = b"\x6d\x00"
 CLA_NOT_SUPPORTED = b"\x6e\x00"
@@ -47,9 +48,11 @@ def answer(token: Authenticator, untrusted_apdu: bytes) -> bytes:
     data = _data(untrusted_apdu[4:])
     if cla != 0:
         return CLA_NOT_SUPPORTED
-    # U2F verifies no user, so there is none of it while that is required (CTAP 2.1 section 7.2.4).
-    if ins not in (REGISTER, AUTHENTICATE, VERSION) or token.always_uv(token.store.read()):
+    if ins not in (REGISTER, AUTHENTICATE, VERSION):
         return INS_NOT_SUPPORTED
+    # U2F verifies no user, so there is none of it while that is required (CTAP 2.1 section 7.2.4).
+    if token.always_uv(token.store.read()):
+        return COMMAND_NOT_ALLOWED
     if data is None:
         return WRONG_LENGTH
     if ins == REGISTER:

@@ -158,6 +158,8 @@ def test_init_tells_u2f_only_while_no_user_verification_is_required() -> None:
         for capabilities in (0x05, 0x0D, 0x05):
             with closing(open_device(connect_udp(served.address))) as device:
                 assert device.capabilities == capabilities
+                answer = device.call(0x03, bytes.fromhex("00030000"))
+                assert answer == (b"\x69\x86" if capabilities & 0x08 else b"U2F_V2\x90\x00")
                 Config(Ctap2(device)).toggle_always_uv()
 
 

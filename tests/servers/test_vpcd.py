@@ -18,8 +18,9 @@ def test_card_has_an_answer_to_reset_and_the_applet() -> None:
 def test_select_tells_u2f_only_while_no_user_verification_is_required() -> None:
     toggle_always_uv = bytes.fromhex("80100000040da1010200")
     with reader() as card:
-        for version in (b"U2F_V2", b"FIDO_2_0", b"U2F_V2"):
+        for version, u2f in ((b"U2F_V2", b"U2F_V2\x90\x00"), (b"FIDO_2_0", b"\x69\x86")) * 2:
             assert card.ask(SELECT) == version + b"\x90\x00"
+            assert card.ask(bytes.fromhex("0003000000")) == u2f
             assert card.ask(toggle_always_uv) == b"\0\x90\x00"
 
 

@@ -42,10 +42,16 @@ def test_with_always_uv_nothing_happens_without_the_pin(device: Device) -> None:
 
 
 def test_with_always_uv_there_is_no_u2f(make_device: Callable[[str], Device]) -> None:
-    device = make_device("always-uv")
-    with pytest.raises(ApduError) as caught:
-        Ctap1(device).get_version()
-    assert caught.value.code == 0x6D00
+    ctap1 = Ctap1(make_device("always-uv"))
+    calls: list[Callable[[], object]] = [
+        ctap1.get_version,
+        lambda: ctap1.register(bytes(32), bytes(32)),
+        lambda: ctap1.authenticate(bytes(32), bytes(32), b"handle"),
+    ]
+    for call in calls:
+        with pytest.raises(ApduError) as caught:
+            call()
+        assert caught.value.code == 0x6986
 
 
 def test_with_always_uv_and_no_pin_there_is_but_the_way_to_set_one(make_device: Callable[[str], Device]) -> None:

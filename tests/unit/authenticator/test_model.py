@@ -39,7 +39,7 @@ PERMISSIONS = st.sampled_from([Permission(n) for n in (0x03, 0x13, 0x13, 0x01, 0
 SW_SUCCESS = 0x9000
 SW_CONDITIONS_NOT_SATISFIED = 0x6985
 SW_WRONG_DATA = 0x6A80
-SW_INS_NOT_SUPPORTED = 0x6D00
+SW_COMMAND_NOT_ALLOWED = 0x6986
 
 
 class PinUvAuthToken:
@@ -314,7 +314,7 @@ class Token(RuleBasedStateMachine):
         code, registration = self.send(Ctap1(self.device).register, CLIENT_DATA_HASH, application)
         self.person.answer = GRANTED
         if self.always_uv:
-            assert code == SW_INS_NOT_SUPPORTED
+            assert code == SW_COMMAND_NOT_ALLOWED
         elif not touched:
             assert code == SW_CONDITIONS_NOT_SATISFIED
         else:
@@ -328,7 +328,7 @@ class Token(RuleBasedStateMachine):
         application = hashlib.sha256(rp_id.encode()).digest()
         code, signature = self.send(Ctap1(self.device).authenticate, CLIENT_DATA_HASH, application, handle)
         if self.always_uv:
-            assert code == SW_INS_NOT_SUPPORTED
+            assert code == SW_COMMAND_NOT_ALLOWED
         elif self.known[handle] != rp_id:
             assert code == SW_WRONG_DATA
         else:
