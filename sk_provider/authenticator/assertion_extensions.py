@@ -20,40 +20,47 @@ if TYPE_CHECKING:
 
 
 class AssertionExtensions:
-    """The extensions' inputs, checked; those that the profile does not have are ignored.
+    """The extensions' inputs, of the right types; those that the profile does not have are ignored.
 
     :ivar wants_large_blob_key: whether the answer shall hold the credential's largeBlobKey.
     """
 
-    __slots__ = ("_protocol", "_salts", "_secret", "_wants_cred_blob", "wants_large_blob_key")
+    __slots__ = ("_inputs", "_protocol", "_salts", "_secret", "wants_large_blob_key")
 
     _protocol: PinUvAuthProtocol
     _secret: bytes
 
-    def __init__(self, token: Authenticator, untrusted_inputs: dict[Any, Any], up: bool) -> None:
-        inputs = {name: value for name, value in untrusted_inputs.items() if name in token.profile.extensions}
-        self._wants_cred_blob = optional(inputs, "credBlob", bool) or False
-        self.wants_large_blob_key = optional(inputs, "largeBlobKey", bool) or False
-        if "largeBlobKey" in inputs and not self.wants_large_blob_key:
-            raise StatusError(status.INVALID_OPTION)
+    def __init__(self, token: Authenticator, untrusted_inputs: dict[Any, Any]) -> None:
+        self._inputs = {name: value for name, value in untrusted_inputs.items() if name in token.profile.extensions}
+        optional(self._inputs, "credBlob", bool)
+        self.wants_large_blob_key = optional(self._inputs, "largeBlobKey", bool) or False
         self._salts = b""
-        hmac_secret = optional(inputs, "hmac-secret", dict)
+        hmac_secret = optional(self._inputs, "hmac-secret", dict)
         if hmac_secret is not None:
+            cose_key(hmac_secret, 1)
+            required(hmac_secret, 2, bytes)
+            required(hmac_secret, 3, bytes)
+            optional(hmac_secret, 4, int)
+
+    def check(self, token: Authenticator, up: bool) -> None:
+        """Check the inputs' values, when it is their turn (section 6.2.2, step 10).
+
+        :raises StatusError: INVALID_OPTION, UNSUPPORTED_OPTION, or what is wrong with hmac-secret's salts.
+        """
+        if "largeBlobKey" in self._inputs and not self.wants_large_blob_key:
+            raise StatusError(status.INVALID_OPTION)
+        if "hmac-secret" in self._inputs:
             if not up:
                 raise StatusError(status.UNSUPPORTED_OPTION)
-            self._read_salts(token, hmac_secret)
+            self._read_salts(token, self._inputs["hmac-secret"])
 
-    def _read_salts(self, token: Authenticator, untrusted_input: dict[Any, Any]) -> None:
+    def _read_salts(self, token: Authenticator, hmac_secret: dict[Any, Any]) -> None:
         """Read one or two salts, encrypted for us (section 12.5)."""
-        key_agreement = cose_key(untrusted_input, 1)
-        salt_enc = required(untrusted_input, 2, bytes)
-        salt_auth = required(untrusted_input, 3, bytes)
-        version = optional(untrusted_input, 4, int)
-        self._protocol = token.pin_uv_auth.protocol(1 if version is None else version)
-        self._secret = self._protocol.decapsulate(key_agreement)
-        if not self._protocol.verify(self._secret, salt_enc, salt_auth):
+        self._protocol = token.pin_uv_auth.protocol(hmac_secret.get(4, 1))
+        self._secret = self._protocol.decapsulate(hmac_secret[1])
+        if not self._protocol.verify(self._secret, hmac_secret[2], hmac_secret[3]):
             raise StatusError(status.PIN_AUTH_INVALID)
-        salts = self._protocol.decrypt(self._secret, salt_enc)
+        salts = self._protocol.decrypt(self._secret, hmac_secret[2])
         if salts is None or len(salts) not in (32, 64):
             raise StatusError(status.INVALID_LENGTH)
         self._salts = salts
@@ -61,7 +68,7 @@ class AssertionExtensions:
     def outputs(self, handle: KeyHandle, record: ResidentCredential | None, verified: bool) -> dict[str, Any]:
         """Compute the outputs for the authenticator data of a credential's assertion."""
         outputs: dict[str, Any] = {}
-        if self._wants_cred_blob:
+        if self._inputs.get("credBlob"):
             outputs["credBlob"] = (record.cred_blob if record is not None else None) or b""
         if self._salts:
             key = handle.cred_random_uv if verified else handle.cred_random

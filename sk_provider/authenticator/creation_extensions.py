@@ -19,27 +19,35 @@ if TYPE_CHECKING:
 
 MAX_CRED_BLOB_LENGTH = 32
 
+TYPES = {"credBlob": bytes, "credProtect": int, "hmac-secret": bool, "largeBlobKey": bool, "minPinLength": bool}
+
 
 class CreationExtensions:
-    """The extensions' inputs, checked; those that the profile does not have are ignored.
+    """The extensions' inputs, of the right types; those that the profile does not have are ignored.
 
-    :ivar cred_protect: 1, 2 or 3.
+    :ivar cred_protect: 1, 2 or 3, once check was called.
     """
 
     __slots__ = ("_inputs", "_rk", "cred_protect")
 
+    cred_protect: int
+
     def __init__(self, token: Authenticator, untrusted_inputs: dict[Any, Any], *, rk: bool) -> None:
         self._inputs = {name: value for name, value in untrusted_inputs.items() if name in token.profile.extensions}
         self._rk = rk
-        cred_protect = optional(self._inputs, "credProtect", int)
-        if cred_protect not in (None, 1, 2, 3):
+        for name, kind in TYPES.items():
+            optional(self._inputs, name, kind)
+
+    def check(self) -> None:
+        """Check the inputs' values, when it is their turn (section 6.1.2, step 15).
+
+        :raises StatusError: INVALID_OPTION.
+        """
+        self.cred_protect = self._inputs.get("credProtect", 1)
+        if self.cred_protect not in (1, 2, 3):
             raise StatusError(status.INVALID_OPTION)
-        self.cred_protect = cred_protect or 1
-        optional(self._inputs, "hmac-secret", bool)
-        optional(self._inputs, "credBlob", bytes)
-        optional(self._inputs, "minPinLength", bool)
         # Section 12.3: a largeBlobKey is for discoverable credentials alone.
-        if "largeBlobKey" in self._inputs and (optional(self._inputs, "largeBlobKey", bool) is not True or not rk):
+        if "largeBlobKey" in self._inputs and not (self._inputs["largeBlobKey"] and self._rk):
             raise StatusError(status.INVALID_OPTION)
 
     def outputs(self, state: State, record: ResidentCredential) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
     if untrusted_extensions:
         from .assertion_extensions import AssertionExtensions
 
-        request.extensions = AssertionExtensions(token, untrusted_extensions, up)
+        request.extensions = AssertionExtensions(token, untrusted_extensions)
 
     if pin_uv_auth_param is not None:
         token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp_id)
@@ -90,6 +90,8 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
             token.ask("sign", rp_id, _user_name(found))
         request.flags |= AUTHDATA_UP
         token.consume_presence()  # however presence was established (step 9)
+    if request.extensions:
+        request.extensions.check(token, up)
 
     with token.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.

@@ -75,6 +75,7 @@ def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[in
     if not present:
         token.ask("enroll", rp["id"], user.get("name", ""))
     token.consume_presence()  # however presence was established (step 14)
+    extensions.check()
 
     private_key = generate(algorithm)
     with token.transaction() as changed:

@@ -8,6 +8,7 @@ import pytest
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
 from support.soft_token import CLIENT_DATA_HASH, RP_ID, Device, Person, credential_id, descriptor, refusal
 
+from sk_provider.authenticator.engine import DENIED, GRANTED
 from sk_provider.authenticator.key_handle import unseal
 from sk_provider.authenticator.keys import ALGORITHMS
 from sk_provider.ctap import status
@@ -114,6 +115,37 @@ def test_a_malformed_extension_makes_no_credential(device: Device, inputs: dict[
 )
 def test_a_malformed_extension_signs_nothing(device: Device, inputs: dict[str, Any], code: int) -> None:
     assert refusal(device.get, credential_id(device.make()), extensions=inputs) == code
+
+
+def test_values_of_extensions_are_looked_at_only_when_all_else_is_well(device: Device, person: Person) -> None:
+    device.set_pin()
+    made = credential_id(device.make())
+    bad_auth: Any = {"pin_uv_param": bytes(32), "pin_uv_protocol": 2}
+    for inputs in ({"credProtect": 9}, {"largeBlobKey": False}):
+        assert refusal(device.make, extensions=inputs, **bad_auth) == status.PIN_AUTH_INVALID
+        person.answer = DENIED
+        assert refusal(device.make, extensions=inputs) == status.OPERATION_DENIED
+        person.answer = GRANTED
+        assert refusal(device.make, exclude_list=[descriptor(made)], extensions=inputs) == status.CREDENTIAL_EXCLUDED
+        assert refusal(device.make, extensions=inputs) == status.INVALID_OPTION
+    key, _ = device.agree(PinProtocolV2())
+    bad_salts = {1: key, 2: bytes(48), 3: bytes(32), 4: 2}
+    for salts in (bad_salts, {**bad_salts, 4: 3}, {**bad_salts, 1: {}}):
+        extensions = {"hmac-secret": salts}
+        assert refusal(device.get, b"unknown", extensions=extensions) == status.NO_CREDENTIALS
+        person.answer = DENIED
+        assert refusal(device.get, made, extensions=extensions) == status.OPERATION_DENIED
+        person.answer = GRANTED
+    assert refusal(hmac_secret, device, b"unknown", bytes(48)) == status.NO_CREDENTIALS
+    silently = {"options": {"up": False}, "extensions": {"hmac-secret": bad_salts}}
+    assert refusal(device.get, b"unknown", **silently) == status.NO_CREDENTIALS
+
+
+@pytest.mark.parametrize("inputs", [{"credProtect": "1"}, {"largeBlobKey": 1}])
+def test_types_of_extensions_are_looked_at_first(device: Device, person: Person, inputs: dict[str, Any]) -> None:
+    assert refusal(device.make, extensions=inputs) == status.CBOR_UNEXPECTED_TYPE
+    assert refusal(device.get, b"unknown", extensions={"hmac-secret": {1: 1}}) == status.CBOR_UNEXPECTED_TYPE
+    assert not person.requests
 
 
 def test_without_extensions_an_assertion_has_no_extension_data(device: Device) -> None:
