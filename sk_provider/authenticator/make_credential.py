@@ -128,8 +128,12 @@ def _algorithm(token: Authenticator, untrusted_algorithms: list[Any]) -> int:
         if type(untrusted_item) is not dict:
             raise StatusError(status.CBOR_UNEXPECTED_TYPE)
         kind = required(untrusted_item, "type", str)
-        algorithm = required(untrusted_item, "alg", int)
-        if chosen is None and kind == "public-key" and algorithm in token.profile.algorithms:
+        algorithm = optional(untrusted_item, "alg", int)
+        if kind != "public-key":  # of another type, what it must have is unknown
+            continue
+        if algorithm is None:
+            raise StatusError(status.MISSING_PARAMETER)
+        if chosen is None and algorithm in token.profile.algorithms:
             chosen = algorithm
     if chosen is None:
         raise StatusError(status.UNSUPPORTED_ALGORITHM)

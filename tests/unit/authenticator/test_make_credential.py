@@ -123,6 +123,8 @@ def test_the_first_algorithm_that_is_supported_is_taken(device: Device) -> None:
         ({4: [{"type": "public-key", "alg": -257}]}, status.UNSUPPORTED_ALGORITHM),
         ({4: [{"type": "private-key", "alg": -7}]}, status.UNSUPPORTED_ALGORITHM),
         ({4: [*PUBLIC_KEY, {"type": "public-key"}]}, status.MISSING_PARAMETER),
+        ({4: [{"type": "other"}]}, status.UNSUPPORTED_ALGORITHM),
+        ({4: [*PUBLIC_KEY, {"type": "other", "alg": "ES256"}]}, status.CBOR_UNEXPECTED_TYPE),
         ({5: {}}, status.CBOR_UNEXPECTED_TYPE),
         ({5: [b"id"]}, status.CBOR_UNEXPECTED_TYPE),
         ({5: [{"id": b"id"}]}, status.MISSING_PARAMETER),
@@ -151,6 +153,8 @@ def test_a_malformed_request_is_refused(device: Device, person: Person, change: 
 @pytest.mark.parametrize(
     "change",
     [
+        {4: [{"type": "other"}, *PUBLIC_KEY]},
+        {4: [*PUBLIC_KEY, {"type": "other", "alg": -257}]},
         {7: {"up": True}},
         {7: {"plat": True, "unknown": 12}},
         {5: []},
