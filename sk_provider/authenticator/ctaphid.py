@@ -172,7 +172,7 @@ class CtapHid:
         if channel == 0:  # reserved, §11.2.4
             return self._error(channel, ERR_INVALID_CHANNEL)
         if command == INIT:
-            return self._init(channel, length, data)
+            return self._init(channel, length, data, now)
         if command == CANCEL:  # never answered; ignored unless this channel waits for a CBOR command, §11.2.9.1.5
             transaction = self._transaction
             if transaction is not None and transaction.channel == channel and transaction.job.command == CBOR:
@@ -183,7 +183,7 @@ class CtapHid:
                 return self._error(channel, ERR_CHANNEL_BUSY)
             self._message = None
             return self._error(channel, ERR_INVALID_SEQ)
-        if self._transaction is not None or (now < self._lock[1] and channel != self._lock[0]):
+        if self._transaction is not None or self._locked_out(channel, now):
             return self._error(channel, ERR_CHANNEL_BUSY)
         if channel not in self._channels:
             return self._error(channel, ERR_INVALID_CHANNEL)
@@ -235,10 +235,12 @@ class CtapHid:
         self._transaction = _Transaction(channel, self._start(command, data), now)
         return []
 
-    def _init(self, channel: int, length: int, nonce: bytes) -> list[bytes]:
+    def _init(self, channel: int, length: int, nonce: bytes, now: float) -> list[bytes]:
         """Allocate a channel, or bring one back to its beginning, whatever other channels are doing, §11.2.9.1.3."""
         if length != 8:
             return self._error(channel, ERR_INVALID_LEN)
+        if channel != BROADCAST_CHANNEL and self._locked_out(channel, now):
+            return self._error(channel, ERR_CHANNEL_BUSY)
         allocated = channel
         if channel == BROADCAST_CHANNEL:
             while allocated in (0, BROADCAST_CHANNEL) or allocated in self._channels:
@@ -252,6 +254,9 @@ class CtapHid:
         capabilities = self._announced() | CAPABILITY_WINK
         answer = nonce[:8] + pack(">IB3BB", allocated, PROTOCOL_VERSION, *DEVICE_VERSION, capabilities)
         return split_message(channel, INIT, answer)
+
+    def _locked_out(self, channel: int, now: float) -> bool:
+        return now < self._lock[1] and channel != self._lock[0]
 
     def _in_use(self, channel: int) -> bool:
         transaction, message = self._transaction, self._message
