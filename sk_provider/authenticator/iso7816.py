@@ -237,8 +237,11 @@ class Applet:
         self._job = self._command = None
 
     def _respond(self, apdu: Apdu, data: bytes, status: int = SW_SUCCESS) -> bytes:
-        """Return data in the form in which the command came, §11.3.6: whole, or in parts that GET RESPONSE fetches."""
-        size = len(data) if apdu.extended else apdu.le or MAX_SHORT
+        """Return as much of data as was asked for; GET RESPONSE fetches the rest, §11.3.6.
+
+        Whoever does not say how much gets what the form of the command lets a response hold.
+        """
+        size = apdu.le or (len(data) if apdu.extended else MAX_SHORT)
         self._rest = data[size:]
         if self._rest:
             status = SW_MORE | (len(self._rest) if len(self._rest) < MAX_SHORT else 0)

@@ -235,6 +235,21 @@ def test_response_is_cut_to_the_length_that_was_asked_for(reader: Reader) -> Non
     assert reader.send(bytes.fromhex("00c0000002")) == (b"56", SUCCESS)
 
 
+@pytest.mark.parametrize("le", [1, 255, 256, 299])
+def test_response_to_an_extended_apdu_is_cut_as_well(reader: Reader, le: int) -> None:
+    response = os.urandom(300)
+    rest = 300 - le
+    first = reader.send(extended("80108000", b"\x04", pack(">H", le)), response)
+    assert first == (response[:le], 0x6100 | (rest if rest < 256 else 0))
+    assert reader.send(bytes.fromhex("00c00000000000")) == (response[le:], SUCCESS)
+
+
+@pytest.mark.parametrize("le", [b"", b"\0\0", pack(">H", 7000)])
+def test_response_to_an_extended_apdu_comes_whole_unless_less_is_asked_for(reader: Reader, le: bytes) -> None:
+    response = os.urandom(7000)
+    assert reader.send(extended("80108000", b"\x04", le), response) == (response, SUCCESS)
+
+
 def test_rest_of_a_response_is_dropped_by_the_next_command(reader: Reader) -> None:
     reader.send(short("80108000", b"\x04"), os.urandom(700))
     reader.send(short("80108000", b"\x04"), b"\x00")
