@@ -60,7 +60,8 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
         raise StatusError(status.INVALID_OPTION)
     if "rk" in chosen:
         raise StatusError(status.UNSUPPORTED_OPTION)
-    if up and token.always_uv(state):
+    wants_always_uv = up or token.profile.uv_to_probe
+    if wants_always_uv and token.always_uv(state):
         uv = token.profile.uv and pin_uv_auth_param is None
         if not uv and pin_uv_auth_param is None:
             raise StatusError(status.PUAT_REQUIRED)
@@ -100,7 +101,7 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
             raise StatusError(status.NO_CREDENTIALS)
         if pin_uv_auth_param is not None and changed.pin != state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)
-        if up and token.always_uv(changed) and not request.flags & AUTHDATA_UV:
+        if wants_always_uv and token.always_uv(changed) and not request.flags & AUTHDATA_UV:
             raise StatusError(status.PUAT_REQUIRED)
         changed.counter += 1
     answer = _assertion(token, changed.counter, request, *found[0])

@@ -36,6 +36,8 @@ class Profile:
     :ivar authenticator_config: whether there is authenticatorConfig.
     :ivar uv: whether there is built-in user verification.
     :ivar always_uv: whether user verification is always required, until authenticatorConfig says otherwise.
+    :ivar uv_to_probe: whether, while user verification is always required, an assertion without presence requires it
+        too, against CTAP 2.1 section 6.2.2.
     :ivar make_cred_uv_not_required: whether a non-discoverable credential can be made without user verification.
     :ivar omits_credential: whether an assertion for an allowList of one leaves out which credential it is by.
     :ivar max_resident: how many discoverable credentials fit.
@@ -67,6 +69,7 @@ class Profile:
         "pin_protocols",
         "pin_uv_auth_token",
         "uv",
+        "uv_to_probe",
         "versions",
     )
 
@@ -86,6 +89,7 @@ class Profile:
         authenticator_config: bool = True,
         uv: bool = False,
         always_uv: bool = False,
+        uv_to_probe: bool = False,
         make_cred_uv_not_required: bool = True,
         omits_credential: bool = False,
         max_resident: int = 100,
@@ -108,6 +112,7 @@ class Profile:
         self.authenticator_config = authenticator_config
         self.uv = uv
         self.always_uv = always_uv
+        self.uv_to_probe = uv_to_probe
         self.make_cred_uv_not_required = make_cred_uv_not_required
         self.omits_credential = omits_credential
         self.max_resident = max_resident
@@ -154,7 +159,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     "fido2.1": {},
     "uv": {"uv": True},
-    "always-uv": {"always_uv": True},
+    "always-uv": {"always_uv": True, "uv_to_probe": True},
     "pin-for-create": {"make_cred_uv_not_required": False},
     "es256-only": {"algorithms": (ES256,)},
     "no-algorithms-field": {"lists_algorithms": False},

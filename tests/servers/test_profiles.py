@@ -146,9 +146,10 @@ def test_always_uv_wants_a_pin_even_for_a_silent_probe() -> None:
         client_pin = ClientPin(ctap2)
         client_pin.set_pin(PIN)
         made = make(ctap2, **with_pin(ctap2, client_pin, ClientPin.PERMISSION.MAKE_CREDENTIAL))
-        with pytest.raises(CtapError) as caught:
-            ctap2.get_assertion("ssh:", HASH, [credential_of(made)])
-        assert caught.value.code == CtapError.ERR.PUAT_REQUIRED
+        for options in ({"up": False}, None):
+            with pytest.raises(CtapError) as caught:
+                ctap2.get_assertion("ssh:", HASH, [credential_of(made)], options=options)
+            assert caught.value.code == CtapError.ERR.PUAT_REQUIRED
         permission = with_pin(ctap2, client_pin, ClientPin.PERMISSION.GET_ASSERTION)
         ctap2.get_assertion("ssh:", HASH, [credential_of(made)], **permission)
 

@@ -302,6 +302,23 @@ def test_the_key_is_found_among_several_tokens_before_any_pin_is_asked(person: P
         assert second.transactions() == [INIT, CBOR, CBOR]
 
 
+def test_a_token_that_tells_nothing_without_a_pin_is_taken_for_the_holder(person: Person, connect: Connect) -> None:
+    with connect(None, "--profile", "always-uv") as secretive, connect() as other:
+        person.set_pin(PIN, secretive.address)
+        person.configure(device=secretive.address)
+        done, key = person.enroll("id", "ed25519-sk", answers=[(PIN_PROMPT, PIN)])
+        assert done.status == 0, done
+        person.configure(device=f"{other.address} {secretive.address}")
+        for relay in (other, secretive):
+            relay.reports.clear()
+        done, _ = person.sign(key)
+        (sentence,) = provider_lines(done.errors)
+        assert sentence.startswith("libpysk: the authenticator wants its PIN for every use (alwaysUv); ")
+        # a channel and the silent question, to which only the other says that it does not hold the key
+        assert other.transactions() == [INIT, CBOR]
+        assert secretive.transactions() == [INIT, CBOR, CBOR]
+
+
 def test_no_touch_is_wanted_before_the_pin_where_every_token_needs_one(person: Person, connect: Connect) -> None:
     with connect(None, presence="after:60000") as untouched, connect(None, presence="after:200") as touched:
         for relay in (untouched, touched):

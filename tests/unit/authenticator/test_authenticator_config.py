@@ -41,6 +41,17 @@ def test_with_always_uv_nothing_happens_without_the_pin(device: Device) -> None:
     assert device.get(made, verified=True).auth_data.flags == FLAG.UP | FLAG.UV
 
 
+def test_where_the_profile_says_so_a_silent_probe_needs_the_pin_too(make_device: Callable[[str], Device]) -> None:
+    device = make_device("always-uv")
+    device.set_pin()
+    made = credential_id(device.make(verified=True))
+    for handle in (made, b"unknown"):
+        assert refusal(device.get, handle, options={"up": False}) == status.PUAT_REQUIRED
+    assert device.get(made, options={"up": False}, verified=True).auth_data.flags == FLAG.UV
+    device.config().toggle_always_uv()
+    assert device.get(made, options={"up": False}).auth_data.flags == 0
+
+
 def test_with_always_uv_there_is_no_u2f(make_device: Callable[[str], Device]) -> None:
     ctap1 = Ctap1(make_device("always-uv"))
     calls: list[Callable[[], object]] = [
