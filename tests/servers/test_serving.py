@@ -113,7 +113,7 @@ def test_reboot_datagram_cycles_the_power_and_leaves_the_channel(tmp_path: Path)
             assert ClientPin(Ctap2(device)).get_pin_token("123456")
 
 
-def test_reset_is_allowed_for_ten_seconds_after_power_up_alone(device: CtapHidDevice, token: Served) -> None:
+def test_reset_is_allowed_after_a_reboot(device: CtapHidDevice, token: Served) -> None:
     with closing(connect_udp(token.address)) as sender:
         sender.send(REBOOT)
     Ctap2(device).reset()

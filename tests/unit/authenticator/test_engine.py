@@ -31,6 +31,7 @@ from sk_provider.ctap import status
 from sk_provider.ctap.cbor import encode
 
 FLAG = AuthenticatorData.FLAG
+STATUSES = {code for name, code in vars(status).items() if name.isupper()}
 COMMANDS = (1, 2, 4, 6, 7, 8, 9, 0x0A, 0x0B, 0x0C, 0x0D, 0x40, 0x41)
 
 
@@ -341,6 +342,7 @@ def test_any_cbor_to_any_command_gives_a_status_and_leaves_the_store_sound(
     made = make_anew(device)
     for command, parameters in requests:
         code, answer = device.request(command, parameters)
+        assert code in STATUSES
         assert code == status.SUCCESS or answer is None
     check_whole(device, made)
 
@@ -351,7 +353,7 @@ def test_any_bytes_to_any_command_give_a_status(device: Device, messages: list[t
     device.reset_allowed = False
     made = make_anew(device)
     for command, data in messages:
-        assert device.call(0x10, bytes([command]) + data)
+        assert device.call(0x10, bytes([command]) + data)[0] in STATUSES
     check_whole(device, made)
 
 
@@ -376,7 +378,7 @@ def test_a_good_request_with_one_strange_member_gives_a_status(
     if command == 1:
         request = {1: CLIENT_DATA_HASH, 2: {"id": RP_ID}, 3: {"id": b"u"}, 4: [{"type": "public-key", "alg": -7}]}
     request[key] = value
-    device.call(0x10, bytes([command]) + encode(request))
+    assert device.call(0x10, bytes([command]) + encode(request))[0] in STATUSES
     check_whole(device, made)
 
 
@@ -393,8 +395,8 @@ def test_an_authenticated_request_with_any_arguments_gives_a_status(
     for command, prefix in ((0x0A, b""), (0x0D, b"\xff" * 32 + b"\x0d")):
         message = prefix + bytes([subcommand]) + encode(arguments)
         request = {1: subcommand, 2: arguments, 3: 2, 4: protocol.authenticate(token, message)}
-        device.request(command, request)
-    device.request(6, {1: 2, 2: subcommand, **parameters})
+        assert device.request(command, request)[0] in STATUSES
+    assert device.request(6, {1: 2, 2: subcommand, **parameters})[0] in STATUSES
     check_whole(device, made)
 
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+from support.serve import wait_until
+
+from sk_provider.authenticator.engine import GRANTED
+from sk_provider.authenticator.profiles import profile
+from sk_provider.authenticator.servers import token as token_module
+from sk_provider.authenticator.servers.token import Token
+from sk_provider.authenticator.store import STATE_FILE, Store
+from sk_provider.ctap import status
+from sk_provider.ctap.framing import CBOR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RESET = b"\x07"
+TOGGLE_ALWAYS_UV = bytes.fromhex("0da10102")
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def token(tmp_path: Path, said: list[str]) -> Iterator[Token]:
+    store = Store.create(str(tmp_path / "store"))
+    token = Token(store, lambda _request, _event: GRANTED, profile("fido2.1"), said.append)
+    yield token
+    token.close()
+
+
+def call(token: Token, request: bytes) -> int:
+    job = token.start(CBOR, request)
+    wait_until(lambda: job.response is not None, "the answer")
+    assert job.response is not None
+    return job.response[0]
+
+
+def test_reset_is_allowed_for_ten_seconds_after_power_up_alone(token: Token, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(token_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    token.power_up()
+    clock.now += 9
+    assert call(token, RESET) == status.SUCCESS
+    clock.now += 2
+    assert call(token, RESET) == status.NOT_ALLOWED
+    token.power_up()
+    assert call(token, RESET) == status.SUCCESS
+
+
+def test_what_is_announced_is_told_from_the_store_of_the_moment(token: Token) -> None:
+    assert token.announced() == 0x04
+    assert call(token, TOGGLE_ALWAYS_UV) == status.SUCCESS
+    assert token.announced() == 0x0C
+    assert token.capabilities == 0x04
+
+
+def test_a_store_that_cannot_be_read_is_told_and_ends_nothing(token: Token, said: list[str], tmp_path: Path) -> None:
+    os.unlink(tmp_path / "store" / STATE_FILE)
+    assert token.announced() == 0x04
+    assert said == [f"there is no store at {tmp_path}/store"]
