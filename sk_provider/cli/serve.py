@@ -11,6 +11,7 @@ import click
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sk_provider.authenticator.engine import Event, Presence, PresenceRequest
+    from sk_provider.authenticator.servers.loop import Loop
     from sk_provider.authenticator.servers.token import Token
 
 USER_ACTION_TIMEOUT = 30.0  # seconds for a person to answer, CTAP 2.1 §6.1.2
@@ -41,6 +42,7 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     """
     from sk_provider.authenticator.profiles import DEFAULT, profile
     from sk_provider.authenticator.servers.errors import ServeError
+    from sk_provider.authenticator.servers.loop import Loop
     from sk_provider.authenticator.servers.token import Token
     from sk_provider.authenticator.store import Store, StoreError
 
@@ -49,22 +51,24 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
         what = profile(profile_name or DEFAULT)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    loop = Loop()
+    loop.stop_on_signals()  # before there is a temporary store, which a signal must not leave behind
     temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
     try:
-        _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say), addresses)
+        _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say), loop, addresses)
     except (ServeError, StoreError) as error:
         _say(str(error))
         raise click.exceptions.Exit(1) from None
     finally:
+        loop.close()
         if temporary:
             shutil.rmtree(temporary)
 
 
-def _serve(token: Token, addresses: tuple[str, ...]) -> None:
+def _serve(token: Token, loop: Loop, addresses: tuple[str, ...]) -> None:
     from sk_provider.authenticator.servers.serving import Serving
 
-    with Serving(token) as serving:
-        serving.stop_on_signals()
+    with Serving(token, loop) as serving:
         serving.open(addresses)
         click.echo(f"serving {' '.join(serving.names)}")
         serving.run()

@@ -17,7 +17,17 @@ from fido2.ctap import STATUS, CtapError
 from fido2.ctap1 import Ctap1
 from fido2.ctap2 import ClientPin, Ctap2
 from fido2.hid import CtapHidDevice
-from support.serve import REBOOT, REPORT_SIZE, Served, connect_udp, connect_unix, open_device, serve, wait_until
+from support.serve import (
+    PATIENCE,
+    REBOOT,
+    REPORT_SIZE,
+    Served,
+    connect_udp,
+    connect_unix,
+    open_device,
+    serve,
+    wait_until,
+)
 
 from sk_provider.authenticator.servers.errors import ServeError
 from sk_provider.authenticator.servers.serving import parse_address
@@ -192,6 +202,22 @@ def test_unix_socket_is_for_its_owner_alone_and_goes_with_the_server(tmp_path: P
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert served.end() == (0, "")
         assert not path.exists()
+
+
+def test_signal_that_comes_before_all_is_served_leaves_no_keys_behind(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [os.path.join(os.path.dirname(sys.executable), "pysk"), "serve", f"unix:{tmp_path}/socket"],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(lambda: any(temporary.iterdir()), "the making of the temporary store")
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert not any(temporary.iterdir())
+    assert not (tmp_path / "socket").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from sk_provider.authenticator.engine import GRANTED
 from sk_provider.authenticator.profiles import profile
 from sk_provider.authenticator.servers.errors import ServeError
+from sk_provider.authenticator.servers.loop import Loop
 from sk_provider.authenticator.servers.serving import Serving
 from sk_provider.authenticator.servers.token import Token
 from sk_provider.authenticator.store import Store
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from sk_provider.authenticator.engine import Event, PresenceRequest
-    from sk_provider.authenticator.servers.loop import Loop, Server
+    from sk_provider.authenticator.servers.loop import Server
 
 AnyServer = TypeVar("AnyServer", bound="Server")
 
@@ -31,8 +32,8 @@ class _Serving(Serving, Generic[AnyServer]):
 
     server: AnyServer
 
-    def __init__(self, token: Token, make_server: Callable[[Token, Loop], AnyServer]) -> None:
-        super().__init__(token)
+    def __init__(self, token: Token, loop: Loop, make_server: Callable[[Token, Loop], AnyServer]) -> None:
+        super().__init__(token, loop)
         self._make_server = make_server
 
     def _open(self, scheme: str, where: str, port: int) -> Server:
@@ -52,7 +53,8 @@ class Plugged(Generic[AnyServer]):
         self.gestures = 0
         self._ask = _presence(presence)
         token = Token(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None)
-        self._serving = _Serving(token, make_server)
+        self._loop = Loop()
+        self._serving = _Serving(token, self._loop, make_server)
         self._thread = threading.Thread(target=self._run)
 
     @property
@@ -66,8 +68,9 @@ class Plugged(Generic[AnyServer]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._serving.stop()
+        self._loop.stop()
         self._thread.join()
+        self._loop.close()
 
     def _touch(self, request: PresenceRequest, event: Event | None) -> int:
         answer = self._ask(request, event)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 
 from sk_provider.authenticator.servers.errors import ServeError
-from sk_provider.authenticator.servers.loop import Loop
 from sk_provider.authenticator.servers.udp import UdpServer
 from sk_provider.authenticator.servers.uhid import UhidServer
 from sk_provider.authenticator.servers.unix import UnixServer
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sk_provider.authenticator.servers.loop import Server
+    from sk_provider.authenticator.servers.loop import Loop, Server
     from sk_provider.authenticator.servers.token import Token
 
 DEFAULT_PORTS = {"udp": 8111, "vpcd": 35963}
@@ -26,12 +25,12 @@ DEFAULT_PORTS = {"udp": 8111, "vpcd": 35963}
 class Serving:
     """A token under its addresses; at the end of a with statement it is withdrawn and unplugged."""
 
-    def __init__(self, token: Token) -> None:
+    def __init__(self, token: Token, loop: Loop) -> None:
         self._token = token
-        self._loop = Loop()
+        self._loop = loop
         self._servers: list[Server] = []
         self._powered_by_reader = False
-        token.wake = self._loop.wake
+        token.wake = loop.wake
 
     def __enter__(self) -> Self:
         return self
@@ -40,7 +39,6 @@ class Serving:
         for server in self._servers:
             server.close()
         self._token.close()
-        self._loop.close()
 
     def open(self, addresses: tuple[str, ...]) -> None:
         """Begin to serve at each of the addresses.
@@ -59,19 +57,11 @@ class Serving:
         return [server.name for server in self._servers]
 
     def run(self) -> None:
-        """Serve until stop is called.
+        """Serve until the loop is stopped.
 
         :raises ServeError: if an address cannot be served any longer.
         """
         self._loop.run(self._servers)
-
-    def stop_on_signals(self) -> None:
-        """See Loop."""
-        self._loop.stop_on_signals()
-
-    def stop(self) -> None:
-        """End run; from any thread or signal handler."""
-        self._loop.stop()
 
     def power_cycle(self) -> None:
         """Take the token's power and give it back."""
