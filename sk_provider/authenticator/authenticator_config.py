@@ -57,8 +57,8 @@ def _set_min_pin_length(token: Authenticator, arguments: dict[Any, Any]) -> None
             raise StatusError(status.CBOR_UNEXPECTED_TYPE)
     with token.transaction() as state:
         _apply(state, state.min_pin_length if length is None else length, rp_ids, force_pin_change)
-    if state.force_pin_change:
-        token.pin_uv_auth.reset_tokens()
+        if state.force_pin_change:
+            token.pin_uv_auth.reset_tokens()
 
 
 def _apply(state: State, length: int, rp_ids: list[str] | None, force_pin_change: bool) -> None:

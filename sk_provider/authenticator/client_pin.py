@@ -129,7 +129,7 @@ def _change_pin(
         if state.force_pin_change and _is_pin(state, _hash(new_pin)):
             raise StatusError(status.PIN_POLICY_VIOLATION)
         _store_pin(state, new_pin)
-    token.pin_uv_auth.reset_tokens()
+        token.pin_uv_auth.reset_tokens()
 
 
 def _get_pin_token(

@@ -19,4 +19,4 @@ def reset(token: Authenticator, _parameters: dict[Any, Any]) -> None:
     token.ask("reset", timed_out=status.USER_ACTION_TIMEOUT)
     with token.transaction() as state:
         state.clear()
-    token.close()
+        token.close()  # even if writing fails, which may have taken effect all the same

@@ -255,7 +255,9 @@ class Store:
 
         :param event: ends the waiting for the lock once it is set.
         :raises StoreError: as open does, if another process holds the lock for long or until event is set, or if the
-            state cannot be written; then the old state is intact.
+            state cannot be written; then the store holds the old state or the new one, whole: the new one if it has
+            taken the old one's place and only its lasting there cannot be made sure of. So nothing may be given away
+            on the strength of a change before it is written, and what a change ends in RAM is to end before, too.
         """
         return Transaction(self.path, event)
 

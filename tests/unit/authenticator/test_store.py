@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -281,6 +282,49 @@ def test_clearing_keeps_the_identity_and_the_counter_alone(store: Store) -> None
     assert after.secret != before.secret
     assert after.attestation_key != before.attestation_key
     assert (after.credentials, after.pin) == ({}, b"")
+
+
+def fail_at(call_number: int, action: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Do something whose call_number-th call which may change the disk is done and yet ends in an error.
+
+    Returns whether there were so many calls.
+    """
+    calls = 0
+
+    def failing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            result = original(*args, **kwargs)
+            if calls == call_number:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("write", "fsync", "rename"):
+            patch.setattr(os, name, failing(getattr(os, name)))
+        try:
+            action()
+        except StoreError:
+            assert calls == call_number
+            return True
+    assert calls < call_number
+    return False
+
+
+def test_an_error_at_any_call_leaves_the_state_before_or_after(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = 1
+    counters = [0]
+    while fail_at(number, lambda: add_one(store.path), monkeypatch):
+        state = store.read()
+        assert len(state.credentials) == state.counter
+        assert set(os.listdir(store.path)) == {"state", "lock"}
+        counters.append(state.counter)
+        number += 1
+    assert counters == [0, 0, 0, 1, 2]  # write, fsync, rename, and fsync of the directory
+    assert store.read().counter == 3
 
 
 # Crashes: what is on the disk when a process, or the power, ends at any call that changes something.
