@@ -40,6 +40,7 @@ test: .venv/.tools  ## everything that CI runs
 .PHONY: test-all
 test-all: test regress  ## make test, and what takes longer
 	@.venv/bin/pytest -m long
+	@FUZZ_EXAMPLES=1000 .venv/bin/pytest --timeout=0 $$(grep -rl --include='test_*.py' FUZZ_EXAMPLES tests)
 	@.venv/bin/python tests/hardware/side-by-side
 
 .PHONY: regress
