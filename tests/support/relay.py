@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from sk_provider.ctap import framing
+from support.messages import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ class Report:
     def __init__(self, direction: str, content: bytes) -> None:
         self.direction = direction
         self.content = content
-        self.channel = int.from_bytes(content[:4], "big")
         self.begins_message = bool(content[4] & framing.INIT_PACKET)
         self.command = content[4] & ~framing.INIT_PACKET
 
@@ -59,9 +59,10 @@ class Relay:
     def __exit__(self, *_: object) -> None:
         self._cut(self._listener, *self._open)
 
-    def transactions(self) -> list[int]:
-        """Return the commands of the messages that the client has sent, in order."""
-        return [report.command for report in self.reports if report.direction == TO_TOKEN and report.begins_message]
+    def messages(self) -> list[str]:
+        """Return the names of the messages that the client has sent, in order."""
+        sent = [name_of(report.content) for report in self.reports if report.direction == TO_TOKEN]
+        return [name for name in sent if name]
 
     def touches(self) -> int:
         """Return for how many of the client's messages the token waited for a person."""
