@@ -11,8 +11,11 @@ from sk_provider.authenticator.servers.errors import ServeError
 from sk_provider.authenticator.servers.loop import Loop
 from sk_provider.authenticator.servers.serving import Serving
 from sk_provider.authenticator.servers.token import Token
+from sk_provider.authenticator.servers.uhid import UhidServer
 from sk_provider.authenticator.store import Store
 from sk_provider.cli.serve import _presence
+from sk_provider.ctap.framing import REPORT_SIZE
+from support.messages import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +28,21 @@ if TYPE_CHECKING:
     from sk_provider.authenticator.servers.loop import Server
 
 AnyServer = TypeVar("AnyServer", bound="Server")
+
+NEVER, SOON = "after:600000", "after:500"  # when somebody comes to touch it
+
+
+class NotingServer(UhidServer):
+    """Notes the names of the messages that clients send, in order."""
+
+    def __init__(self, token: Token, loop: Loop) -> None:
+        self.messages: list[str] = []
+        super().__init__(token, loop)
+
+    def receive(self, untrusted_report: bytes, peer: str) -> None:
+        if len(untrusted_report) == REPORT_SIZE and (name := name_of(untrusted_report)):
+            self.messages.append(name)
+        super().receive(untrusted_report, peer)
 
 
 class _Serving(Serving, Generic[AnyServer]):
@@ -44,14 +62,17 @@ class _Serving(Serving, Generic[AnyServer]):
 class Plugged(Generic[AnyServer]):
     """A token with its keys in a store, until the end of the with statement, or until it dies as its profile says.
 
+    :ivar presence: who touches it, see ``pysk serve``.
     :ivar gestures: how often somebody has touched it, or was verified by it.
+    :ivar is_blinking: whether it waits for somebody.
     """
 
     def __init__(
         self, make_server: Callable[[Token, Loop], AnyServer], store: Path, profile_name: str, presence: str = "auto"
     ) -> None:
+        self.presence = presence
         self.gestures = 0
-        self._ask = _presence(presence)
+        self.is_blinking = False
         token = Token(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None)
         self._loop = Loop()
         self._serving = _Serving(token, self._loop, make_server)
@@ -73,7 +94,9 @@ class Plugged(Generic[AnyServer]):
         self._loop.close()
 
     def _touch(self, request: PresenceRequest, event: Event | None) -> int:
-        answer = self._ask(request, event)
+        self.is_blinking = True
+        answer = _presence(self.presence)(request, event)
+        self.is_blinking = False
         self.gestures += answer == GRANTED
         return answer
 

@@ -6,6 +6,7 @@ provider, so that each signs with the other's keys.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
@@ -16,46 +17,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sk_provider.authenticator.profiles import DEFAULT, profile
-from sk_provider.authenticator.servers.uhid import UhidServer
 from sk_provider.authenticator.store import Store
-from sk_provider.ctap import framing
 from support import soft_token
 from support.openssh import PIN, WRONG_PIN, Agent, KeyFile, Person, Signature, provider_lines
-from support.plugged import Plugged
+from support.plugged import NEVER, SOON, NotingServer, Plugged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sk_provider.authenticator.servers.loop import Loop
-    from sk_provider.authenticator.servers.token import Token
-
 INTERNAL, OURS = "internal", "libpysk.so"
 
 PATIENCE_S = 120  # for an operation, of which a person may take 60
-NEVER, SOON = "after:600000", "after:500"
+# A token that is stuck is waited for as a person is, by each operation: both providers get less time for that.
+STUCK_TIMEOUT_S, STUCK_PATIENCE_S = 3, 15
 
 _FORCED_FLAG = 0x10
-
-_CTAPHID_NAMES = {framing.INIT: "init", framing.CANCEL: "cancel", framing.MSG: "u2f"}
-_CTAP2_NAMES = {1: "make", 2: "get", 4: "info", 6: "pin", 8: "next", 10: "manage", 11: "select", 65: "manage"}
-
-
-class _NotingServer(UhidServer):
-    """Notes the names of the commands that clients send, in order."""
-
-    def __init__(self, token: Token, loop: Loop) -> None:
-        self.messages: list[str] = []
-        super().__init__(token, loop)
-
-    def receive(self, untrusted_report: bytes, peer: str) -> None:
-        if len(untrusted_report) == framing.REPORT_SIZE and untrusted_report[4] & framing.INIT_PACKET:
-            command = untrusted_report[4] & ~framing.INIT_PACKET
-            if command == framing.CBOR:
-                self.messages.append(_CTAP2_NAMES.get(untrusted_report[7], f"0x{untrusted_report[7]:02x}"))
-            else:
-                self.messages.append(_CTAPHID_NAMES.get(command, f"hid 0x{command:02x}"))
-        super().receive(untrusted_report, peer)
 
 
 class Row:
@@ -66,6 +43,9 @@ class Row:
     :ivar has_pin: whether the token has a PIN; that of the enrollment, if there is one.
     :ivar pins: what the person answers, each time that a PIN is asked for.
     :ivar others: the presence of another token that is plugged in as well, if one is.
+    :ivar is_held: whether another program has the token's device open, and locked.
+    :ivar is_blocked: whether no tries for the PIN are left.
+    :ivar is_full: whether the token has no room for another resident key.
     """
 
     def __init__(
@@ -78,6 +58,9 @@ class Row:
         has_pin: bool = False,
         pins: tuple[str, ...] = (PIN, PIN, PIN),
         others: str = "",
+        is_held: bool = False,
+        is_blocked: bool = False,
+        is_full: bool = False,
     ) -> None:
         self.name = name
         self.action = action
@@ -87,6 +70,14 @@ class Row:
         self.has_pin = has_pin
         self.pins = pins
         self.others = others
+        self.is_held = is_held
+        self.is_blocked = is_blocked
+        self.is_full = is_full
+
+    @property
+    def wants_pin(self) -> bool:
+        """Whether the token has a PIN, where it can have one."""
+        return ROWS[self.after].wants_pin if self.after else self.has_pin
 
 
 WRONG = (WRONG_PIN,) * 3
@@ -100,39 +91,57 @@ ROWS = {
         Row("no-touch", "enroll", "no-touch-required"),
         Row("enroll, PIN set", "enroll", has_pin=True),
         Row("verify-required", "enroll", "verify-required", has_pin=True),
+        Row("verify-required ed25519", "enroll", "verify-required", kind="ed25519-sk", has_pin=True),
         Row("verify-required, no PIN", "enroll", "verify-required"),
         Row("resident", "enroll", "resident", has_pin=True),
+        Row("resident ed25519", "enroll", "resident", kind="ed25519-sk", has_pin=True),
         Row("resident, no PIN", "enroll", "resident"),
         Row("resident, wrong PIN", "enroll", "resident", has_pin=True, pins=WRONG),
+        Row("resident, no room", "enroll", "resident", has_pin=True, is_full=True),
         Row("overwrite", "enroll", "resident", after="resident"),
+        Row("overwrite ed25519", "enroll", "resident", kind="ed25519-sk", after="resident ed25519"),
         Row("sign ed25519", "sign", after="enroll ed25519"),
         Row("sign ecdsa", "sign", after="enroll ecdsa"),
         Row("sign no-touch", "sign", after="no-touch"),
         Row("sign, PIN set", "sign", after="enroll, PIN set"),
         Row("sign with PIN", "sign", after="verify-required"),
+        Row("sign with PIN ed25519", "sign", after="verify-required ed25519"),
         Row("sign with wrong PIN", "sign", after="verify-required", pins=WRONG),
         Row("-K", "-K", after="resident"),
         Row("-K, wrong PIN", "-K", after="resident", pins=WRONG),
         Row("-K, no PIN", "-K", pins=()),
         Row("ssh-add -K", "ssh-add -K", after="resident"),
+        Row("ssh-add -K, no PIN", "ssh-add -K", pins=()),
         Row("two tokens: sign", "sign", after="enroll ecdsa", others=NEVER),
         Row("two tokens: sign with PIN", "sign", after="verify-required", others=NEVER),
         Row("two tokens: touch one", "enroll", others=NEVER),
+        Row("two tokens: resident", "enroll", "resident", has_pin=True, others=NEVER),
+        Row("two tokens: -K", "-K", after="resident", others=NEVER),
+        Row("two tokens: ssh-add -K", "ssh-add -K", after="resident", others=NEVER),
+        Row("held: enroll", "enroll", is_held=True),
+        Row("held: sign", "sign", after="enroll ecdsa", is_held=True),
+        Row("held: -K", "-K", after="resident", is_held=True),
+        Row("PIN blocked: enroll", "enroll", has_pin=True, is_blocked=True),
+        Row("PIN blocked: resident", "enroll", "resident", has_pin=True, is_blocked=True),
+        Row("PIN blocked: sign", "sign", after="verify-required", is_blocked=True),
+        Row("PIN blocked: -K", "-K", after="resident", is_blocked=True),
     )
 }
 
 FAULTY = ("bad-signature", "dies-after:3", "dies-after:8", "garbage", "stuck")
-FAULTY_ROWS = ("enroll ecdsa", "sign ecdsa")
+ABOUT_A_PIN = ("enroll, PIN set", "sign, PIN set")
+"""Rows that differ from others only in that the token has a PIN."""
+
+OTHER_KEYS = "ssh:other"  # the application of the keys that fill a token
 
 
-def rows_for(profile_name: str) -> list[Row]:
-    """Return the rows that make sense for a profile: a token that cannot have a PIN has fewer."""
-    if profile_name in FAULTY:
-        return [ROWS[name] for name in FAULTY_ROWS]
-    rows = list(ROWS.values())
-    if not profile(profile_name).ctap2:
-        rows = [row for row in rows if not (row.has_pin or (row.after and ROWS[row.after].has_pin))]
-    return rows
+def why_left_out(row: Row, profile_name: str) -> str:
+    """Return why a row makes no sense for a profile, or "" if it does."""
+    if profile(profile_name).ctap2:
+        return ""
+    if row.is_blocked or row.name in ABOUT_A_PIN:
+        return "the token cannot have a PIN"
+    return "the token holds no resident keys" if row.is_full else ""
 
 
 class Outcome:
@@ -193,6 +202,9 @@ class Bench:
         self._folder = folder
         self._providers = {INTERNAL: Path(INTERNAL), OURS: library}
         self._profile = profile_name
+        is_stuck = profile_name == "stuck"
+        self._settings = f"Timeout {STUCK_TIMEOUT_S}\n" if is_stuck else ""
+        self._patience_s = STUCK_PATIENCE_S if is_stuck else PATIENCE_S
         # A faulty token cannot be prepared: it was sound before.
         self._sound_profile = DEFAULT if profile_name in FAULTY else profile_name
         self._prepared: dict[tuple[str, str], Path | None] = {}
@@ -214,7 +226,7 @@ class Bench:
     def _source(self, row: Row, by: str) -> Path | None:
         """Return a folder with the token's store, and with the key that the row needs, made by the other provider."""
         if not row.after:
-            return self._new_token(has_pin=row.has_pin)
+            return self._new_token(has_pin=row.wants_pin, is_full=row.is_full)
         other = OURS if by == INTERNAL else INTERNAL
         return self._prepare(ROWS[row.after], other) or self._prepare(ROWS[row.after], by)
 
@@ -230,14 +242,20 @@ class Bench:
         return Path(tempfile.mkdtemp(dir=self._folder))
 
     @functools.cache  # noqa: B019 - the bench ends with the process, or a moment after the test
-    def _new_token(self, *, has_pin: bool, is_other: bool = False) -> Path:
-        """Return a folder with the store of a token that has no keys; is_other: another one than that with the keys."""
+    def _new_token(self, *, has_pin: bool, is_full: bool = False, is_other: bool = False) -> Path:
+        """Return a folder with the store of a token that has no keys, or no room for any more.
+
+        :param is_other: whether it is another one than that with the keys.
+        """
         folder = self._new_folder()
         device = soft_token.Device(
             Store.create(str(folder / "store")), soft_token.Person(), self._sound_profile.partition(":")[0]
         )
-        if has_pin:
+        if has_pin and device.profile.ctap2:
             device.set_pin(PIN)
+        for number in range(device.profile.max_resident if is_full else 0):
+            token = device.pin_token(soft_token.Permission.MAKE_CREDENTIAL, OTHER_KEYS, PIN)
+            device.make(OTHER_KEYS, b"%d" % number, options={"rk": True}, **device.auth(token))
         device.close()
         return folder
 
@@ -246,21 +264,30 @@ class Bench:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         store = folder / "store"
         person = Person(folder, self._providers[by])
-        person.config.write_text("")
+        person.config.write_text(self._settings)
         (folder / "questions").unlink(missing_ok=True)
         environment = {**person.environment, **person.askpass(*row.pins)}
-        before = Store.open(str(store)).read().pin_retries
+        with Store.open(str(store)).transaction() as state:
+            if row.is_blocked:
+                state.pin_retries = 0
+            before = state.pin_retries
         with ExitStack() as stack:
             tokens = []
             if row.others:
-                other = self._new_token(has_pin=bool(row.after) and ROWS[row.after].has_pin, is_other=True) / "store"
-                tokens.append(stack.enter_context(Plugged(_NotingServer, other, profile_name, row.others)))
+                # Where a token is faulty, it is the other one: it shall not be in the way.
+                other = self._new_token(has_pin=row.wants_pin, is_other=True) / "store"
+                tokens.append(stack.enter_context(Plugged(NotingServer, other, profile_name, row.others)))
+                profile_name = self._sound_profile
             presence = SOON if row.others else "auto"
-            tokens.insert(0, stack.enter_context(Plugged(_NotingServer, store, profile_name, presence)))
+            tokens.insert(0, stack.enter_context(Plugged(NotingServer, store, profile_name, presence)))
+            if row.is_held:
+                device = os.open(tokens[0].server.name, os.O_RDWR)
+                stack.callback(os.close, device)
+                fcntl.flock(device, fcntl.LOCK_EX)
             if row.action == "ssh-add -K":
                 agent = stack.enter_context(Agent(person))
                 environment |= agent.environment
-            status, errors = _call(_command(row, folder), environment, folder)
+            status, errors = _call(_command(row, folder), environment, folder, self._patience_s)
             result = _result(row, folder, source, environment) if status == 0 else None
         messages = list(tokens[0].server.messages)
         for token in tokens[1:]:
@@ -300,7 +327,9 @@ def _command(row: Row, folder: Path) -> list[str]:
     return ["ssh-add", "-K"]
 
 
-def _call(command: Sequence[str], environment: dict[str, str], folder: Path) -> tuple[int | None, str]:
+def _call(
+    command: Sequence[str], environment: dict[str, str], folder: Path, patience_s: float
+) -> tuple[int | None, str]:
     """Run a command without a terminal, whoever asks being answered y; return its status and what it says on stderr.
 
     The status is None if it does not end.
@@ -315,7 +344,7 @@ def _call(command: Sequence[str], environment: dict[str, str], folder: Path) -> 
         )  # fmt: skip
         status: int | None
         try:
-            status = process.wait(PATIENCE_S)
+            status = process.wait(patience_s)
         except subprocess.TimeoutExpired:
             status = None
         try:
@@ -354,6 +383,8 @@ def _result(row: Row, folder: Path, source: Path, environment: dict[str, str]) -
     listed = subprocess.run(
         ["ssh-add", "-L"], env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
+    if not row.after:
+        return None if listed.returncode == 0 else "no keys"
     return "listed" if (source / "id.pub").read_text().split()[1] in listed.stdout else None
 
 

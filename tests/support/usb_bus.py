@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 
 from sk_provider.authenticator.servers.hid import HidServer
-from sk_provider.authenticator.servers.uhid import PRODUCT, REPORT_DESCRIPTOR, VENDOR
+from sk_provider.authenticator.servers.uhid import REPORT_DESCRIPTOR, VENDOR
 from sk_provider.ctap.framing import REPORT_SIZE
 from support.serve import wait_until
 
@@ -26,6 +26,7 @@ CONFIGFS = Path("/sys/kernel/config")
 GADGET = CONFIGFS / "usb_gadget" / "token"
 CONTROLLER = "dummy_udc.0"
 OUR_END = "/dev/hidg0"
+PRODUCT = 0x0002  # pid.codes' second for tests: not the uhid device's, so that an address tells them apart
 RETRY_S = 0.002  # the host asks for a report every millisecond or so
 ENGLISH = "0x409"
 
