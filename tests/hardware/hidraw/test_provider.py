@@ -206,5 +206,5 @@ def test_it_is_no_worse_than_the_built_in_provider(
     compared = bench(profile).compare(row)
     assert compared is not None
     internal, ours = compared
-    mark, why = side_by_side.judge(row, internal, ours)
+    mark, why = side_by_side.judge(row, profile, internal, ours)
     assert mark != side_by_side.WORSE, f"{why}\ninternal: {internal}\nlibpysk.so: {ours}"
