@@ -59,8 +59,12 @@ class Relay:
     def __exit__(self, *_: object) -> None:
         self._cut(self._listener, *self._open)
 
+    def transactions(self) -> list[int]:
+        """Return the commands of the messages that the client has sent, in order."""
+        return [report.command for report in self.reports if report.direction == TO_TOKEN and report.begins_message]
+
     def messages(self) -> list[str]:
-        """Return the names of the messages that the client has sent, in order."""
+        """Return the names of those messages, which tell CTAP2 commands apart."""
         sent = [name_of(report.content) for report in self.reports if report.direction == TO_TOKEN]
         return [name for name in sent if name]
 

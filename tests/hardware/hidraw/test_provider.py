@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 
-LOCK_PATIENCE_S = 5
+LOCK_PATIENCE_S = 25
 
 # Rows of tests/hardware/side-by-side: one in which each profile is told apart from the others, and, on the profile with
 # the oldest way to list keys, what else there is to do with them, for which one preparation serves.
