@@ -30,7 +30,7 @@ INTERNAL, OURS = "internal", "libpysk.so"
 
 PATIENCE_S = 120  # for an operation, of which a person may take 60
 # A token that is stuck is waited for as a person is, by each operation: both providers get less time for that.
-STUCK_TIMEOUT_S, STUCK_PATIENCE_S = 3, 15
+STUCK_TIMEOUT_S, STUCK_PATIENCE_S = 8, 20
 
 _FORCED_FLAG = 0x10
 
@@ -202,9 +202,6 @@ class Bench:
         self._folder = folder
         self._providers = {INTERNAL: Path(INTERNAL), OURS: library}
         self._profile = profile_name
-        is_stuck = profile_name == "stuck"
-        self._settings = f"Timeout {STUCK_TIMEOUT_S}\n" if is_stuck else ""
-        self._patience_s = STUCK_PATIENCE_S if is_stuck else PATIENCE_S
         # A faulty token cannot be prepared: it was sound before.
         self._sound_profile = DEFAULT if profile_name in FAULTY else profile_name
         self._prepared: dict[tuple[str, str], Path | None] = {}
@@ -264,7 +261,8 @@ class Bench:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         store = folder / "store"
         person = Person(folder, self._providers[by])
-        person.config.write_text(self._settings)
+        is_stuck = profile_name == "stuck" and not (row.others or row.is_held)
+        person.config.write_text(f"Timeout {STUCK_TIMEOUT_S}\n" if is_stuck else "")
         (folder / "questions").unlink(missing_ok=True)
         environment = {**person.environment, **person.askpass(*row.pins)}
         with Store.open(str(store)).transaction() as state:
@@ -287,7 +285,9 @@ class Bench:
             if row.action == "ssh-add -K":
                 agent = stack.enter_context(Agent(person))
                 environment |= agent.environment
-            status, errors = _call(_command(row, folder), environment, folder, self._patience_s)
+            status, errors = _call(
+                _command(row, folder), environment, folder, STUCK_PATIENCE_S if is_stuck else PATIENCE_S
+            )
             result = _result(row, folder, source, environment) if status == 0 else None
         messages = list(tokens[0].server.messages)
         for token in tokens[1:]:
