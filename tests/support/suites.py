@@ -8,9 +8,6 @@ OPENSSH_SCRIPTS = (
 )  # fmt: skip
 """Those of OpenSSH's scripts that load a provider; the others use no sk key, or one as a mere file."""
 
-OPENSSH_LONG_SCRIPTS = ("rekey",)
-"""What does so, too, in newer releases of OpenSSH, for minutes."""
-
 LIBSSH_PROGRAMS = {
     "torture_pki_sk": "*", "torture_pki_sshsig": "*", "torture_auth": "torture_auth_pubkey_types_sk_*",
     "pkd_hello_i1": "*_sk_*",

@@ -22,13 +22,13 @@ pass  torture_pki_sshsig torture_pki_sshsig_sk
 pass  torture_auth torture_auth_pubkey_types_sk_ecdsa
 pass  pkd_hello_i1 torture_pkd_openssh_sk_ed25519
 """
-SCRIPTS = ("keytype", "agent", "rekey")
+SCRIPTS = ("keytype", "agent", "krl")
 REGRESS = """\
 script                  sk-dummy        libpysk           uses
 keytype                 -        0.0 s  pass    23.4 s    14
 agent                   -        0.0 s  pass     9.0 s     6
-rekey                   -        0.0 s  pass   203.1 s    32
-libpysk: 3 pass, 0 fail, 0 skip, 235 s
+krl                     -        0.0 s  pass     5.1 s     3
+libpysk: 3 pass, 0 fail, 0 skip, 37 s
 no new failure
 """
 COLUMNS = ("loads", "agent", "other")
@@ -83,9 +83,9 @@ def test_a_script_has_passed_only_with_a_provider_that_was_used(matrix: ModuleTy
 @pytest.mark.parametrize("length", range(0, len(REGRESS), 7))
 def test_a_regression_suite_that_is_cut_off_has_failed(matrix: ModuleType, length: int) -> None:
     assert matrix.judge_regress(-9, REGRESS[:length], SCRIPTS).failures
-    if REGRESS.index("rekey") > length:
+    if REGRESS.index("krl") > length:
         # Whatever its status is.
-        assert "rekey did not run" in matrix.judge_regress(0, REGRESS[:length], SCRIPTS).failures
+        assert "krl did not run" in matrix.judge_regress(0, REGRESS[:length], SCRIPTS).failures
 
 
 @pytest.mark.parametrize("length", range(0, len(PYTEST), 7))
