@@ -213,7 +213,8 @@ struct key {
 	size_t handle_len;
 };
 
-static const uint8_t challenge[32] = "thirty-two bytes of a challenge.";
+static const uint8_t challenge[] = "thirty-two bytes of a challenge.";
+#define CHALLENGE_LEN (sizeof(challenge) - 1)
 #if SK_MAJOR == 4
 /* OpenSSH 8.2 passed the SHA-256 of what later releases pass: here that of "a message to sign". */
 static const uint8_t message[] = {
@@ -466,7 +467,7 @@ open_provider(struct provider *provider, const char *path)
 static struct enroll_call
 usual_enroll(uint32_t alg)
 {
-	return (struct enroll_call){ .alg = alg, .challenge = challenge, .challenge_len = sizeof(challenge),
+	return (struct enroll_call){ .alg = alg, .challenge = challenge, .challenge_len = CHALLENGE_LEN,
 		.application = application, .flags = FLAG_UP };
 }
 
