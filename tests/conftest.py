@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 # A shared machine may be slow at any moment: no test is a timed one.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-# A shell lets what it starts in the background ignore this, and every program that a test starts would do so too.
+# A shell lets what it starts in the background ignore the one, nohup the other, and every program that a test starts
+# would do so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -171,13 +171,13 @@ def test_other_programs_packets_are_skipped(person: Person, connect: Connect) ->
 
 
 def boundaries(person: Person, connect: Connect) -> tuple[Path, int]:
-    """Return a key of the token and how many reports a signature with it takes."""
+    """Return a key of the token and how many reports a signature with it takes at least: a busy machine adds some."""
     with connect(None, "--store", str(person.store)) as relay:
         person.configure(device=relay.address)
         key = enrolled(person)
         relay.reports.clear()
         assert person.sign(key)[0].status == 0
-        return key, len(relay.reports)
+        return key, sum(report.command != framing.KEEPALIVE for report in relay.reports)
 
 
 def test_a_token_that_vanishes_at_any_packet_is_told_and_the_next_operation_works(
