@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 HELPER = Path("/usr/lib/openssh/ssh-sk-helper")
 
 VERSION = 5
-FAILURE = 0
 SIGN = 1
 LOAD_RESIDENT = 3
 
