@@ -355,23 +355,30 @@ def _choose(candidates: _Candidates, request: SignRequest, operation: Operation)
     spends_tries = request.pin is not None or request.flags & FLAG_USER_VERIFICATION
     if len(candidates.maybe) == 1 and not (candidates.failures and spends_tries):
         return candidates.maybe[0]
-    if request.pin is None and all(_needs_pin(channel, request, operation) for channel in candidates.maybe):
-        # The host asks for it and calls again: the touch that chooses one is wanted only then.
-        raise PinRequired("this key wants a PIN for every use", "enter it when you are asked")
+    if request.pin is None:
+        errors = (_refusal_without_pin(channel, request, operation) for channel in candidates.maybe)
+        refusals = [error for error in errors if error is not None]
+        if len(refusals) == len(candidates.maybe):
+            # The host asks for a PIN and calls again: the touch that chooses one is wanted only then.
+            raise next((error for error in refusals if isinstance(error, PinRequired)), refusals[0])
     return _choose_by_touch(candidates.maybe, candidates.failures, operation)
 
 
-def _needs_pin(channel: Channel, request: SignRequest, operation: Operation) -> bool:
-    """Whether the key wants its user verified, which the authenticator can do by nothing but a PIN."""
+def _refusal_without_pin(channel: Channel, request: SignRequest, operation: Operation) -> SecurityKeyError | None:
+    """Return what to raise if the key wants its user verified, which the authenticator can do by nothing but a PIN."""
+    from . import refusal
     from .api import FLAG_USER_VERIFICATION
 
     if not request.flags & FLAG_USER_VERIFICATION:
-        return False
+        return None
     try:
-        options = commands.get_options(channel, operation)
+        info = commands.get_info(channel, operation)
     except StatusError:
-        return False
-    return options.get("clientPin") is True and options.get("uv") is not True
+        return None
+    if info.options.get("clientPin") is not True or info.options.get("uv") is True:
+        return None
+    question = PinRequired("this key wants a PIN for every use", "enter it when you are asked")
+    return refusal.to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
 
 
 def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:

@@ -77,11 +77,6 @@ def get_info(channel: Channel, operation: Operation) -> Info:
     return Info(options, force_pin_change=info.get(0x0C) is True)
 
 
-def get_options(channel: Channel, operation: Operation) -> dict[object, object]:
-    """Return the options of get_info(), and raise what it raises."""
-    return get_info(channel, operation).options
-
-
 def get_pin_retries(channel: Channel, operation: Operation) -> tuple[int, bool]:
     """Return how many tries are left for the PIN, and whether none counts until the next power-up (CTAP 2.1 §6.5.5.2).
 

@@ -49,7 +49,7 @@ def run_get_assertion(data: bytes) -> None:
     token = Token(untrusted_answer)
     operation = Operation(60)
     try:
-        commands.get_options(token, operation)
+        commands.get_info(token, operation)
     except (SecurityKeyError, StatusError):
         pass
     try:

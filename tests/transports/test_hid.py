@@ -419,7 +419,7 @@ def test_no_touch_is_wanted_before_the_pin_where_every_token_needs_one(person: P
         # An empty PIN is none.
         done, _ = person.sign(key, answers=[(PIN_PROMPT, "")])
         assert done.status != 0
-        assert untouched.messages() == touched.messages() == ["init", "get", "info"]
+        assert untouched.messages() == touched.messages() == ["init", "get", "info", PIN_RETRIES]
         done, signature = person.sign(key, answers=[(PIN_PROMPT, PIN)])
         assert done.status == 0, done
         assert person.verify(key, signature).returncode == 0

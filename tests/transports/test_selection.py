@@ -10,6 +10,7 @@ from pathlib import Path
 from support.openssh import PIN, PIN_PROMPT, Person, assert_signs, enrolled, provider_lines
 from support.serve import wait_until
 
+from sk_provider.authenticator.store import Store
 from sk_provider.ctap import framing
 
 TYPE_CHECKING = False
@@ -67,6 +68,28 @@ def test_a_touched_token_gets_the_pin_while_another_cannot_be_asked(person: Pers
         assert done.status == 0, done
         assert provider_lines(done.errors) == [CHOOSE_ANOTHER]
         assert person.verify(key, signature).returncode == 0
+
+
+def test_no_pin_is_asked_for_where_none_of_several_tokens_would_take_it(person: Person, connect: Connect) -> None:
+    key = key_of_another_token(person, connect, "verify-required")
+    folders = [str(person.folder / name) for name in ("first", "second")]
+    with connect(None, "--store", folders[0]) as first, connect(None, "--store", folders[1]) as second:
+        for relay, folder, retries in ((first, folders[0], 0), (second, folders[1], 1)):
+            person.set_pin(PIN, relay.address)
+            with Store.open(folder).transaction() as state:
+                state.pin_retries = retries
+        person.configure(device=f"{first.address} {second.address}")
+        # ssh-keygen asks for it anyway; an empty PIN is none, and the provider's question prints nothing.
+        done, _ = person.sign(key, answers=[(PIN_PROMPT, "")])
+        assert done.status != 0
+        assert provider_lines(done.errors) == []
+        with Store.open(folders[1]).transaction() as state:
+            state.pin_retries = 0
+        done, _ = person.sign(key, answers=[(PIN_PROMPT, "")])
+        assert done.status != 0
+        assert provider_lines(done.errors) == [
+            "libpysk: the PIN is blocked for good; only a reset helps, which deletes all its keys: pysk reset"
+        ]
 
 
 def test_a_token_that_cannot_be_asked_is_told_where_no_other_holds_the_key(person: Person, connect: Connect) -> None:

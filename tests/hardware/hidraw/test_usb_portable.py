@@ -26,7 +26,7 @@ def test_a_token_that_is_plugged_in_is_found_and_answers() -> None:
         assert usb_portable.discover((0x1050, 0x0407)) == []
         operation = Operation(30)
         with closing(usb_portable.open(path, operation)) as channel:
-            assert commands.get_options(channel, operation)["rk"] is True
+            assert commands.get_info(channel, operation).options["rk"] is True
     wait_until(lambda: not usb_portable.discover(None), "the unplugging")
 
 
@@ -34,11 +34,11 @@ def test_a_token_that_does_not_answer_is_given_up_in_time() -> None:
     with serve("--profile", "stuck", "uhid:") as served:
         operation = Operation(60)
         with closing(usb_portable.open(served.names[0], operation)) as channel:
-            assert commands.get_options(channel, operation)["rk"] is True
+            assert commands.get_info(channel, operation).options["rk"] is True
             served.process.send_signal(signal.SIGSTOP)  # no keep-alives either
             started = time.monotonic()
             with pytest.raises(AuthenticatorError, match="does not answer"):
-                commands.get_options(channel, operation)
+                commands.get_info(channel, operation)
             assert hid.SILENCE <= time.monotonic() - started < 2 * hid.SILENCE
     wait_until(lambda: not usb_portable.discover(None), "the unplugging")
 
