@@ -58,6 +58,14 @@ def null_provider(folder: Path, key: VirtualKey, data: bytes) -> Path:
     return tree.library
 
 
+def python_version(python: str) -> str:
+    """Return the full version of a Python, by which its figures are told from another's.
+
+    :raises BenchError: if it does not run.
+    """
+    return _call([python, "-I", "-c", "import platform; print(platform.python_version())"])
+
+
 def build_tree(python: str, folder: Path) -> Path:
     """Return the path of a library that is built from the working tree for another Python, into a folder.
 
