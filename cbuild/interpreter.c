@@ -327,6 +327,22 @@ start(void)
 		    "started; " REINSTALL);
 }
 
+/*
+ * Whether this thread holds Python's lock. PyGILState_Check() says so of every thread once a program has made a second
+ * interpreter.
+ */
+static int
+holds_lock(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+	PyThreadState *current = PyThreadState_GetUnchecked();
+#else
+	PyThreadState *current = _PyThreadState_UncheckedGet();
+#endif
+
+	return current != NULL && current == PyGILState_GetThisThreadState();
+}
+
 int
 pysk_start_python(void)
 {
@@ -335,7 +351,7 @@ pysk_start_python(void)
 	pthread_once(&version_once, check_version);
 	if (version_fits) {
 		/* Who waits for the start must not hold the lock that the start needs; callers from Python may. */
-		if (Py_IsInitialized() && PyGILState_Check())
+		if (Py_IsInitialized() && holds_lock())
 			held = PyEval_SaveThread();
 		pthread_once(&start_once, start);
 		if (held != NULL)

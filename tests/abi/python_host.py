@@ -1,12 +1,13 @@
 """A host that is a Python program itself: it enrolls and signs through ctypes, from several threads at once.
 
-python_host.py LOADER LIBRARY, where LOADER is CDLL (Python's lock is let go of for a call) or PyDLL (it is kept).
-It prints lines of JSON as the host in C does.
+python_host.py LOADER LIBRARY [two], where LOADER is CDLL (Python's lock is let go of for a call) or PyDLL (it is kept),
+and two means that the program has made a second interpreter. It prints lines of JSON as the host in C does.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import signal
 import sys
@@ -87,7 +88,14 @@ def use(library: ctypes.CDLL, algorithm: int, events: list[Event]) -> None:
     events.append(sign(library, algorithm, handle))
 
 
+def make_interpreter() -> None:
+    name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+    importlib.import_module(name).create()
+
+
 def main() -> None:
+    if sys.argv[3:] == ["two"]:
+        make_interpreter()
     library = getattr(ctypes, sys.argv[1])(sys.argv[2])
     standard_streams = sys.stdin, sys.stdout, sys.stderr
     handler = signal.getsignal(signal.SIGINT)

@@ -369,10 +369,10 @@ def test_a_program_that_runs_a_python_of_its_own_in_private_can_be_the_host(
     assert sk_host.verify_every_signature(played) == 2
 
 
-def run_python_host(python: str, loader: str, library: Path, person: Person) -> list[sk_host.Event]:
+def run_python_host(python: str, loader: str, library: Path, person: Person, *options: str) -> list[sk_host.Event]:
     done = subprocess.run(
         # Without site, so that no package of that Python's own stands before ours.
-        (python, "-I", "-S", str(PYTHON_HOST), loader, str(library)),
+        (python, "-I", "-S", str(PYTHON_HOST), loader, str(library), *options),
         env=person.environment,
         capture_output=True,
         text=True,
@@ -403,6 +403,12 @@ def test_a_python_program_of_our_version_can_be_the_host_and_others_are_refused(
         assert sk_host.verify_every_signature(sk_host.Played(0, events, "")) == 5
     else:
         assert all(event["rc"] == -1 and event["cleared"] for event in events)
+
+
+@pytest.mark.parametrize("loader", ["CDLL", "PyDLL"])
+def test_a_python_program_with_two_interpreters_can_be_the_host(loader: str, person: Person, library: Path) -> None:
+    events = run_python_host(sys.executable, loader, library, person, "two")
+    assert sk_host.verify_every_signature(sk_host.Played(0, events[:-1], "")) == 5
 
 
 @pytest.mark.parametrize("version", ["3.99.0 (main)", "2.7.18 (default)", "3.1.1 (main)", ""])
