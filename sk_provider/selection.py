@@ -268,7 +268,7 @@ class _Candidates:
             channel = _open(each, self._configuration, race, may_create=False)
             self.channels.append(channel)
             # Nobody need come for that, so an authenticator that takes its time does not hold up the one with the key.
-            answer = _probe(channel, request, Operation(_PROBE_PATIENCE, self._operation.is_set))
+            answer = _probe(channel, request, Operation(_PROBE_PATIENCE, race.is_set))
             if answer == _HOLDS and race.winner is None:
                 race.winner = channel
             if answer == _MAYBE:

@@ -31,6 +31,13 @@ _POLL_INTERVAL = 0.2
 
 _TEST_OF_USER_PRESENCE = 0x01
 
+_MAX_KEY_HANDLE = 255
+"""Bytes, for their number is sent as one (U2F Raw Message Formats §5.1)."""
+
+
+def _not_held() -> CredentialNotFound:
+    return CredentialNotFound("the authenticator does not hold this key", "use the one that it was enrolled on")
+
 
 def _open(channel: Channel, event: Event) -> Ctap1:
     return Ctap1(Device(channel, event))  # type: ignore[arg-type]  # it needs no more than a channel has
@@ -43,9 +50,7 @@ def _status_words_translated() -> Iterator[None]:
             yield
         except ApduError as error:
             if error.code == APDU.WRONG_DATA:
-                raise CredentialNotFound(
-                    "the authenticator does not hold this key", "use the one that it was enrolled on"
-                ) from None
+                raise _not_held() from None
             raise AuthenticatorError(f"the authenticator answered with status {error.code:04x}", "try again") from None
 
 
@@ -102,6 +107,8 @@ def get_assertion(request: SignRequest, channel: Channel, operation: Operation) 
     """
     from .ctap.commands import Assertion
 
+    if len(request.key_handle) > _MAX_KEY_HANDLE:
+        raise _not_held()
     if not request.flags & FLAG_USER_PRESENCE:
         tell("the authenticator is a U2F one and signs only when touched; touch it")
     app_param = sha256(request.application.encode())
@@ -117,6 +124,8 @@ def get_assertion(request: SignRequest, channel: Channel, operation: Operation) 
 
 def holds_key(channel: Channel, application: str, key_handle: bytes, operation: Operation) -> bool:
     """Return whether the authenticator holds the key, without a touch. Raises SecurityKeyError."""
+    if len(key_handle) > _MAX_KEY_HANDLE:
+        return False
     with errors_translated():
         try:
             _open(channel, operation).authenticate(

@@ -5,13 +5,22 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from support.openssh import PIN, PIN_PROMPT, Person, assert_signs, enrolled, provider_lines
+import pytest
+from support.openssh import PIN, PIN_PROMPT, KeyFile, Person, assert_signs, enrolled, provider_lines
 from support.serve import wait_until
 
+from sk_provider import selection, u2f
+from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, SignRequest
 from sk_provider.authenticator.store import Store
+from sk_provider.config import Configuration
 from sk_provider.ctap import framing
+from sk_provider.errors import CredentialNotFound
+from sk_provider.operation import Operation
+from sk_provider.sign import sign
+from sk_provider.transports.unix import open as open_unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,6 +174,31 @@ def test_an_address_that_cannot_be_used_is_told_where_no_other_leads_to_an_authe
     person.configure(device=f"unix:relative unix:{person.folder}/nobody")
     done, _ = person.enroll("id", "ed25519-sk")
     assert provider_lines(done.errors) == ["libpysk: unix:relative is not an absolute path; begin it with / or ~/"]
+
+
+def test_an_authenticator_that_takes_its_time_is_given_up_once_another_says_that_it_has_the_key(
+    person: Person, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 3600)
+    with connect(None, "--profile", "stuck") as stuck, connect() as living:
+        person.configure(device=living.address)
+        key = KeyFile(enrolled(person))
+        configuration = Configuration()
+        configuration.add_devices([], [stuck.address, living.address], is_limited=False)
+        request = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", key.key_handle, FLAG_USER_PRESENCE, None, None)
+        sign(request, configuration, Operation(60))
+        wait_until(lambda: stuck.messages() == ["init", "get", "cancel"], "the cancelling")
+
+
+def test_a_key_handle_that_is_too_long_for_u2f_is_another_tokens(connect: Connect) -> None:
+    with connect(None, "--profile", "u2f") as relay:
+        request = SignRequest(ALGORITHM_ECDSA, bytes(32), "ssh:", bytes(256), FLAG_USER_PRESENCE, None, relay.address)
+        with pytest.raises(CredentialNotFound):
+            sign(request, Configuration(), Operation(5))
+        operation = Operation(5)
+        path = relay.address.removeprefix("unix:")
+        with closing(open_unix(path, Configuration(), operation, may_create=False)) as channel:
+            assert not u2f.holds_key(channel, "ssh:", bytes(256), operation)
 
 
 def test_ctrl_c_while_several_tokens_wait_for_a_touch_cancels_all(person: Person, connect: Connect) -> None:
