@@ -156,7 +156,7 @@ def _presence(
             return engine.GRANTED
         if configuration.presence == PRESENCE_DENY:
             raise PresenceDenied(
-                "pysk_config refuses all use of the software authenticator (Presence deny)", "change that line"
+                "pysk_config refuses whatever wants a touch of soft: (Presence deny)", "change that line"
             )
         from sk_provider import prompt
 

@@ -169,7 +169,7 @@ def test_refused_presence_is_told_in_a_sentence(person: Person, kind: str) -> No
         assert not made.exists()
         assert "PIN" not in done.screen
         assert provider_lines(done.errors) == [
-            "libpysk: pysk_config refuses all use of the software authenticator (Presence deny); change that line"
+            "libpysk: pysk_config refuses whatever wants a touch of soft: (Presence deny); change that line"
         ]
 
 
