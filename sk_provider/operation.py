@@ -26,7 +26,11 @@ class Operation:
         self.timeout = timeout
         self._is_interrupted = is_interrupted
         self._has_been_called_off = False
-        self._deadline = time.monotonic() + timeout
+        self.restart()
+
+    def restart(self) -> None:
+        """Give the person all their time once more, after they were asked for something else."""
+        self._deadline = time.monotonic() + self.timeout
 
     def call_off(self) -> None:
         """Have all that wait, in whichever thread, give up."""

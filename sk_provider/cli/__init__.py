@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from sk_provider import __version__
@@ -13,11 +15,27 @@ from .reset import reset
 from .serve import serve
 from .share import share
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Have other signals end the program by an exception too: then an authenticator is told to stop blinking."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _exit)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
 
 class _Commands(click.Group):
     """Tells a failure as ssh's programs do: one line, and a status that is not 0."""
 
     def invoke(self, context: click.Context) -> object:
+        _end_as_by_ctrl_c()
         try:
             return super().invoke(context)
         except SecurityKeyError as error:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from fido2.ctap2.pin import ClientPin
 
+    from sk_provider.operation import Operation
+
 
 @click.group()
 def pin() -> None:
@@ -29,10 +31,11 @@ def set_pin(address: str | None) -> None:
     from sk_provider.errors import PinInvalid
     from sk_provider.fido2_client import errors_translated
 
-    with _client_pin(address, may_create=True) as client_pin:
+    with _client_pin(address, may_create=True) as (client_pin, operation):
         if client_pin.ctap.info.options.get("clientPin"):
             raise PinInvalid("the authenticator has a PIN", "change it with: pysk pin change")
         new = _read_new_pin(client_pin)
+        operation.restart()
         with errors_translated():
             client_pin.set_pin(new)
     click.echo("PIN set", err=True)
@@ -49,11 +52,12 @@ def change(address: str | None) -> None:
     from sk_provider.pin import explain_refusal, normalize
     from sk_provider.refusal import SET_A_PIN
 
-    with _client_pin(address, may_create=False) as client_pin:
+    with _client_pin(address, may_create=False) as (client_pin, operation):
         if not client_pin.ctap.info.options.get("clientPin"):
             raise PinNotSet("the authenticator has no PIN", SET_A_PIN)
         old = normalize(_read("Current PIN"))
         new = _read_new_pin(client_pin)
+        operation.restart()
         try:
             with errors_translated(pass_status=True):
                 client_pin.change_pin(old, new)
@@ -68,7 +72,7 @@ def status(address: str | None) -> None:
     """Print whether a PIN is set, and how many tries are left."""
     from sk_provider.fido2_client import errors_translated
 
-    with _client_pin(address, may_create=False) as client_pin:
+    with _client_pin(address, may_create=False) as (client_pin, _):
         if not client_pin.ctap.info.options.get("clientPin"):
             click.echo("no PIN is set")
             return
@@ -83,7 +87,7 @@ def status(address: str | None) -> None:
 
 
 @contextmanager
-def _client_pin(address: str | None, *, may_create: bool) -> Iterator[ClientPin]:
+def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[ClientPin, Operation]]:
     from sk_provider import config, selection
     from sk_provider.errors import Unsupported
     from sk_provider.fido2_client import open_ctap2
@@ -97,7 +101,7 @@ def _client_pin(address: str | None, *, may_create: bool) -> Iterator[ClientPin]
         ctap2 = open_ctap2(channel, operation)
         if "clientPin" not in ctap2.info.options:
             raise Unsupported("the authenticator cannot have a PIN", "use one that can")
-        yield open_client_pin(ctap2)
+        yield open_client_pin(ctap2), operation
     finally:
         channel.close()
 

@@ -165,6 +165,20 @@ def test_a_reset_kills_the_keys_and_the_pin(person: Person) -> None:
     assert "the authenticator does not hold this key" in done_signing.errors
 
 
+def test_a_person_may_take_longer_to_choose_a_pin_than_to_touch_the_authenticator(person: Person) -> None:
+    with tempfile.TemporaryDirectory(prefix="pysk-") as folder, serve(f"unix:{folder}/token") as served:
+        person.configure("Timeout 3", device=served.names[0])
+        process = subprocess.Popen(
+            [person.pysk, "pin", "set"],
+            env=person.environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(6)
+        assert process.communicate(f"{PIN}\n", timeout=60)[1] == "PIN set\n"
+
+
 def test_a_reset_that_comes_too_late_is_explained(person: Person) -> None:
     with tempfile.TemporaryDirectory(prefix="pysk-") as folder, serve(f"unix:{folder}/token") as served:
         time.sleep(RESET_WINDOW)

@@ -340,6 +340,21 @@ def test_an_interrupted_wait_ends_at_once_and_the_token_stops_blinking(
         wait_until(lambda: relay.messages() == ["init", "get", "cancel"], "the cancelling")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_reset_is_not_left_to_the_next_touch(
+    person: Person, connect: Connect, number: signal.Signals
+) -> None:
+    with connect(None, presence="after:60000") as relay:
+        process = subprocess.Popen(
+            [person.pysk, "reset", "--yes", relay.address],
+            env=person.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(lambda: is_blinking(relay), "the token's blinking")
+        process.send_signal(number)
+        assert process.wait(30) != 0
+        assert relay.messages() == ["init", "info", "reset", "cancel"]
+
+
 def test_an_interrupted_login_ends_at_once_and_the_token_stops_blinking(
     person: Person, connect: Connect, server: Sshd
 ) -> None:
