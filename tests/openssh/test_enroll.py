@@ -227,3 +227,13 @@ class TestOverwriting:
         assert self.QUESTION not in done.screen
         for path in (old, new):
             assert person.verify(path, person.sign(path)[1]).returncode == 0
+
+
+def test_a_resident_key_replaces_another_unnoticed_where_there_is_no_pin(person: Person) -> None:
+    """For without one no authenticator tells of the other, which credProtect hides (CTAP 2.1 §12.1)."""
+    _, old = person.enroll("old", "ed25519-sk", "resident")
+    done, new = person.enroll("new", "ed25519-sk", "resident")
+    assert done.status == 0, done
+    assert TestOverwriting.QUESTION not in done.screen
+    assert person.verify(new, person.sign(new)[1]).returncode == 0
+    assert person.sign(old)[0].status != 0

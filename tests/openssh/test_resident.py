@@ -89,6 +89,8 @@ def test_authenticator_without_resident_keys_lists_none(person: Person) -> None:
     person.set_pin(PIN)
     person.enroll("original", "ed25519-sk")
     done = download(person)
+    assert done.status == 0, done
+    assert "No keys to download" in done.screen + done.errors
     assert not provider_lines(done.screen + done.errors)
     assert not list(person.folder.glob("id_*"))
 

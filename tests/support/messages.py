@@ -5,7 +5,17 @@ from __future__ import annotations
 from sk_provider.ctap import framing
 
 _CTAPHID_NAMES = {framing.INIT: "init", framing.CANCEL: "cancel", framing.MSG: "u2f"}
-_CTAP2_NAMES = {1: "make", 2: "get", 4: "info", 6: "pin", 7: "reset", 8: "next", 10: "manage", 11: "select", 65: "manage"}
+_CTAP2_NAMES = {
+    1: "make",
+    2: "get",
+    4: "info",
+    6: "pin",
+    7: "reset",
+    8: "next",
+    10: "manage",
+    11: "select",
+    65: "manage",
+}
 
 
 def name_of(report: bytes) -> str:
