@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 from sk_provider.ctap import framing
@@ -25,10 +26,11 @@ TO_CLIENT = "to client"
 
 
 class Report:
-    """One report: where it went, and what its header says."""
+    """One report: where it went and when, in seconds of the monotonic clock, and what its header says."""
 
     def __init__(self, direction: str, content: bytes) -> None:
         self.direction = direction
+        self.at = time.monotonic()
         self.content = content
         self.begins_message = bool(content[4] & framing.INIT_PACKET)
         self.command = content[4] & ~framing.INIT_PACKET
