@@ -57,6 +57,7 @@ class SharedAuthenticator:
         self._say = say
         self._turn: _Client | None = None
         self._waiting: list[tuple[_Client, Job]] = []
+        self._has_told_of_waiting = False
         # A client without a job has gone.
         self._commands: queue.SimpleQueue[tuple[_Client, Job | None] | None] = queue.SimpleQueue()
         self._gate: Gate | None = None
@@ -75,7 +76,10 @@ class SharedAuthenticator:
         if self._turn is client:
             self._commands.put((client, job))
         else:
-            self._try_to_tell(client, f"waits until {self._turn.name} has ended")
+            # Once in a turn, however many clients ask: what they want touched in it must stay in sight.
+            if not self._has_told_of_waiting:
+                self._has_told_of_waiting = True
+                self._try_to_tell(client, f"waits until {self._turn.name} has ended")
             self._waiting.append((client, job))
         return job
 
@@ -85,15 +89,12 @@ class SharedAuthenticator:
         if self._turn is not client:
             return
         self._commands.put((client, None))
+        self._has_told_of_waiting = False
         self._turn = self._waiting[0][0] if self._waiting else None
         for other, job in self._waiting:
             if other is self._turn:
                 self._commands.put((other, job))
         self._waiting = [(other, job) for other, job in self._waiting if other is not self._turn]
-
-    def wink(self, client: _Client) -> None:
-        """Tell the person what the client wants shown."""
-        self._try_to_tell(client, "winks")
 
     def close(self) -> None:
         """End the thread, and let the authenticator go."""
@@ -163,7 +164,7 @@ class _Client:
             shared.capabilities,
             lambda: shared.capabilities,
             lambda command, data: shared.start(self, command, data),
-            lambda: shared.wink(self),
+            lambda: None,  # whoever may send WINK at any time is not to fill the screen with it
         )
 
 

@@ -256,8 +256,7 @@ def test_the_touch_that_chooses_a_token_ends_with_the_client(person: Person, con
         with share(person, sockets / "near") as sharing:
             for relay in (first, second):
                 relay.reports.clear()
-            client = sharing.device()
-            client._connection.write_packet(framing.split_message(client._channel_id, framing.CBOR, b"\x04")[0])
+            ask(sharing.device(), b"\x04")
             wait_until(lambda: first.touches() and second.touches(), "the tokens' blinking")
             sharing.close()
             expected = [framing.INIT, framing.CBOR, framing.CANCEL]
@@ -414,3 +413,26 @@ def test_the_next_client_is_served_once_the_first_has_gone(sharing: Sharing) -> 
         assert not waiting.done()
         first.close()
         assert waiting.result(30)[0] == 0
+
+
+def test_what_a_touch_is_for_stays_in_sight_whatever_other_clients_do(person: Person, sockets: Path) -> None:
+    token = sockets / "token"
+    with serve(f"unix:{token}", presence="after:60000"), share(person, sockets / "near", f"unix:{token}") as sharing:
+        ask(sharing.device(), b"\x0b")
+        wait_until(lambda: "wants a touch" in sharing.told(), "the request")
+        for _ in range(5):
+            other = sharing.device()
+            for _ in range(5):
+                other.wink()
+                ask(other, b"\x04")
+                other.call(framing.INIT, bytes(8))
+            other.close()
+        _, _, after = sharing.told().partition("wants a touch that chooses this authenticator\n")
+        assert after.count("\n") == 1
+        assert " waits until process " in after
+
+
+def ask(device: CtapHidDevice, request: bytes) -> None:
+    """Send a short CTAP2 command, and leave its answer alone."""
+    (packet,) = framing.split_message(device._channel_id, framing.CBOR, request)
+    device._connection.write_packet(packet)
