@@ -74,7 +74,7 @@ class Gate:
     def __init__(self, channel: Channel, say: Callable[[str], None]) -> None:
         """Take the authenticator's channel, and what tells the person who wants what."""
         self._channel = channel
-        self._say = say
+        self._tell = say
         # What is left of the lists that the client began, by the command and subcommand that ask for the next entry.
         self._rest: dict[tuple[int, int], list[bytes]] = {}
         self._rp_id_hashes: set[bytes] = set()
@@ -101,6 +101,10 @@ class Gate:
             self._say(f"cannot be served: {error}")
             return failure(cmd)
         return response
+
+    def _say(self, what: str) -> None:
+        self._told_apdu = b""
+        self._tell(what)
 
     def _call_ctap2(self, untrusted_data: bytes, event: Event, on_keepalive: OnKeepalive | None) -> bytes:
         if not untrusted_data:
@@ -318,7 +322,8 @@ class Gate:
         else:
             raise Refused("a U2F request of the wrong length", status.INVALID_LENGTH)
         apdu = _apdu(instruction, control, data)
-        # U2F clients ask again and again until there is a touch: that is one request to a person.
+        # U2F clients ask again and again until there is a touch: that is one request to a person, as long as nothing
+        # else has been told since.
         if apdu != self._told_apdu:
             self._say(f"{what} for {_APPLICATION_PREFIX}")
             self._told_apdu = apdu

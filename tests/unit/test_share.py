@@ -204,6 +204,18 @@ def test_u2f_requests_are_told_once_however_often_the_client_asks(shared: Shared
     ]
 
 
+def test_a_u2f_request_is_told_again_once_something_else_was_told(shared: Shared) -> None:
+    register = extended(1, 0, CLIENT_DATA_HASH + SSH_HASH)
+    shared.person.answer = DENIED
+    for other, cmd in ((b"\x55", framing.CBOR), (extended(4, 0, b""), framing.MSG)):
+        shared.ask(register, framing.MSG)
+        assert shared.told[-1] == "wants a new U2F key for ssh:"
+        shared.ask(other, cmd)
+        assert shared.told[-1].startswith("refused: ")
+        shared.ask(register, framing.MSG)
+        assert shared.told[-1] == "wants a new U2F key for ssh:"
+
+
 def extended(instruction: int, control: int, data: bytes) -> bytes:
     return bytes([0, instruction, control, 0, 0]) + len(data).to_bytes(2, "big") + data + b"\0\0"
 
