@@ -56,7 +56,7 @@ class SharedAuthenticator:
         self._configuration = configuration
         self._say = say
         self._turn: _Client | None = None
-        self._waiting: list[tuple[_Client, Job]] = []
+        self._waiting: dict[_Client, Job] = {}  # the one that waits for the longest time first
         self._has_told_of_waiting = False
         # A client without a job has gone.
         self._commands: queue.SimpleQueue[tuple[_Client, Job | None] | None] = queue.SimpleQueue()
@@ -80,21 +80,26 @@ class SharedAuthenticator:
             if not self._has_told_of_waiting:
                 self._has_told_of_waiting = True
                 self._try_to_tell(client, f"waits until {self._turn.name} has ended")
-            self._waiting.append((client, job))
+            self._waiting[client] = job
         return job
 
     def end(self, client: _Client) -> None:
         """Let the authenticator go, once what the client had begun has ended, and let another have its turn."""
-        self._waiting = [(other, job) for other, job in self._waiting if other is not client]
+        self._waiting.pop(client, None)
         if self._turn is not client:
             return
         self._commands.put((client, None))
         self._has_told_of_waiting = False
-        self._turn = self._waiting[0][0] if self._waiting else None
-        for other, job in self._waiting:
-            if other is self._turn:
-                self._commands.put((other, job))
-        self._waiting = [(other, job) for other, job in self._waiting if other is not self._turn]
+        self._turn = next(iter(self._waiting), None)
+        if self._turn is not None:
+            self._commands.put((self._turn, self._waiting.pop(self._turn)))
+
+    def tick(self) -> None:
+        """Answer those who wait no longer, as they have cancelled."""
+        for client, job in list(self._waiting.items()):
+            if job.cancelled.is_set():
+                del self._waiting[client]
+                job.response = _cancelled(job)
 
     def close(self) -> None:
         """End the thread, and let the authenticator go."""
@@ -142,12 +147,14 @@ class SharedAuthenticator:
             job.status = keepalive_status
             self.wake()
 
+        if job.cancelled.is_set():  # while it waited for another to end
+            return _cancelled(job)
         operation = Operation(self._configuration.timeout, job.cancelled.is_set)
         if self._gate is None:
             try:
                 self._channel = self._open(operation)
             except Interrupted:
-                return bytes([status.KEEPALIVE_CANCEL]) if job.command == framing.CBOR else failure(job.command)
+                return _cancelled(job)
             except SecurityKeyError as error:
                 self._tell(client, f"cannot be served: {error}")
                 return failure(job.command)
@@ -195,6 +202,7 @@ class SharingServer:
 
     def tick(self, now: float) -> None:
         """Send what is due."""
+        self._shared.tick()
         for peer, client in list(self._clients.items()):
             self._send(client.hid.tick(now), peer)
 
@@ -215,6 +223,10 @@ class SharingServer:
     def _send(self, reports: list[bytes], peer: socket.socket) -> None:
         for report in reports:
             self._listener.send(report, peer)
+
+
+def _cancelled(job: Job) -> bytes:
+    return bytes([status.KEEPALIVE_CANCEL]) if job.command == framing.CBOR else failure(job.command)
 
 
 def _command_line(process: int) -> str:

@@ -1,0 +1,127 @@
+"""Whose turn it is at a shared authenticator, with a channel that notes what reaches it."""
+
+from __future__ import annotations
+
+import pytest
+from support.serve import wait_until
+
+from sk_provider import selection
+from sk_provider.authenticator.job import Job
+from sk_provider.config import Configuration
+from sk_provider.ctap import framing, status
+from sk_provider.operation import Operation
+from sk_provider.sharing import SharedAuthenticator, _Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+GET_INFO = b"\x04"
+SELECTION = b"\x0b"
+CANCELLED = bytes([status.KEEPALIVE_CANCEL])
+
+
+class Authenticator:
+    """Answers getInfo at once, and waits for ever for the touch that selection wants."""
+
+    def __init__(self) -> None:
+        self.capabilities = framing.CAPABILITY_CBOR
+        self.passed: list[bytes] = []
+        self.times_opened = 0
+        self.is_open = False
+
+    def open(self, *_: object) -> Authenticator:
+        self.times_opened += 1
+        self.is_open = True
+        return self
+
+    def call(self, cmd: int, data: bytes = b"", event: Operation | None = None, on_keepalive: Any = None) -> bytes:
+        assert event is not None
+        self.passed.append(data)
+        if data == SELECTION:
+            wait_until(event.is_set, "the cancelling")
+            raise event.reason()
+        return b"\0" + data
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture
+def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
+    authenticator = Authenticator()
+    monkeypatch.setattr(selection, "open_for_management", authenticator.open)
+    return authenticator
+
+
+@pytest.fixture
+def shared(authenticator: Authenticator) -> Iterator[SharedAuthenticator]:
+    shared = SharedAuthenticator(None, Configuration(), lambda _what: None, lambda: False)
+    authenticator.times_opened = 0
+    yield shared
+    shared.close()
+
+
+def answer(job: Job) -> bytes:
+    wait_until(lambda: job.response is not None, "the answer")
+    assert job.response is not None
+    return job.response
+
+
+def start_waiting_for_a_touch(shared: SharedAuthenticator, client: _Client, authenticator: Authenticator) -> Job:
+    job = shared.start(client, framing.CBOR, SELECTION)
+    wait_until(lambda: SELECTION in authenticator.passed, "the waiting for a touch")
+    return job
+
+
+def test_a_command_that_was_cancelled_before_its_beginning_is_not_begun(
+    shared: SharedAuthenticator, authenticator: Authenticator
+) -> None:
+    client = _Client("client", shared)
+    begun = start_waiting_for_a_touch(shared, client, authenticator)
+    following = [shared.start(client, cmd, GET_INFO) for cmd in (framing.CBOR, framing.MSG)]
+    for job in (*following, begun):
+        job.cancel()
+    assert [answer(job) for job in (begun, *following)] == [CANCELLED, CANCELLED, b"\x6f\x00"]
+    assert authenticator.passed == [SELECTION]
+
+
+def test_the_authenticator_is_not_opened_for_a_command_that_was_cancelled(
+    shared: SharedAuthenticator, authenticator: Authenticator
+) -> None:
+    first, second = _Client("first", shared), _Client("second", shared)
+    begun = start_waiting_for_a_touch(shared, first, authenticator)
+    waiting = shared.start(second, framing.CBOR, GET_INFO)
+    waiting.cancel()
+    begun.cancel()
+    shared.end(first)
+    assert answer(waiting) == CANCELLED
+    assert authenticator.times_opened == 1
+
+
+def test_whoever_waits_and_cancels_is_answered_before_its_turn(
+    shared: SharedAuthenticator, authenticator: Authenticator
+) -> None:
+    first, second = _Client("first", shared), _Client("second", shared)
+    begun = start_waiting_for_a_touch(shared, first, authenticator)
+    waiting = shared.start(second, framing.CBOR, GET_INFO)
+    waiting.cancel()
+    shared.tick()
+    assert waiting.response == CANCELLED
+    assert begun.response is None
+    begun.cancel()
+
+
+def test_whoever_asks_anew_while_it_waits_keeps_its_place_and_takes_no_other(
+    shared: SharedAuthenticator, authenticator: Authenticator
+) -> None:
+    first, second, third = (_Client(name, shared) for name in ("first", "second", "third"))
+    begun = start_waiting_for_a_touch(shared, first, authenticator)
+    jobs = [shared.start(client, framing.CBOR, GET_INFO) for client in (second, third, second)]
+    jobs[0].cancel()
+    assert list(shared._waiting.items()) == [(second, jobs[2]), (third, jobs[1])]
+    begun.cancel()
+    shared.end(first)
+    assert answer(jobs[2])[0] == status.SUCCESS
+    assert jobs[1].response is None
