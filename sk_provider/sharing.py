@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _COMMAND_LINE_SHOWN = 120
+_IDLE_PATIENCE = 10.0
+"""Seconds after the answer to a client's command in which it must begin another one, or its turn ends."""
 _END_PATIENCE = 5.0
 """Seconds in which the last command must end, once it is cancelled."""
 
 
 class SharedAuthenticator:
-    """The authenticator, and whose turn it is: a client's lasts from its first command until it goes.
+    """The authenticator, and whose turn it is: a client's lasts from its first command until it goes, or is idle.
 
     Commands run in a thread of their own, one after the other. The authenticator itself is open only while there is a
     turn, so that this machine's own programs can use it in between. All methods are for the main thread.
@@ -56,9 +58,11 @@ class SharedAuthenticator:
         self._configuration = configuration
         self._say = say
         self._turn: _Client | None = None
+        self._turn_job: Job | None = None  # the last command of the client whose turn it is
+        self._turn_ends: float | None = None  # None as long as that command is worked on
         self._waiting: dict[_Client, Job] = {}  # the one that waits for the longest time first
         self._has_told_of_waiting = False
-        # A client without a job has gone.
+        # A client without a job has ended its turn.
         self._commands: queue.SimpleQueue[tuple[_Client, Job | None] | None] = queue.SimpleQueue()
         self._gate: Gate | None = None
         self._channel: Channel | None = None
@@ -71,10 +75,8 @@ class SharedAuthenticator:
     def start(self, client: _Client, command: int, data: bytes) -> Job:
         """Hand over a CTAPHID MSG or CBOR command; its job gets the response once the client has had its turn."""
         job = Job(command, data)
-        if self._turn is None:
-            self._turn = client
-        if self._turn is client:
-            self._commands.put((client, job))
+        if self._turn is None or self._turn is client:
+            self._begin(client, job)
         else:
             # Once in a turn, however many clients ask: what they want touched in it must stay in sight.
             if not self._has_told_of_waiting:
@@ -86,25 +88,42 @@ class SharedAuthenticator:
     def end(self, client: _Client) -> None:
         """Let the authenticator go, once what the client had begun has ended, and let another have its turn."""
         self._waiting.pop(client, None)
-        if self._turn is not client:
-            return
-        self._commands.put((client, None))
-        self._has_told_of_waiting = False
-        self._turn = next(iter(self._waiting), None)
-        if self._turn is not None:
-            self._commands.put((self._turn, self._waiting.pop(self._turn)))
+        if self._turn is client:
+            self._end_turn(client)
 
-    def tick(self) -> None:
-        """Answer those who wait no longer, as they have cancelled."""
+    def tick(self, now: float) -> None:
+        """Answer those who wait no longer, as they have cancelled, and end the turn of a client that is idle."""
         for client, job in list(self._waiting.items()):
             if job.cancelled.is_set():
                 del self._waiting[client]
                 job.response = _cancelled(job)
+        if self._turn is None or self._turn_job is None or self._turn_job.response is None:
+            return
+        if self._turn_ends is None:
+            self._turn_ends = now + _IDLE_PATIENCE
+        elif now >= self._turn_ends:
+            self._end_turn(self._turn)
+
+    def deadline(self) -> float | None:
+        """Return when tick is to be called at the latest, if nothing else happens before."""
+        return self._turn_ends
 
     def close(self) -> None:
         """End the thread, and let the authenticator go."""
         self._commands.put(None)
         self._thread.join(_END_PATIENCE)
+
+    def _begin(self, client: _Client, job: Job) -> None:
+        self._turn, self._turn_job, self._turn_ends = client, job, None
+        self._commands.put((client, job))
+
+    def _end_turn(self, client: _Client) -> None:
+        self._turn, self._turn_job, self._turn_ends = None, None, None
+        self._has_told_of_waiting = False
+        self._commands.put((client, None))
+        if self._waiting:
+            following = next(iter(self._waiting))
+            self._begin(following, self._waiting.pop(following))
 
     def _tell(self, client: _Client, what: str) -> None:
         self._say(printable(f"{client.name} {what}"))
@@ -202,13 +221,13 @@ class SharingServer:
 
     def tick(self, now: float) -> None:
         """Send what is due."""
-        self._shared.tick()
+        self._shared.tick(now)
         for peer, client in list(self._clients.items()):
             self._send(client.hid.tick(now), peer)
 
     def deadline(self) -> float | None:
         """Return when tick is to be called at the latest, by the monotonic clock."""
-        deadlines = [client.hid.deadline() for client in self._clients.values()]
+        deadlines = [self._shared.deadline(), *(client.hid.deadline() for client in self._clients.values())]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def clear(self) -> None:

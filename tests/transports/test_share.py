@@ -415,6 +415,18 @@ def test_the_next_client_is_served_once_the_first_has_gone(sharing: Sharing) -> 
         assert waiting.result(30)[0] == 0
 
 
+def test_the_next_client_is_served_once_the_first_is_idle(sharing: Sharing) -> None:
+    first, second = sharing.device(), sharing.device()
+    assert first.call(0x10, b"\x04")[0] == 0
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(second.call, 0x10, b"\x04")
+        try:
+            assert waiting.result(30)[0] == 0
+        finally:
+            second.close()
+    assert first.call(0x10, b"\x04")[0] == 0
+
+
 def test_what_a_touch_is_for_stays_in_sight_whatever_other_clients_do(person: Person, sockets: Path) -> None:
     token = sockets / "token"
     with serve(f"unix:{token}", presence="after:60000"), share(person, sockets / "near", f"unix:{token}") as sharing:

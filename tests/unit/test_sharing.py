@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from support.serve import wait_until
 
 from sk_provider import selection
 from sk_provider.authenticator.job import Job
 from sk_provider.config import Configuration
-from sk_provider.ctap import framing, status
+from sk_provider.ctap import cbor, framing, status
 from sk_provider.operation import Operation
 from sk_provider.sharing import SharedAuthenticator, _Client
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 GET_INFO = b"\x04"
 SELECTION = b"\x0b"
+GET_ASSERTION, GET_NEXT_ASSERTION = b"\x02", b"\x08"
+ASSERT = GET_ASSERTION + cbor.encode({1: "ssh:", 2: bytes(32)})
+LISTED = b"\0" + cbor.encode({1: {}, 2: hashlib.sha256(b"ssh:").digest(), 3: b"signature", 5: 2})
 CANCELLED = bytes([status.KEEPALIVE_CANCEL])
 
 
@@ -42,7 +47,7 @@ class Authenticator:
         if data == SELECTION:
             wait_until(event.is_set, "the cancelling")
             raise event.reason()
-        return b"\0" + data
+        return LISTED if data[:1] == GET_ASSERTION or data == GET_NEXT_ASSERTION else b"\0" + data
 
     def close(self) -> None:
         self.is_open = False
@@ -107,7 +112,7 @@ def test_whoever_waits_and_cancels_is_answered_before_its_turn(
     begun = start_waiting_for_a_touch(shared, first, authenticator)
     waiting = shared.start(second, framing.CBOR, GET_INFO)
     waiting.cancel()
-    shared.tick()
+    shared.tick(1000)
     assert waiting.response == CANCELLED
     assert begun.response is None
     begun.cancel()
@@ -125,3 +130,53 @@ def test_whoever_asks_anew_while_it_waits_keeps_its_place_and_takes_no_other(
     shared.end(first)
     assert answer(jobs[2])[0] == status.SUCCESS
     assert jobs[1].response is None
+
+
+def test_a_turn_ends_once_its_client_is_idle(shared: SharedAuthenticator, authenticator: Authenticator) -> None:
+    client = _Client("client", shared)
+    answer(shared.start(client, framing.CBOR, GET_INFO))
+    shared.tick(1000)
+    assert shared.deadline() == 1010
+    shared.tick(1009)
+    answer(shared.start(client, framing.CBOR, GET_INFO))
+    shared.tick(1011)
+    assert authenticator.is_open
+    assert authenticator.times_opened == 1
+    shared.tick(1021)
+    wait_until(lambda: not authenticator.is_open, "the closing")
+    assert shared.deadline() is None
+    assert answer(shared.start(client, framing.CBOR, GET_INFO))[0] == status.SUCCESS
+    assert authenticator.times_opened == 2
+
+
+def test_a_client_is_not_idle_while_its_command_is_worked_on(
+    shared: SharedAuthenticator, authenticator: Authenticator
+) -> None:
+    client = _Client("client", shared)
+    answer(shared.start(client, framing.CBOR, GET_INFO))
+    shared.tick(1000)
+    touch = start_waiting_for_a_touch(shared, client, authenticator)
+    for now in (1009, 1011, 1100):
+        shared.tick(now)
+        assert shared.deadline() is None
+    touch.cancel()
+    answer(touch)
+    shared.tick(1200)
+    assert shared.deadline() == 1210
+    assert authenticator.is_open
+
+
+def test_the_turn_of_an_idle_client_passes_to_whoever_waits_without_what_was_begun_in_it(
+    shared: SharedAuthenticator,
+) -> None:
+    first, second = _Client("first", shared), _Client("second", shared)
+    assert answer(shared.start(first, framing.CBOR, ASSERT)) == LISTED
+    shared.tick(1000)
+    waiting = shared.start(second, framing.CBOR, GET_NEXT_ASSERTION)
+    shared.tick(1010)
+    assert answer(waiting) == bytes([status.NOT_ALLOWED])
+    again = shared.start(first, framing.CBOR, GET_NEXT_ASSERTION)
+    shared.tick(1011)
+    assert again.response is None
+    shared.tick(1021)
+    assert answer(again) == bytes([status.NOT_ALLOWED])
