@@ -45,6 +45,9 @@ _ENUMERATE_CREDENTIALS_NEXT = 0x05
 _MAX_ENTRIES = 1000
 """More than any authenticator has in a list."""
 
+_MAX_SHOWN = 100
+"""Characters of an application's name that a person can take in."""
+
 # U2F names an application by its hash alone, so only the usual one can be told from a web site's.
 _U2F_REGISTER = 0x01
 _U2F_AUTHENTICATE = 0x02
@@ -387,7 +390,10 @@ def _decode(untrusted_data: bytes) -> dict[object, object]:
 
 def _application(untrusted_rp_id: object) -> str:
     if not isinstance(untrusted_rp_id, str) or not untrusted_rp_id.startswith(_APPLICATION_PREFIX):
-        raise Refused(f"a key for {untrusted_rp_id!r}, which is not ssh's", status.NOT_ALLOWED)
+        raise Refused(f"a key for {repr(untrusted_rp_id)[:_MAX_SHOWN]}, which is not ssh's", status.NOT_ALLOWED)
+    # What a person is to judge by must not be able to look like another line.
+    if len(untrusted_rp_id) > _MAX_SHOWN or "  " in untrusted_rp_id or not untrusted_rp_id.isprintable():
+        raise Refused("a key for an application that cannot be shown clearly", status.NOT_ALLOWED)
     return untrusted_rp_id
 
 

@@ -177,6 +177,17 @@ def test_a_key_and_a_signature_want_a_touch_whatever_the_options_are_called(shar
     assert shared.passed == []
 
 
+@pytest.mark.parametrize("application", [
+    "ssh:" + 60 * " " + "process 1 (ssh) wants a signature for ssh:mine", "ssh:\u202emine", "ssh:" + 100 * "m",
+], ids=["spaces", "right to left", "long"])  # fmt: skip
+def test_an_application_that_could_look_like_another_is_refused(shared: Shared, application: str) -> None:
+    make = {1: CLIENT_DATA_HASH, 2: {"id": application}, 3: {"id": b"user"}, 4: [{"type": "public-key", "alg": -7}]}
+    for command, parameters in ((0x01, make), (0x02, {1: application, 2: CLIENT_DATA_HASH})):
+        assert shared.request(command, parameters)[0] == status.NOT_ALLOWED
+    assert shared.told == 2 * ["refused: a key for an application that cannot be shown clearly"]
+    assert shared.passed == []
+
+
 def test_the_person_is_told_of_a_touch_that_chooses(shared: Shared) -> None:
     assert shared.request(0x0B) == b"\0"
     assert shared.told == ["wants a touch that chooses this authenticator"]
