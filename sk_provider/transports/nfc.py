@@ -43,6 +43,7 @@ _WRONG_LENGTH = 0x6700
 _NOT_SELECTED = (0x6D00, 0x6E00, 0x6A82, 0x6985)
 
 _MAX_SHORT = 255
+_MAX_SHORT_APDU = 4 + 1 + _MAX_SHORT + 1
 _MAX_RESPONSE = 1 << 16
 _TICK = 0.1
 _SILENCE = 5.0
@@ -383,6 +384,9 @@ class NfcChannel:
                 result, answer = self._transmit_once(_SELECT + bytes([len(_AID)]) + _AID + b"\0")
             if result == scard.SCARD_S_SUCCESS and apdu[:4] != _SELECT:
                 result, answer = self._transmit_once(apdu)
+        if result in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_E_INSUFFICIENT_BUFFER) and len(apdu) > _MAX_SHORT_APDU:
+            # So do drivers put it whose readers take short APDUs alone. If the card has gone, the next APDU fails too.
+            return b"", _WRONG_LENGTH
         if result != scard.SCARD_S_SUCCESS:
             raise self._failure(result)
         if not answer:

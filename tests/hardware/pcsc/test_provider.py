@@ -29,20 +29,21 @@ from support.pcscd import POLLING_INTERVAL
 from support.serve import serve, wait_until
 
 from sk_provider.config import Configuration
-from sk_provider.ctap import framing
+from sk_provider.ctap import commands, framing
 from sk_provider.errors import AuthenticatorError, Interrupted
 from sk_provider.operation import Operation
 from sk_provider.transports import nfc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from support.serve import Served
 
 READER = "Virtual PCD 00 00"
 PORT = pcscd.PORT
+LONG_APPLICATION = "ssh:" + "a" * 500
 NEVER = "after:600000"
 SILENCE_S = 5.0
 TAKEN_AWAY = "libpysk: the card was taken away; present it again and leave it there until the operation ends"
@@ -80,9 +81,8 @@ def test_older_cards_enroll_and_sign(person: Person, profile: str) -> None:
 
 
 def test_a_long_request_reaches_the_card(person: Person) -> None:
-    application = "application=ssh:" + "a" * 500
     with card(person):
-        assert_signs(person, enrolled(person, "ecdsa-sk", application))
+        assert_signs(person, enrolled(person, "ecdsa-sk", f"application={LONG_APPLICATION}"))
 
 
 def test_a_long_request_is_chained_to_a_card_that_takes_no_long_commands(person: Person) -> None:
@@ -91,8 +91,52 @@ def test_a_long_request_is_chained_to_a_card_that_takes_no_long_commands(person:
 
     with PassedOn(PORT, refuse_extended, "--store", str(person.store)) as passed_on:
         wait_until(lambda: nfc.discover(""), "the card's being seen")
-        assert_signs(person, enrolled(person, "ecdsa-sk", "application=ssh:" + "a" * 500))
+        assert_signs(person, enrolled(person, "ecdsa-sk", f"application={LONG_APPLICATION}"))
     assert any(command[0] & 0x10 for command in passed_on.commands)
+
+
+@pytest.mark.parametrize("result", ["SCARD_E_NOT_TRANSACTED", "SCARD_E_INSUFFICIENT_BUFFER"])
+def test_a_long_request_is_chained_in_a_reader_that_takes_no_long_commands(
+    person: Person, monkeypatch: pytest.MonkeyPatch, result: str
+) -> None:
+    refused = []
+
+    def refuse_extended(apdu: bytes) -> list[object] | None:
+        if len(apdu) <= 261:
+            return None
+        refused.append(apdu)
+        return [getattr(scard, result), []]
+
+    with card(person):
+        key = KeyFile(enrolled(person, "ecdsa-sk", f"application={LONG_APPLICATION}"))
+        with opened() as channel:
+            before_each_apdu(monkeypatch, refuse_extended)
+            for _ in range(2):
+                assert get_assertion(channel, key).flags == 1
+    assert len(refused) == 1
+
+
+def test_a_card_that_is_taken_away_before_a_long_request_is_told(person: Person) -> None:
+    with card(person) as served:
+        key = KeyFile(enrolled(person, "ecdsa-sk", f"application={LONG_APPLICATION}"))
+        with opened() as channel:
+            served.end()
+            with pytest.raises(AuthenticatorError, match="taken away"):
+                get_assertion(channel, key)
+
+
+def get_assertion(channel: nfc.NfcChannel, key: KeyFile) -> commands.Assertion:
+    return commands.get_assertion(channel, key.public.application, bytes(32), key.key_handle, Operation(60), up=True)
+
+
+def before_each_apdu(monkeypatch: pytest.MonkeyPatch, act: Callable[[bytes], list[object] | None]) -> None:
+    """Have something done before each APDU of this process; the result and answer that it returns are the reader's."""
+    transmit = scard.SCardTransmit
+
+    def transmit_or_not(connected: object, protocol: int, apdu: list[int]) -> list[object]:
+        return act(bytes(apdu)) or transmit(connected, protocol, apdu)
+
+    monkeypatch.setattr(scard, "SCardTransmit", transmit_or_not)
 
 
 def test_a_card_wants_its_pin_and_lists_and_overwrites_its_keys(person: Person) -> None:
