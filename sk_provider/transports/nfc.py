@@ -36,6 +36,9 @@ _NFCCTAP_GETRESPONSE = b"\x80\x11\x00\x00"
 _NFCCTAP_GETRESPONSE_CANCEL = b"\x80\x11\x11\x00"
 _CHAINING = 0x10
 
+_CLIENT_PIN = b"\x06"
+"""authenticatorClientPIN, CTAP 2.1 §6.5"""
+
 _SUCCESS = 0x9000
 _KEEPALIVE = 0x9100
 _MORE_DATA = 0x6100
@@ -117,6 +120,13 @@ def _wait_for_card(context: _Context, location: str, operation: Operation) -> st
 
 class _CardTakenAway(AuthenticatorError):
     """The card left its reader."""
+
+
+class _CardDisturbed(AuthenticatorError):
+    """Another program reset the card, or selected something else, so that it has forgotten what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__("another program reset the card, or used it in between", "try again")
 
 
 class _Context:
@@ -294,6 +304,8 @@ class NfcChannel:
         if status_word in _NOT_SELECTED:
             # Another program selected something else, or had the card reset.
             self._transmit_all(_SELECT, _AID)
+            if not _is_repeatable(_NFCCTAP_MSG, data):
+                raise _CardDisturbed
             response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
         return self._finish(response, status_word, event, on_keepalive)
 
@@ -333,22 +345,30 @@ class NfcChannel:
             self._card = None
 
     def _transmit_all(self, header: bytes, data: bytes) -> tuple[bytes, int]:
-        """Send a command of any length, in the form that the card takes, and collect the whole response."""
-        if len(data) <= _MAX_SHORT:
-            response, status_word = self._transmit_short(header, data)
-        else:
-            response, status_word = b"", _WRONG_LENGTH
-            if self._uses_extended:
-                response, status_word = self._transmit_extended(header, data)
-            if status_word in (_WRONG_LENGTH, *_NOT_SELECTED):
-                self._uses_extended = False
-                response, status_word = self._transmit_chained(header, data)
+        """Send a command of any length, again if a reset came before it, and collect the whole response."""
+        try:
+            response, status_word = self._transmit_command(header, data)
+        except _CardDisturbed:
+            if not _is_repeatable(header, data):
+                raise
+            response, status_word = self._transmit_command(header, data)
         while status_word & 0xFF00 == _MORE_DATA:
             piece, status_word = self._transmit(_GET_RESPONSE + bytes([status_word & 0xFF]))
             response += piece
             if len(response) > _MAX_RESPONSE or not (piece or status_word == _SUCCESS):
                 raise AuthenticatorError("the card's answer has no end", _PRESENT_AGAIN)
         return response, status_word
+
+    def _transmit_command(self, header: bytes, data: bytes) -> tuple[bytes, int]:
+        """Send a command in the form that the card takes, and return the first piece of the response."""
+        if len(data) <= _MAX_SHORT:
+            return self._transmit_short(header, data)
+        if self._uses_extended:
+            response, status_word = self._transmit_extended(header, data)
+            if status_word not in (_WRONG_LENGTH, *_NOT_SELECTED):
+                return response, status_word
+            self._uses_extended = False
+        return self._transmit_chained(header, data)
 
     def _transmit_short(self, header: bytes, data: bytes) -> tuple[bytes, int]:
         body = bytes([len(data)]) + data if data else b""
@@ -367,6 +387,7 @@ class NfcChannel:
         return self._transmit_short(header, data)
 
     def _transmit(self, apdu: bytes) -> tuple[bytes, int]:
+        """Send one APDU. Raises _CardDisturbed, with the applet selected again, if a reset came before it."""
         scard = self._scard
         if not self._context.is_usable:
             raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
@@ -382,8 +403,8 @@ class NfcChannel:
             )
             if result == scard.SCARD_S_SUCCESS:
                 result, answer = self._transmit_once(_SELECT + bytes([len(_AID)]) + _AID + b"\0")
-            if result == scard.SCARD_S_SUCCESS and apdu[:4] != _SELECT:
-                result, answer = self._transmit_once(apdu)
+            if result == scard.SCARD_S_SUCCESS:
+                raise _CardDisturbed
         if result in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_E_INSUFFICIENT_BUFFER) and len(apdu) > _MAX_SHORT_APDU:
             # So do drivers put it whose readers take short APDUs alone. If the card has gone, the next APDU fails too.
             return b"", _WRONG_LENGTH
@@ -414,3 +435,11 @@ class NfcChannel:
         if result in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED):
             return AuthenticatorError("the PC/SC service ended", "start pcscd and try again")
         return AuthenticatorError(f"the card cannot be reached ({scard.SCardGetErrorMessage(result)})", _PRESENT_AGAIN)
+
+
+def _is_repeatable(header: bytes, data: bytes) -> bool:
+    """Return whether a command that a disturbed card has not begun may be sent to it again.
+
+    The card has another key then: the right PIN would be a wrong one, and cost a try.
+    """
+    return header != _NFCCTAP_GETRESPONSE and not (header == _NFCCTAP_MSG and data[:1] == _CLIENT_PIN)

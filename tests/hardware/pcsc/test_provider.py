@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from fido2.ctap2 import ClientPin
 from smartcard import scard
 from support import pcscd
 from support.card import PassedOn
@@ -28,15 +29,17 @@ from support.openssh import (
 from support.pcscd import POLLING_INTERVAL
 from support.serve import serve, wait_until
 
+from sk_provider import pin
 from sk_provider.config import Configuration
 from sk_provider.ctap import commands, framing
 from sk_provider.errors import AuthenticatorError, Interrupted
+from sk_provider.fido2_client import open_ctap2
 from sk_provider.operation import Operation
 from sk_provider.transports import nfc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from support.serve import Served
@@ -353,7 +356,7 @@ def test_a_service_that_does_not_run_is_told(person: Person) -> None:
 @pytest.mark.parametrize("profile", ["fido2.1", "u2f"])
 def test_a_card_that_another_program_resets_is_selected_again(person: Person, profile: str) -> None:
     with card(person, "--profile", profile), other_program() as (other, protocol), opened() as channel:
-        assert scard.SCardReconnect(other, scard.SCARD_SHARE_SHARED, protocol, scard.SCARD_RESET_CARD)[0] == 0
+        reset(other, protocol)
         if profile == "u2f":
             assert channel.call(framing.MSG, bytes.fromhex("00030000000000")) == b"U2F_V2\x90\x00"
         else:
@@ -362,9 +365,76 @@ def test_a_card_that_another_program_resets_is_selected_again(person: Person, pr
 
 def test_a_card_on_which_another_program_selects_something_else_is_selected_again(person: Person) -> None:
     with card(person), other_program() as (other, protocol), opened() as channel:
-        select = list(bytes.fromhex("00a4040005a000000003"))
-        assert scard.SCardTransmit(other, protocol, select) == [0, [0x6A, 0x82]]
+        select_another(other, protocol)
         assert channel.call(framing.CBOR, b"\x04")[0] == 0
+
+
+def reset(other: object, protocol: int, how: int = scard.SCARD_RESET_CARD) -> None:
+    assert scard.SCardReconnect(other, scard.SCARD_SHARE_SHARED, protocol, how)[0] == 0
+
+
+def cut_power(other: object, protocol: int) -> None:
+    reset(other, protocol, scard.SCARD_UNPOWER_CARD)
+
+
+def select_another(other: object, protocol: int) -> None:
+    assert scard.SCardTransmit(other, protocol, list(bytes.fromhex("00a4040005a000000003"))) == [0, [0x6A, 0x82]]
+
+
+class Disturbance:
+    """Has another program do something before this one's first APDU that contains some bytes."""
+
+    def __init__(self, at: bytes, disturb: Callable[[], None]) -> None:
+        self.apdus: list[bytes] = []
+        self._at = at
+        self._disturb = disturb
+
+    def __call__(self, apdu: bytes) -> None:
+        is_due = self._at in apdu and not any(self._at in before for before in self.apdus)
+        self.apdus.append(apdu)
+        if is_due:
+            self._disturb()
+
+
+@pytest.mark.parametrize("disturb", [cut_power, select_another])
+def test_no_try_is_spent_on_a_right_pin_where_another_program_disturbs_the_card(
+    person: Person, monkeypatch: pytest.MonkeyPatch, disturb: Callable[[object, int], None]
+) -> None:
+    with card(person):
+        person.set_pin(PIN)
+        with other_program() as (other, protocol), opened() as channel:
+            ctap2 = open_ctap2(channel, Operation(60))
+            get_pin_token = bytes.fromhex("01020209")  # by PIN protocol two
+            before_each_apdu(monkeypatch, Disturbance(get_pin_token, lambda: disturb(other, protocol)))
+            with pytest.raises(AuthenticatorError, match="another program reset the card"):
+                pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:")
+            assert commands.get_pin_retries(channel, Operation(60)) == (8, False)
+            pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:")
+
+
+def test_no_second_key_is_made_where_another_program_resets_the_card_before_its_answer_is_fetched(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with card(person), other_program() as (other, protocol), opened() as channel:
+        ctap2 = open_ctap2(channel, Operation(60))
+        disturbance = Disturbance(bytes.fromhex("00c00000"), lambda: reset(other, protocol))
+        before_each_apdu(monkeypatch, disturbance)
+        algorithms: list[Mapping[str, object]] = [{"type": "public-key", "alg": -7}]
+        with pytest.raises(AuthenticatorError, match="another program reset the card"):
+            ctap2.make_credential(bytes(32), {"id": "ssh:", "name": "ssh"}, {"id": b"u", "name": "u"}, algorithms)
+    assert sum(apdu[:2] == b"\x80\x10" for apdu in disturbance.apdus) == 1
+
+
+def test_a_chained_request_is_sent_again_from_its_beginning_where_another_program_resets_the_card(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with card(person):
+        key = KeyFile(enrolled(person, "ecdsa-sk", f"application={LONG_APPLICATION}"))
+        with other_program() as (other, protocol), opened() as channel:
+            in_last_block = Disturbance(b"public-key", lambda: reset(other, protocol))
+            refused = [scard.SCARD_E_INSUFFICIENT_BUFFER, []]
+            before_each_apdu(monkeypatch, lambda apdu: refused if len(apdu) > 261 else in_last_block(apdu))
+            assert get_assertion(channel, key).flags == 1
 
 
 @contextmanager
