@@ -89,15 +89,16 @@ def open(  # noqa: A001 - see Transport
     """
     context = _Context()
     try:
+        reader = _wait_for_card(context, location, operation)
         deadline = time.monotonic() + _LEAVING_PATIENCE
         while True:
-            reader = _wait_for_card(context, location, operation)
             try:
                 return NfcChannel(context, reader, operation)
             except _CardTakenAway:
                 if time.monotonic() >= deadline:
                     raise
             time.sleep(_TICK)
+            reader = _wait_for_card(context, location, operation)
     except BaseException:
         context.release()
         raise

@@ -204,6 +204,26 @@ def test_a_card_is_asked_for_and_may_come_late(person: Person) -> None:
     assert person.verify(key, signature).returncode == 0
 
 
+def test_a_late_card_may_be_lost_for_a_moment_while_it_is_laid_down(person: Person) -> None:
+    def present_late() -> None:
+        time.sleep(nfc._LEAVING_PATIENCE + 1)
+        with serve("--profile", "dies-after:1", "vpcd:") as served:
+            served.process.wait(60)
+        with card(person):
+            done.wait(60)
+
+    wait_until(lambda: READER not in nfc.discover(""), "the removal of the card")
+    done = threading.Event()
+    late = threading.Thread(target=present_late)
+    late.start()
+    try:
+        with opened() as channel:
+            assert channel.call(framing.CBOR, b"\x04")[0] == 0
+    finally:
+        done.set()
+        late.join()
+
+
 def test_a_card_that_does_not_come_is_told(person: Person) -> None:
     person.configure("Timeout 1", device="nfc:")
     done, _ = person.enroll("id", "ed25519-sk")
