@@ -138,7 +138,8 @@ class _Context:
             from smartcard import scard
         except ImportError:
             raise ConfigurationError(
-                "cards and NFC need the Python package pyscard", "run: pip install 'sk-provider[nfc]'"
+                "cards and NFC need the Python package pyscard",
+                "run pip install pyscard, with the pip of sk-provider's environment",
             ) from None
         self.scard: Any = scard
         self._handle: Any = None
