@@ -11,7 +11,7 @@ from .api import (
     FLAG_USER_VERIFICATION,
     EnrollResponse,
 )
-from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, framing, sha256
+from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, framing, sha256, status
 from .ctap.commands import NO_CLIENT_DATA
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
 
@@ -90,6 +90,10 @@ def _make_credential(request: EnrollRequest, user_id: bytes, channel: Channel, o
 def _make_credential_by(
     ctap2: Ctap2, request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation
 ) -> EnrollResponse:
+    algorithm = _COSE_ALGORITHMS[request.algorithm]
+    listed = ctap2.info.algorithms
+    if listed and all(each.get("alg") != algorithm for each in listed):
+        raise refusal.to_error(status.UNSUPPORTED_ALGORITHM)
     is_resident = bool(request.flags & FLAG_RESIDENT_KEY)
     if is_resident and not ctap2.info.options.get("rk"):
         raise Unsupported("the authenticator cannot hold resident keys", "leave out -O resident")
@@ -103,7 +107,6 @@ def _make_credential_by(
     options = dict(authorization.options)
     if is_resident:
         options["rk"] = True
-    algorithm = _COSE_ALGORITHMS[request.algorithm]
     attestation = ctap2.make_credential(
         client_data_hash,
         {"id": request.application},

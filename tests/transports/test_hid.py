@@ -73,6 +73,18 @@ def test_a_pin_that_is_wanted_for_every_new_key_costs_the_same(person: Person, c
         assert relay.messages() == ["init", "info", PIN_RETRIES, "init", *PIN_EXCHANGE, "make"]
 
 
+def test_no_pin_is_asked_for_a_key_that_the_token_does_not_make(person: Person, connect: Connect) -> None:
+    with connect(None, "--profile", "es256-only") as relay:
+        person.configure(device=relay.address)
+        person.set_pin(PIN)
+        relay.reports.clear()
+        done, _ = person.enroll("id", "ed25519-sk", "resident")
+        assert provider_lines(done.errors) == [
+            "libpysk: the authenticator has no keys of this type; try the other: ecdsa-sk or ed25519-sk"
+        ]
+        assert relay.messages() == ["init", "info"]
+
+
 def test_a_pin_costs_a_signature_its_exchange(person: Person, connect: Connect) -> None:
     with connect() as relay:
         person.configure(device=relay.address)

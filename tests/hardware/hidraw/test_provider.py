@@ -50,6 +50,7 @@ TELLING = [
     ("always-uv", "sign, PIN set"),
     ("pin-for-create", "enroll, PIN set"),
     ("es256-only", "enroll ed25519"),
+    ("es256-only", "resident ed25519"),
     ("no-algorithms-field", "enroll ed25519"),
     ("credential-omitted", "sign ecdsa"),
     ("small", "resident, no room"),
