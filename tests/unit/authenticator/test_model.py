@@ -274,7 +274,7 @@ class Token(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data(), silent=st.booleans(), use_token=OFTEN, rp_id=RP_IDS)
     def get(self, data: st.DataObject, silent: bool, use_token: bool, rp_id: str) -> None:
-        handle = data.draw(st.sampled_from(sorted(self.known)))
+        handle = data.draw(st.sampled_from(list(self.known)))
         token = self.token if use_token else None
         expected = self.expect_get(rp_id, token, silent, self.known[handle] == rp_id)
         options = {"up": not silent}
@@ -324,7 +324,7 @@ class Token(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data(), rp_id=RP_IDS)
     def authenticate(self, data: st.DataObject, rp_id: str) -> None:
-        handle = data.draw(st.sampled_from(sorted(self.known)))
+        handle = data.draw(st.sampled_from(list(self.known)))
         application = hashlib.sha256(rp_id.encode()).digest()
         code, signature = self.send(Ctap1(self.device).authenticate, CLIENT_DATA_HASH, application, handle)
         if self.always_uv:
