@@ -19,6 +19,7 @@ from .errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .ctap.commands import Info
     from .errors import SecurityKeyError
     from .operation import Operation
     from .transports import Channel
@@ -53,6 +54,15 @@ def to_ask_for_pin(
         # Then the PIN itself will tell.
         return question
     return if_blocked(retries, needs_power_cycle=needs_power_cycle) or question
+
+
+def to_verify_by_pin(info: Info, channel: Channel, operation: Operation) -> SecurityKeyError:
+    """Return what to raise where a key wants its user verified, and the authenticator does that by nothing but a PIN.
+
+    info: the authenticator's. Raises SecurityKeyError if it does not answer.
+    """
+    question = PinRequired("this key wants a PIN for every use", "enter it when you are asked")
+    return to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
 
 
 def without_pin(code: int, question: PinRequired, channel: Channel, operation: Operation) -> SecurityKeyError:

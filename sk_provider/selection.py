@@ -377,8 +377,7 @@ def _refusal_without_pin(channel: Channel, request: SignRequest, operation: Oper
         return None
     if info.options.get("clientPin") is not True or info.options.get("uv") is True:
         return None
-    question = PinRequired("this key wants a PIN for every use", "enter it when you are asked")
-    return refusal.to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
+    return refusal.to_verify_by_pin(info, channel, operation)
 
 
 def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:

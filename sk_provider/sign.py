@@ -76,8 +76,7 @@ def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> 
 
     match info.options.get("clientPin"):
         case True:
-            question = PinRequired("this key wants a PIN for every use", "enter it when you are asked")
-            raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
+            raise refusal.to_verify_by_pin(info, channel, operation)
         case False:
             raise PinNotSet("this key wants a PIN for every use, and the authenticator has none", refusal.SET_A_PIN)
         case _:

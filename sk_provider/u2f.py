@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from fido2.ctap1 import APDU, ApduError, Ctap1
 from fido2.webauthn import AttestationObject
 
+from . import refusal
 from .api import ALGORITHM_ECDSA, FLAG_RESIDENT_KEY, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, EnrollResponse
-from .ctap import cbor, sha256
+from .ctap import cbor, sha256, status
 from .ctap.commands import NO_CLIENT_DATA
-from .errors import AuthenticatorError, CredentialNotFound, Unsupported, tell
+from .errors import AuthenticatorError, Unsupported, tell
 from .fido2_client import Device, errors_translated
 
 TYPE_CHECKING = False
@@ -35,10 +36,6 @@ _MAX_KEY_HANDLE = 255
 """Bytes, for their number is sent as one (U2F Raw Message Formats §5.1)."""
 
 
-def _not_held() -> CredentialNotFound:
-    return CredentialNotFound("the authenticator does not hold this key", "use the one that it was enrolled on")
-
-
 def _open(channel: Channel, event: Event) -> Ctap1:
     return Ctap1(Device(channel, event))  # type: ignore[arg-type]  # it needs no more than a channel has
 
@@ -50,7 +47,7 @@ def _status_words_translated() -> Iterator[None]:
             yield
         except ApduError as error:
             if error.code == APDU.WRONG_DATA:
-                raise _not_held() from None
+                raise refusal.to_error(status.NO_CREDENTIALS) from None
             raise AuthenticatorError(f"the authenticator answered with status {error.code:04x}", "try again") from None
 
 
@@ -108,7 +105,7 @@ def get_assertion(request: SignRequest, channel: Channel, operation: Operation) 
     from .ctap.commands import Assertion
 
     if len(request.key_handle) > _MAX_KEY_HANDLE:
-        raise _not_held()
+        raise refusal.to_error(status.NO_CREDENTIALS)
     if not request.flags & FLAG_USER_PRESENCE:
         tell("the authenticator is a U2F one and signs only when touched; touch it")
     app_param = sha256(request.application.encode())
