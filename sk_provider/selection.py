@@ -9,6 +9,7 @@ from . import transports
 from .ctap import commands, framing, status
 from .ctap.status import StatusError
 from .errors import (
+    AuthenticatorError,
     CredentialNotFound,
     DeviceNotFound,
     Interrupted,
@@ -373,11 +374,14 @@ def _refusal_without_pin(channel: Channel, request: SignRequest, operation: Oper
         return None
     try:
         info = commands.get_info(channel, operation)
+        if info.options.get("clientPin") is not True or info.options.get("uv") is True:
+            return None
+        return refusal.to_verify_by_pin(info, channel, operation)
     except StatusError:
         return None
-    if info.options.get("clientPin") is not True or info.options.get("uv") is True:
-        return None
-    return refusal.to_verify_by_pin(info, channel, operation)
+    except AuthenticatorError as error:
+        # Another one may take the PIN all the same.
+        return error
 
 
 def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.openssh import PIN, PIN_PROMPT, KeyFile, Person, assert_signs, enrolled, provider_lines
+from support.relay import TO_TOKEN
 from support.serve import wait_until
 
 from sk_provider import selection, u2f
@@ -99,6 +100,30 @@ def test_no_pin_is_asked_for_where_none_of_several_tokens_would_take_it(person: 
         assert provider_lines(done.errors) == [
             "libpysk: the PIN is blocked for good; only a reset helps, which deletes all its keys: pysk reset"
         ]
+
+
+def test_a_token_that_fails_after_the_search_does_not_hide_one_that_takes_the_pin(
+    person: Person, connect: Connect
+) -> None:
+    key = key_of_another_token(person, connect, "verify-required")
+    questions_left = 100
+
+    def die(direction: str, _number: int, content: bytes) -> list[bytes] | None:
+        nonlocal questions_left
+        questions_left -= direction == TO_TOKEN and content[4] == framing.CBOR | framing.INIT_PACKET
+        return [content] if questions_left > 0 else None
+
+    with connect() as sound, connect(die) as dying:
+        for relay in (sound, dying):
+            person.set_pin(PIN, relay.address)
+        # It answers the silent one, whether it holds the key.
+        questions_left = 2
+        person.configure(device=f"{dying.address} {sound.address}")
+        done, _ = person.sign(key, answers=[(PIN_PROMPT, "")])
+        assert done.status != 0
+        # The provider's question for the PIN prints nothing, unlike what the dying token met.
+        assert provider_lines(done.errors) == []
+        assert sound.messages()[-1] == "pin"
 
 
 def test_a_token_that_cannot_be_asked_is_told_where_no_other_holds_the_key(person: Person, connect: Connect) -> None:
