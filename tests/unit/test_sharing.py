@@ -80,6 +80,15 @@ def start_waiting_for_a_touch(shared: SharedAuthenticator, client: _Client, auth
     return job
 
 
+def cancel_behind_a_touch(shared: SharedAuthenticator, authenticator: Authenticator) -> tuple[_Client, Job, Job]:
+    """Return the client whose command waits for a touch, that command, and another client's, cancelled in the queue."""
+    first, second = _Client("first", shared), _Client("second", shared)
+    begun = start_waiting_for_a_touch(shared, first, authenticator)
+    waiting = shared.start(second, framing.CBOR, GET_INFO)
+    waiting.cancel()
+    return first, begun, waiting
+
+
 def test_a_command_that_was_cancelled_before_its_beginning_is_not_begun(
     shared: SharedAuthenticator, authenticator: Authenticator
 ) -> None:
@@ -95,10 +104,7 @@ def test_a_command_that_was_cancelled_before_its_beginning_is_not_begun(
 def test_the_authenticator_is_not_opened_for_a_command_that_was_cancelled(
     shared: SharedAuthenticator, authenticator: Authenticator
 ) -> None:
-    first, second = _Client("first", shared), _Client("second", shared)
-    begun = start_waiting_for_a_touch(shared, first, authenticator)
-    waiting = shared.start(second, framing.CBOR, GET_INFO)
-    waiting.cancel()
+    first, begun, waiting = cancel_behind_a_touch(shared, authenticator)
     begun.cancel()
     shared.end(first)
     assert answer(waiting) == CANCELLED
@@ -108,10 +114,7 @@ def test_the_authenticator_is_not_opened_for_a_command_that_was_cancelled(
 def test_whoever_waits_and_cancels_is_answered_before_its_turn(
     shared: SharedAuthenticator, authenticator: Authenticator
 ) -> None:
-    first, second = _Client("first", shared), _Client("second", shared)
-    begun = start_waiting_for_a_touch(shared, first, authenticator)
-    waiting = shared.start(second, framing.CBOR, GET_INFO)
-    waiting.cancel()
+    _, begun, waiting = cancel_behind_a_touch(shared, authenticator)
     shared.tick(1000)
     assert waiting.response == CANCELLED
     assert begun.response is None

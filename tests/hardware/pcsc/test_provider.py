@@ -180,24 +180,31 @@ def test_a_card_in_the_only_reader_needs_no_configuration(person: Person) -> Non
         assert_signs(person, enrolled(person))
 
 
-def test_a_card_is_asked_for_and_may_come_late(person: Person) -> None:
-    with card(person):
-        key = enrolled(person)
+@contextmanager
+def card_that_comes(person: Person, come: Callable[[], None]) -> Iterator[None]:
+    """Have a card come to the empty reader in the way of ``come``, and stay until the end of the with statement."""
 
-    def present_late() -> None:
-        time.sleep(1)
+    def come_and_stay() -> None:
+        come()
         with card(person):
             done.wait(60)
 
     wait_until(lambda: READER not in nfc.discover(""), "the removal of the card")
     done = threading.Event()
-    late = threading.Thread(target=present_late)
+    late = threading.Thread(target=come_and_stay)
     late.start()
     try:
-        outcome, signature = person.sign(key)
+        yield
     finally:
         done.set()
         late.join()
+
+
+def test_a_card_is_asked_for_and_may_come_late(person: Person) -> None:
+    with card(person):
+        key = enrolled(person)
+    with card_that_comes(person, lambda: time.sleep(1)):
+        outcome, signature = person.sign(key)
     assert outcome.status == 0, provider_lines(outcome.errors)
     (line,) = provider_lines(outcome.errors)
     assert line.startswith(f"libpysk: present the security key to the reader {READER}")
@@ -205,23 +212,13 @@ def test_a_card_is_asked_for_and_may_come_late(person: Person) -> None:
 
 
 def test_a_late_card_may_be_lost_for_a_moment_while_it_is_laid_down(person: Person) -> None:
-    def present_late() -> None:
+    def come_late_and_bounce() -> None:
         time.sleep(nfc._LEAVING_PATIENCE + 1)
         with serve("--profile", "dies-after:1", "vpcd:") as served:
             served.process.wait(60)
-        with card(person):
-            done.wait(60)
 
-    wait_until(lambda: READER not in nfc.discover(""), "the removal of the card")
-    done = threading.Event()
-    late = threading.Thread(target=present_late)
-    late.start()
-    try:
-        with opened() as channel:
-            assert channel.call(framing.CBOR, b"\x04")[0] == 0
-    finally:
-        done.set()
-        late.join()
+    with card_that_comes(person, come_late_and_bounce), opened() as channel:
+        assert channel.call(framing.CBOR, b"\x04")[0] == 0
 
 
 def test_a_card_that_does_not_come_is_told(person: Person) -> None:
