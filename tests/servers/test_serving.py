@@ -14,7 +14,7 @@ from threading import Event, Thread
 
 import pytest
 from fido2.ctap import STATUS, CtapError
-from fido2.ctap1 import Ctap1
+from fido2.ctap1 import ApduError, Ctap1
 from fido2.ctap2 import ClientPin, Ctap2
 from fido2.hid import CtapHidDevice
 from support.serve import (
@@ -321,6 +321,36 @@ def test_touch_that_takes_long_is_announced_and_can_be_cancelled() -> None:
         assert caught.value.code == CtapError.ERR.KEEPALIVE_CANCEL
         assert told[-1] == STATUS.UPNEEDED
         assert Ctap2(device).info.versions
+
+
+def test_u2f_client_is_told_at_once_that_a_touch_is_wanted_and_polls_until_it_came() -> None:
+    with serve_device(presence="after:700") as device:
+        keepalives: list[int] = []
+        begun = time.monotonic()
+        polls = 0
+        while True:
+            polls += 1
+            answer = device.call(0x03, b"\0\1\3\0\0\0\x40" + bytes(64) + b"\0\0", None, keepalives.append)
+            if answer[-2:] != b"\x69\x85":
+                break
+            time.sleep(0.1)
+        assert answer[-2:] == b"\x90\x00"
+        assert time.monotonic() - begun >= 0.7
+        assert polls > 2
+        assert keepalives == []
+        with pytest.raises(ApduError) as caught:
+            Ctap1(device).register(HASH, HASH)
+        assert caught.value.code == 0x6985
+
+
+def test_power_cycle_forgets_whom_a_u2f_client_asked_for() -> None:
+    with serve_device(presence="after:700") as device:
+        with pytest.raises(ApduError):
+            Ctap1(device).register(HASH, HASH)
+        device._connection.write_packet(REBOOT)
+        time.sleep(0.7)
+        with pytest.raises(ApduError):
+            Ctap1(device).register(HASH, HASH)
 
 
 def test_client_that_leaves_takes_its_question_along(tmp_path: Path) -> None:

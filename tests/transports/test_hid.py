@@ -511,6 +511,20 @@ def test_the_touched_one_of_several_tokens_is_enrolled_on(person: Person, connec
         assert_signs(person, key)
 
 
+def test_a_u2f_token_is_asked_again_until_somebody_has_touched_it(person: Person, connect: Connect) -> None:
+    with connect(None, "--profile", "u2f", presence="after:1000") as relay:
+        person.configure(device=relay.address)
+        key = enrolled(person, "ecdsa-sk")
+        first, *polls = relay.messages()
+        assert first == "init"
+        assert 1 < polls.count("u2f") == len(polls) < 10
+        relay.reports.clear()
+        assert_signs(person, key)
+        first, *polls = relay.messages()
+        assert first == "init"
+        assert 1 < polls.count("u2f") == len(polls) < 10
+
+
 def test_a_token_that_gives_no_channel_for_long_is_told_to_be_busy(person: Person, connect: Connect) -> None:
     busy = framing.split_message(framing.BROADCAST_CHANNEL, framing.ERROR, bytes([framing.ERR_CHANNEL_BUSY]))
 

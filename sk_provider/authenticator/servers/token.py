@@ -10,16 +10,17 @@ import traceback
 
 from sk_provider.authenticator.engine import GET_INFO, Authenticator
 from sk_provider.authenticator.job import Job
+from sk_provider.authenticator.servers.asking import Asker
 from sk_provider.authenticator.servers.errors import ServeError
 from sk_provider.authenticator.store import StoreError
-from sk_provider.ctap.framing import CBOR
+from sk_provider.ctap.framing import CBOR, MSG
 from sk_provider.ctap.status import KEEPALIVE_CANCEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.engine import Presence
+    from sk_provider.authenticator.engine import Event, Presence, PresenceRequest
     from sk_provider.authenticator.profiles import Profile
     from sk_provider.authenticator.store import Store
 
@@ -47,7 +48,8 @@ class Token:
         self.wake: Callable[[], None] = _nothing  # what tells the servers, from any thread, that a job has changed
         self.spoils = False
         self._store = store
-        self._presence = presence
+        self._asker = Asker(presence)
+        self._command = 0  # the one that runs
         self._profile = profile
         self._packets = 0
         self._queue: queue.SimpleQueue[tuple[Authenticator, Job] | None] = queue.SimpleQueue()
@@ -58,10 +60,11 @@ class Token:
 
     def power_up(self) -> None:
         """Begin another power cycle: what RAM held is gone, PIN tries are allowed again, and a reset for 10 s."""
+        self._asker.withdraw()
         deadline = time.monotonic() + RESET_WINDOW
         self._authenticator = Authenticator(
             self._store,
-            self._presence,
+            self._ask,
             self._profile,
             power_cycle=os.urandom(16),
             reset_allowed=lambda: time.monotonic() < deadline,
@@ -105,6 +108,7 @@ class Token:
         """Unplug. Who started a command cancels it before."""
         self._queue.put(None)
         self._thread.join(2)
+        self._asker.close()
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -121,8 +125,12 @@ class Token:
             job.status = status
             self.wake()
 
+        self._command = job.command
         try:
-            return authenticator.call(job.command, job.data, job.cancelled, on_keepalive)
+            # A U2F client that waits hears it from the status word (§4.2 of its messages), and may know no keep-alives.
+            return authenticator.call(
+                job.command, job.data, job.cancelled, None if job.command == MSG else on_keepalive
+            )
         except StoreError as error:
             self.say(str(error))
         except Exception as error:  # noqa: BLE001 - a token answers, and goes on, whatever happens inside it
@@ -131,6 +139,9 @@ class Token:
                 f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}"
             )  # never its message
         return failure
+
+    def _ask(self, request: PresenceRequest, event: Event | None) -> int:
+        return self._asker.poll(request) if self._command == MSG else self._asker.ask(request, event)
 
 
 def _nothing() -> None:
