@@ -50,7 +50,7 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     if request.algorithm not in _COSE_ALGORITHMS:
         raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
     user_id = _user_id(request.user)
-    channel = selection.open_for_enrollment(request.device, configuration, request.application, operation)
+    channel = selection.open_for_enrollment(request, configuration, operation)
     try:
         if not channel.capabilities & framing.CAPABILITY_CBOR:
             from . import u2f

@@ -9,7 +9,6 @@ from . import transports
 from .ctap import commands, framing, status
 from .ctap.status import StatusError
 from .errors import (
-    AuthenticatorError,
     CredentialNotFound,
     DeviceNotFound,
     Interrupted,
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from .api import SignRequest
+    from .api import EnrollRequest, SignRequest
     from .config import Configuration
     from .transports import Channel, Transport
 
@@ -44,24 +43,25 @@ _PROBE_PATIENCE = 5
 _PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
 
 
-def open_for_enrollment(
-    device: str | None, configuration: Configuration, application: str, operation: Operation
-) -> Channel:
-    """Open the authenticator that shall hold a new key. device: the address that the host was given, or None.
+def open_for_enrollment(request: EnrollRequest, configuration: Configuration, operation: Operation) -> Channel:
+    """Open the authenticator that shall hold a new key.
 
     Raises DeviceNotFound if there is none, and SecurityKeyError if it cannot be used. The caller closes the channel.
     """
-    return _open_one(_addresses(device, configuration, application), configuration, operation, may_create=True)
+    addresses = _addresses(request.device, configuration, request.application)
+    return _open_one(addresses, configuration, operation, may_create=True, sends_pin=request.pin is not None)
 
 
 def open_for_management(
     device: str | None, configuration: Configuration, operation: Operation, *, may_create: bool = False
 ) -> Channel:
-    """Open the authenticator itself, whichever keys it holds; may_create: see Transport.
+    """Open the authenticator itself, whichever keys it holds.
 
-    The rest as in open_for_enrollment().
+    device: the address that the host was given, or None; may_create: see Transport. The rest as in
+    open_for_enrollment().
     """
-    return _open_one(_addresses(device, configuration, None), configuration, operation, may_create=may_create)
+    addresses = _addresses(device, configuration, None)
+    return _open_one(addresses, configuration, operation, may_create=may_create, sends_pin=True)
 
 
 def open_for_signature(request: SignRequest, configuration: Configuration, operation: Operation) -> Channel:
@@ -194,7 +194,9 @@ def _open(
     return transport.open(location, configuration, operation, may_create=may_create)
 
 
-def _open_one(addresses: list[str], configuration: Configuration, operation: Operation, *, may_create: bool) -> Channel:
+def _open_one(
+    addresses: list[str], configuration: Configuration, operation: Operation, *, may_create: bool, sends_pin: bool
+) -> Channel:
     found = _discover(addresses, configuration)
     has_cards_left = not addresses and _may_have_cards_besides(found)
     if len(found) == 1 and not has_cards_left:
@@ -209,7 +211,7 @@ def _open_one(addresses: list[str], configuration: Configuration, operation: Ope
         if len(candidates.channels) == 1 and not candidates.failures:
             channel = candidates.channels[0]
         else:
-            channel = _choose_by_touch(candidates.channels, candidates.failures, operation)
+            channel = _choose_by_touch(candidates.channels, candidates.failures, operation, sends_pin=sends_pin)
     except BaseException:
         candidates.close_all_but(None)
         raise
@@ -287,15 +289,8 @@ class _Candidates:
             if isinstance(outcome, (DeviceNotFound, Unsupported)):
                 # What is not there after all, or is no authenticator, holds no key.
                 self._absences.append(outcome)
-            elif isinstance(outcome, TimedOut):
-                self.failures.append(
-                    CredentialNotFound(
-                        "one authenticator does not answer, and no other is known to hold this key",
-                        "unplug it, plug it in and try again, or connect the one that does",
-                    )
-                )
             elif outcome is not None:
-                self.failures.append(outcome)
+                self.failures.append(_told(outcome))
 
     def first_error(self) -> BaseException:
         """Return what to raise where nothing could be opened."""
@@ -305,6 +300,16 @@ class _Candidates:
         for channel in self.channels:
             if channel is not kept:
                 channel.close()
+
+
+def _told(failure: BaseException) -> BaseException:
+    """Return what to raise for what ended the asking of one authenticator of several."""
+    if isinstance(failure, TimedOut):
+        return CredentialNotFound(
+            "one authenticator does not answer, and no other is known to hold this key",
+            "unplug it, plug it in and try again, or connect the one that does",
+        )
+    return failure
 
 
 def _at_once(function: Callable[[Item], None], items: list[Item], operation: Operation) -> list[BaseException | None]:
@@ -353,35 +358,43 @@ def _choose(candidates: _Candidates, request: SignRequest, operation: Operation)
         if candidates.failures or not candidates.channels:
             raise candidates.first_error()
         raise CredentialNotFound("no authenticator that is connected holds this key", "connect the one that does")
-    spends_tries = request.pin is not None or request.flags & FLAG_USER_VERIFICATION
+    spends_tries = request.pin is not None or bool(request.flags & FLAG_USER_VERIFICATION)
     if len(candidates.maybe) == 1 and not (candidates.failures and spends_tries):
         return candidates.maybe[0]
     if request.pin is None:
-        errors = (_refusal_without_pin(channel, request, operation) for channel in candidates.maybe)
-        refusals = [error for error in errors if error is not None]
+        refusals = _refusals_without_pin(candidates.maybe, request, operation)
         if len(refusals) == len(candidates.maybe):
             # The host asks for a PIN and calls again: the touch that chooses one is wanted only then.
-            raise next((error for error in refusals if isinstance(error, PinRequired)), refusals[0])
-    return _choose_by_touch(candidates.maybe, candidates.failures, operation)
+            question = next((error for error in refusals if isinstance(error, PinRequired)), None)
+            raise question or [*candidates.failures, *refusals][0]
+    return _choose_by_touch(candidates.maybe, candidates.failures, operation, sends_pin=spends_tries)
 
 
-def _refusal_without_pin(channel: Channel, request: SignRequest, operation: Operation) -> SecurityKeyError | None:
-    """Return what to raise if the key wants its user verified, which the authenticator can do by nothing but a PIN."""
+def _refusals_without_pin(channels: list[Channel], request: SignRequest, operation: Operation) -> list[BaseException]:
+    """Return what to raise of those of the authenticators that want a PIN for the key, or that fail.
+
+    One that fails, or takes its time, hides none that would take the PIN.
+    """
     from . import refusal
     from .api import FLAG_USER_VERIFICATION
 
     if not request.flags & FLAG_USER_VERIFICATION:
-        return None
-    try:
-        info = commands.get_info(channel, operation)
-        if info.options.get("clientPin") is not True or info.options.get("uv") is True:
-            return None
-        return refusal.to_verify_by_pin(info, channel, operation)
-    except StatusError:
-        return None
-    except AuthenticatorError as error:
-        # Another one may take the PIN all the same.
-        return error
+        return []
+    refusals: list[BaseException] = []
+
+    def ask(channel: Channel) -> None:
+        patience = Operation(_PROBE_PATIENCE, operation.is_set)
+        try:
+            info = commands.get_info(channel, patience)
+        except StatusError:
+            return
+        if info.options.get("clientPin") is True and info.options.get("uv") is not True:
+            refusals.append(refusal.to_verify_by_pin(info, channel, patience))
+
+    failures = _at_once(ask, channels, operation)
+    if operation.is_set():
+        raise operation.reason()
+    return refusals + [_told(error) for error in failures if error is not None]
 
 
 def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:
@@ -407,8 +420,12 @@ def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:
     return _HOLDS
 
 
-def _choose_by_touch(channels: list[Channel], failures: list[BaseException], operation: Operation) -> Channel:
+def _choose_by_touch(
+    channels: list[Channel], failures: list[BaseException], operation: Operation, *, sends_pin: bool
+) -> Channel:
     """Return the authenticator that a person touches; failures: why others cannot be touched.
+
+    One that wants no touch is none that was chosen: it may serve only if it is alone and gets no PIN.
 
     Raises what ended the wait, or the first authenticator's error if none can wait for a touch.
     """
@@ -419,9 +436,20 @@ def _choose_by_touch(channels: list[Channel], failures: list[BaseException], ope
     else:
         tell(f"{len(channels)} authenticators are connected; touch the one to use")
     race = _Race(operation)
+    waiting = len(channels)
+    may_be_untouched = waiting == 1 and not sends_pin
 
     def wait(channel: Channel) -> None:
-        wait_for_touch(channel, race)
+        nonlocal waiting
+        if not wait_for_touch(channel, race) and not may_be_untouched:
+            waiting -= 1
+            untouchable = Unsupported(
+                "one of the authenticators wants no touch, so that none can choose it",
+                "to use it, connect it alone or name it with `Device` in pysk_config",
+            )
+            if waiting:
+                tell(str(untouchable))
+            raise untouchable
         if race.winner is None:
             race.winner = channel
 

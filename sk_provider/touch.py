@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from . import refusal
 from .ctap import ES256, cbor, framing, status
 from .ctap.commands import NO_CLIENT_DATA
@@ -27,19 +29,36 @@ _ASKING_FOR_A_TOUCH = {
 _TOUCHED = (status.SUCCESS, status.PIN_INVALID, status.PIN_AUTH_INVALID, status.PIN_NOT_SET)
 
 
-def wait_for_touch(channel: Channel, event: Event) -> None:
-    """Return once the authenticator has been touched.
+_REACTION = 0.15
+"""Seconds in which nobody touches what only begins to blink."""
+
+
+def wait_for_touch(channel: Channel, event: Event) -> bool:
+    """Return whether the authenticator was touched, once it says that it was.
+
+    It was not where it neither asks for that nor waits: a card answers for as long as it lies on its reader.
 
     Raises SecurityKeyError if event ends the wait, or the authenticator refuses or fails.
     """
-    if not channel.capabilities & framing.CAPABILITY_CBOR:
-        from . import u2f
+    if channel.capabilities & framing.CAPABILITY_CBOR:
+        wait = _wait
+    else:
+        from .u2f import wait_for_touch as wait
+    # One may have lain there from before: the next one will not.
+    return wait(channel, event) or wait(channel, event)
 
-        u2f.wait_for_touch(channel, event)
-        return
+
+def _wait(channel: Channel, event: Event) -> bool:
+    asked_at: list[float] = []
+
+    def note_question(keepalive_status: int) -> None:
+        if keepalive_status == framing.STATUS_UPNEEDED:
+            asked_at.append(time.monotonic())
+
     request = bytes([_MAKE_CREDENTIAL]) + cbor.encode(_ASKING_FOR_A_TOUCH)
-    response = channel.call(framing.CBOR, request, event)
+    response = channel.call(framing.CBOR, request, event, note_question)
     if not response:
         raise AuthenticatorError("the authenticator's answer is empty", "try again")
     if response[0] not in _TOUCHED:
         raise refusal.to_error(response[0])
+    return bool(asked_at) and time.monotonic() - asked_at[0] >= _REACTION

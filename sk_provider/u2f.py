@@ -133,9 +133,17 @@ def holds_key(channel: Channel, application: str, key_handle: bytes, operation: 
     return False
 
 
-def wait_for_touch(channel: Channel, event: Event) -> None:
-    """Return once the authenticator has been touched. Raises SecurityKeyError if event ends the wait, or it fails."""
+def wait_for_touch(channel: Channel, event: Event) -> bool:
+    """Return whether the authenticator was touched after it was asked, see touch.wait_for_touch()."""
     ctap1 = _open(channel, event)
-    with _status_words_translated():
+    polls = 0
+
+    def poll() -> None:
+        nonlocal polls
+        polls += 1
         # For an application that one shared by another machine lets through as well.
-        _poll(lambda: ctap1.register(bytes(32), sha256(b"ssh:")), event)
+        ctap1.register(bytes(32), sha256(b"ssh:"))
+
+    with _status_words_translated():
+        _poll(poll, event)
+    return polls > 1

@@ -365,7 +365,8 @@ class NfcChannel:
         """Send a command in the form that the card takes, and return the first piece of the response."""
         if len(data) <= _MAX_SHORT:
             return self._transmit_short(header, data)
-        if self._uses_extended:
+        # One that is not to be repeated is sent in the form that all cards and readers take.
+        if self._uses_extended and _is_repeatable(header, data):
             response, status_word = self._transmit_extended(header, data)
             if status_word not in (_WRONG_LENGTH, *_NOT_SELECTED):
                 return response, status_word
@@ -408,7 +409,8 @@ class NfcChannel:
             if result == scard.SCARD_S_SUCCESS:
                 raise _CardDisturbed
         if result in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_E_INSUFFICIENT_BUFFER) and len(apdu) > _MAX_SHORT_APDU:
-            # So do drivers put it whose readers take short APDUs alone. If the card has gone, the next APDU fails too.
+            # So do drivers put it whose readers take short APDUs alone, and those whose card was too slow or has gone:
+            # it may have carried the command out. If it has gone, the next APDU fails too.
             return b"", _WRONG_LENGTH
         if result != scard.SCARD_S_SUCCESS:
             raise self._failure(result)
@@ -440,8 +442,8 @@ class NfcChannel:
 
 
 def _is_repeatable(header: bytes, data: bytes) -> bool:
-    """Return whether a command that a disturbed card has not begun may be sent to it again.
+    """Return whether a command may be sent again to a card that has not begun it, or that may have lost the answer.
 
-    The card has another key then: the right PIN would be a wrong one, and cost a try.
+    A PIN may not: it would cost another try, and a disturbed card has another key, by which the right one is wrong.
     """
     return header != _NFCCTAP_GETRESPONSE and not (header == _NFCCTAP_MSG and data[:1] == _CLIENT_PIN)

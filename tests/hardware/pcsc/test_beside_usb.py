@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import pcscd
-from support.openssh import Person, assert_signs, enrolled, provider_lines
+from support.openssh import PIN, PIN_PROMPT, Person, assert_signs, enrolled, provider_lines
 from support.serve import connect_unix, serve, wait_until
 
 from sk_provider.ctap import framing
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 NAME = "full"  # of a file in /dev that the terminal is laid over, in this namespace alone
 DEVICES = Path("/sys/class")
+WANTS_NO_TOUCH = (
+    "one of the authenticators wants no touch, so that none can choose it; "
+    "to use it, connect it alone or name it with `Device` in pysk_config"
+)
 FIDO_REPORT_DESCRIPTOR = bytes.fromhex("06d0f10901a101")
 
 
@@ -105,6 +109,29 @@ def test_a_card_serves_where_the_usb_token_cannot_be_used(person: Person) -> Non
             ]
             assert_signs(person, key)
         assert_signs(person, key)
+
+
+def test_a_card_that_lies_there_gets_no_pin_because_of_that(person: Person, tmp_path: Path) -> None:
+    socket = tmp_path / "token"
+    with serve(f"unix:{socket}", presence="after:500"), card(person):
+        person.set_pin("card's PIN", "nfc:")
+        person.set_pin(PIN, f"unix:{socket}")
+        person.configure(device=f"unix:{socket}")
+        key = enrolled(person, "ed25519-sk", "verify-required")
+        person.config.write_text("")
+        with usb_token(socket):
+            done, signature = person.sign(key, answers=[(PIN_PROMPT, PIN)])
+            assert done.status == 0, done
+            assert provider_lines(done.errors) == [
+                "libpysk: 2 authenticators are connected; touch the one to use",
+                f"libpysk: {WANTS_NO_TOUCH}",
+            ]
+            assert person.verify(key, signature).returncode == 0
+        with usb_token():
+            done = person.run("ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, PIN)])
+            assert done.status != 0
+            assert provider_lines(done.errors)[-1] == f"libpysk: {WANTS_NO_TOUCH}"
+        assert "8 tries left" in person.run(str(person.pysk), "pin", "status", "nfc:").screen
 
 
 def test_a_usb_token_that_cannot_be_used_is_told_where_no_card_is(person: Person) -> None:
