@@ -429,6 +429,20 @@ def test_no_try_is_spent_on_a_right_pin_where_another_program_disturbs_the_card(
             pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:")
 
 
+def test_a_pin_is_sent_in_the_form_that_every_card_takes_for_it_is_not_sent_again_in_another(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with card(person):
+        person.set_pin(PIN)
+        with opened() as channel:
+            ctap2 = open_ctap2(channel, Operation(60))
+            apdus: list[bytes] = []
+            before_each_apdu(monkeypatch, apdus.append)
+            pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, LONG_APPLICATION)
+    assert any(apdu[0] & 0x10 for apdu in apdus)
+    assert max(map(len, apdus)) <= 261
+
+
 def test_no_second_key_is_made_where_another_program_resets_the_card_before_its_answer_is_fetched(
     person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
