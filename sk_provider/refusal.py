@@ -104,6 +104,10 @@ def to_error(code: int) -> SecurityKeyError:
             return CredentialNotFound("the authenticator does not hold this key", "use the one that it was enrolled on")
         case 0x2F | 0x3A:
             return TimedOut("nobody touched the authenticator in time", "try again and touch it")
+        case 0x30:
+            return AuthenticatorError(
+                "the authenticator does not allow that", "if another machine shares it, read what pysk share says there"
+            )
         case 0x31:
             return PinInvalid("wrong PIN", "try again")
         case 0x32:

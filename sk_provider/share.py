@@ -217,24 +217,24 @@ class Gate:
         rp_id = _application(rp.get("id") if isinstance(rp, dict) else None)
         extensions = parameters.get(6)
         if isinstance(extensions, dict) and set(extensions) - {"credProtect"}:
-            raise Refused(f"a key for {rp_id} with more than ssh asks for", status.NOT_ALLOWED)
+            raise Refused(f"a key for {_shown(rp_id)} with more than ssh asks for", status.NOT_ALLOWED)
         if _options(parameters.get(7)).get("up") is False:
-            raise Refused(f"a key for {rp_id} without a touch", status.INVALID_OPTION)
+            raise Refused(f"a key for {_shown(rp_id)} without a touch", status.INVALID_OPTION)
         # An empty pinUvAuthParam asks for a touch alone (step 1), but an authenticator that knows no PIN makes the key.
         touch = "a touch, or " if parameters.get(8) == b"" else ""
-        self._say(f"wants {touch}a new key for {rp_id}")
+        self._say(f"wants {touch}a new key for {_shown(rp_id)}")
         return rp_id
 
     def _check_get_assertion(self, parameters: Mapping[int, object]) -> str:
         rp_id = _application(parameters.get(1))
         if parameters.get(4):
-            raise Refused(f"a signature for {rp_id} with extensions", status.NOT_ALLOWED)
+            raise Refused(f"a signature for {_shown(rp_id)} with extensions", status.NOT_ALLOWED)
         if _options(parameters.get(5)).get("up") is False:
             if parameters.get(2) != commands.NO_CLIENT_DATA:
-                raise Refused(f"a signature for {rp_id} without a touch", status.UP_REQUIRED)
-            self._say(f"asks whether there is a key for {rp_id}")
+                raise Refused(f"a signature for {_shown(rp_id)} without a touch", status.UP_REQUIRED)
+            self._say(f"asks whether there is a key for {_shown(rp_id)}")
         else:
-            self._say(f"wants a signature for {rp_id}")
+            self._say(f"wants a signature for {_shown(rp_id)}")
         return rp_id
 
     def _get_assertions(
@@ -290,6 +290,7 @@ class Gate:
             if (
                 isinstance(rp_id, str)
                 and rp_id.startswith(_APPLICATION_PREFIX)
+                and _can_be_shown(rp_id)
                 and isinstance(rp_id_hash, bytes)
                 and rp_id_hash == sha256(rp_id.encode())
             ):
@@ -390,11 +391,20 @@ def _decode(untrusted_data: bytes) -> dict[object, object]:
 
 def _application(untrusted_rp_id: object) -> str:
     if not isinstance(untrusted_rp_id, str) or not untrusted_rp_id.startswith(_APPLICATION_PREFIX):
-        raise Refused(f"a key for {repr(untrusted_rp_id)[:_MAX_SHOWN]}, which is not ssh's", status.NOT_ALLOWED)
-    # What a person is to judge by must not be able to look like another line.
-    if len(untrusted_rp_id) > _MAX_SHOWN or "  " in untrusted_rp_id or not untrusted_rp_id.isprintable():
+        raise Refused(f"a key for {ascii(untrusted_rp_id)[:_MAX_SHOWN]}, which is not ssh's", status.NOT_ALLOWED)
+    if not _can_be_shown(untrusted_rp_id):
         raise Refused("a key for an application that cannot be shown clearly", status.NOT_ALLOWED)
     return untrusted_rp_id
+
+
+def _shown(rp_id: str) -> str:
+    """Return an application as the person is told it, in ASCII: other characters can look like none, or like others."""
+    return rp_id.encode("unicode_escape").decode()
+
+
+def _can_be_shown(rp_id: str) -> bool:
+    """Return whether an application, as it is told, cannot look like another line."""
+    return len(_shown(rp_id)) <= _MAX_SHOWN and "  " not in rp_id
 
 
 def _parse_apdu(untrusted_apdu: bytes) -> tuple[int, int, bytes]:

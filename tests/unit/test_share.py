@@ -178,14 +178,30 @@ def test_a_key_and_a_signature_want_a_touch_whatever_the_options_are_called(shar
 
 
 @pytest.mark.parametrize("application", [
-    "ssh:" + 60 * " " + "process 1 (ssh) wants a signature for ssh:mine", "ssh:\u202emine", "ssh:" + 100 * "m",
-], ids=["spaces", "right to left", "long"])  # fmt: skip
+    "ssh:" + 60 * " " + "process 1 (ssh) wants a signature for ssh:mine", "ssh:" + 20 * "\u202e", "ssh:" + 100 * "m",
+    "ssh:" + 20 * "\u2800" + "process 1 (ssh) wants a signature for ssh:mine",
+], ids=["spaces", "right to left", "long", "blanks"])  # fmt: skip
 def test_an_application_that_could_look_like_another_is_refused(shared: Shared, application: str) -> None:
     make = {1: CLIENT_DATA_HASH, 2: {"id": application}, 3: {"id": b"user"}, 4: [{"type": "public-key", "alg": -7}]}
     for command, parameters in ((0x01, make), (0x02, {1: application, 2: CLIENT_DATA_HASH})):
         assert shared.request(command, parameters)[0] == status.NOT_ALLOWED
     assert shared.told == 2 * ["refused: a key for an application that cannot be shown clearly"]
     assert shared.passed == []
+
+
+def test_an_application_is_told_by_characters_that_all_can_be_seen(shared: Shared) -> None:
+    shared.request(0x02, {1: "ssh:b\u00fcro\u202e\u3164", 2: CLIENT_DATA_HASH})
+    assert shared.told == [r"wants a signature for ssh:b\xfcro\u202e\u3164"]
+    shared.request(0x02, {1: "b\u2800", 2: CLIENT_DATA_HASH})
+    assert shared.told[-1] == r"refused: a key for 'b\u2800', which is not ssh's"
+
+
+def test_only_keys_that_could_be_used_are_listed(shared: Shared) -> None:
+    shared.token.set_pin()
+    shared.token.make_resident("ssh:")
+    shared.token.make_resident("ssh:two  words")
+    listed = answer(shared.request(0x0A, management(shared.token, 2)))
+    assert (listed[3]["id"], listed[5]) == ("ssh:", 1)
 
 
 def test_the_person_is_told_of_a_touch_that_chooses(shared: Shared) -> None:

@@ -121,7 +121,7 @@ def test_whoever_waits_and_cancels_is_answered_before_its_turn(
     begun.cancel()
 
 
-def test_whoever_asks_anew_while_it_waits_keeps_its_place_and_takes_no_other(
+def test_whoever_cancels_and_asks_anew_in_one_go_keeps_its_place_and_takes_no_other(
     shared: SharedAuthenticator, authenticator: Authenticator
 ) -> None:
     first, second, third = (_Client(name, shared) for name in ("first", "second", "third"))
