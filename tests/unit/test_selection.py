@@ -1,0 +1,145 @@
+"""What decides between several authenticators, without any: how they answer is played."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from support.answering import Token
+
+from sk_provider import selection
+from sk_provider.api import ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest
+from sk_provider.config import Configuration
+from sk_provider.ctap import cbor, framing, status
+from sk_provider.errors import CredentialNotFound, PinBlocked, PinRequired, SecurityKeyError, StoreUnusable
+from sk_provider.operation import Operation
+from sk_provider.touch import wait_for_touch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sk_provider.transports import Event
+
+    Ask = Callable[[bytes, Event | None], bytes]
+
+GET_INFO = b"\x04"
+HAS_PIN = b"\0" + cbor.encode({4: {"clientPin": True}})
+
+
+class Played:
+    """An authenticator whose answers a function gives."""
+
+    capabilities = framing.CAPABILITY_CBOR
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def call(
+        self,
+        _cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        return self._ask(data, event)
+
+    def close(self) -> None:
+        pass
+
+
+def with_tries(number: int) -> Ask:
+    return lambda data, _event: HAS_PIN if data == GET_INFO else b"\0" + cbor.encode({3: number})
+
+
+def take_for_ever(_data: bytes, event: Event | None) -> bytes:
+    assert event is not None
+    while not event.is_set():
+        time.sleep(0.01)
+    raise event.reason()
+
+
+def fail(_data: bytes, _event: Event | None) -> bytes:
+    raise StoreUnusable("the store is gone", "find it")
+
+
+def error_without_pin(*authenticators: Ask, failures: tuple[BaseException, ...] = ()) -> SecurityKeyError:
+    """Return what is raised where all of them may hold a key that wants a PIN, and which none was given for."""
+    flags = FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION
+    request = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", bytes(64), flags, None, None)
+    operation = Operation(30)
+    candidates = selection._Candidates(Configuration(), operation)
+    candidates.channels = candidates.maybe = [Played(ask) for ask in authenticators]
+    candidates.failures = list(failures)
+    with pytest.raises(SecurityKeyError) as caught:
+        selection._choose(candidates, request, operation)
+    return caught.value
+
+
+@pytest.mark.parametrize("other", [take_for_ever, fail, with_tries(0)], ids=["slow", "failing", "blocked"])
+def test_none_hides_one_that_takes_the_pin(other: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
+    begun = time.monotonic()
+    assert isinstance(error_without_pin(other, with_tries(8)), PinRequired)
+    assert time.monotonic() - begun < 10
+
+
+def test_one_that_takes_its_time_is_told_of_where_no_other_takes_a_pin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
+    assert isinstance(error_without_pin(take_for_ever, take_for_ever), CredentialNotFound)
+
+
+def test_a_blocked_one_is_not_told_to_be_reset_while_another_may_hold_the_key() -> None:
+    dead = CredentialNotFound("the authenticator does not answer", "unplug it")
+    assert error_without_pin(with_tries(0), failures=(dead,)) is dead
+    assert isinstance(error_without_pin(with_tries(0), with_tries(0)), PinBlocked)
+
+
+class Touched:
+    """An authenticator that tells its keep-alives' status and answers after a time, for each touch in turn."""
+
+    def __init__(self, *touches: tuple[int | None, float]) -> None:
+        self.capabilities = framing.CAPABILITY_CBOR
+        self._touches = list(touches)
+
+    def call(
+        self,
+        _cmd: int,
+        _data: bytes = b"",
+        _event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        keepalive_status, seconds = self._touches.pop(0)
+        if keepalive_status is not None:
+            assert on_keepalive is not None
+            on_keepalive(keepalive_status)
+        time.sleep(seconds)
+        return bytes([status.PIN_NOT_SET])
+
+    def close(self) -> None:
+        pass
+
+
+LATER, AT_ONCE = 0.3, 0.0
+
+
+@pytest.mark.parametrize(
+    ("touches", "is_chosen"),
+    [
+        ([(framing.STATUS_UPNEEDED, LATER)], True),
+        ([(framing.STATUS_UPNEEDED, AT_ONCE), (framing.STATUS_UPNEEDED, LATER)], True),
+        ([(framing.STATUS_UPNEEDED, AT_ONCE)] * 2, False),
+        ([(framing.STATUS_PROCESSING, LATER)] * 2, False),
+        ([(None, LATER)] * 2, False),
+    ],
+)
+def test_a_touch_is_what_was_asked_for_and_took_its_time(
+    touches: list[tuple[int | None, float]],
+    is_chosen: bool,
+) -> None:
+    assert wait_for_touch(Touched(*touches), Operation(30)) == is_chosen
+
+
+def test_a_u2f_token_that_answers_at_once_was_not_touched() -> None:
+    token = Token(b"\5" + bytes(65) + b"\0\x30\0\x90\x00", 0)
+    assert not wait_for_touch(token, Operation(30))
