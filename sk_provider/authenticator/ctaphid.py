@@ -172,7 +172,7 @@ class CtapHid:
         if channel == 0:  # reserved, §11.2.4
             return self._error(channel, ERR_INVALID_CHANNEL)
         if command == INIT:
-            return self._init(channel, length, data, now)
+            return self._init(channel, length, data)
         if command == CANCEL:  # never answered; ignored unless this channel waits for a CBOR command, §11.2.9.1.5
             transaction = self._transaction
             if transaction is not None and transaction.channel == channel and transaction.job.command == CBOR:
@@ -235,12 +235,10 @@ class CtapHid:
         self._transaction = _Transaction(channel, self._start(command, data), now)
         return []
 
-    def _init(self, channel: int, length: int, nonce: bytes, now: float) -> list[bytes]:
-        """Allocate a channel, or bring one back to its beginning, whatever other channels are doing, §11.2.9.1.3."""
+    def _init(self, channel: int, length: int, nonce: bytes) -> list[bytes]:
+        """Allocate a channel, or bring one back to its beginning, whatever other channels do or lock, §11.2.9.1.3."""
         if length != 8:
             return self._error(channel, ERR_INVALID_LEN)
-        if channel != BROADCAST_CHANNEL and self._locked_out(channel, now):
-            return self._error(channel, ERR_CHANNEL_BUSY)
         allocated = channel
         if channel == BROADCAST_CHANNEL:
             while allocated in (0, BROADCAST_CHANNEL) or allocated in self._channels:
