@@ -140,15 +140,12 @@ class PinUvAuth:
         """Do what makeCredential and getAssertion begin with if there is a pinUvAuthParam (section 6.1.2, steps 1, 2).
 
         :raises StatusError: for an empty one, which only asks for a touch: PIN_INVALID or PIN_NOT_SET;
-            MISSING_PARAMETER or INVALID_PARAMETER if the protocol is missing or none of ours; PIN_NOT_SET if there is
-            nothing that a token could have been given out for.
+            MISSING_PARAMETER or INVALID_PARAMETER if the protocol is missing or none of ours.
         """
         if not pin_uv_auth_param:
             self._token.ask("select")
             raise StatusError(status.PIN_INVALID if state.pin else status.PIN_NOT_SET)
         self.protocol(version)
-        if not self._token.is_protected(state):
-            raise StatusError(status.PIN_NOT_SET)
 
     def protocol(self, version: int | None) -> PinUvAuthProtocol:
         """Look up the protocol that a request names.
@@ -207,9 +204,12 @@ class PinUvAuth:
 
         :param rp_id: for makeCredential and getAssertion, which need the user verified: the RP id that the request is
             about. A token that is bound to no RP id is bound to it from now on.
-        :raises StatusError: PIN_AUTH_INVALID, or as protocol does.
+        :raises StatusError: PIN_AUTH_INVALID, or as protocol does; for makeCredential and getAssertion PIN_NOT_SET if
+            there is nothing that a token could have been given out for.
         """
         protocol = self.protocol(version)
+        if rp_id is not None and not self._token.is_protected(state):
+            raise StatusError(status.PIN_NOT_SET)
         self._expire()
         if not (
             self._in_use

@@ -345,6 +345,10 @@ def test_an_unprotected_token_cannot_verify_a_pin_uv_auth_param(
     assert refusal(device.get, made, **arguments) == status.PIN_NOT_SET
     assert refusal(device.get, made, options={"up": False}, **arguments) == status.PIN_NOT_SET
     assert refusal(device.make, **arguments) == status.PIN_NOT_SET
+    # What the sections have before that comes before it.
+    assert refusal(device.get, made, options={"rk": True}, **arguments) == status.UNSUPPORTED_OPTION
+    assert refusal(device.make, algorithm=-1, **arguments) == status.UNSUPPORTED_ALGORITHM
+    assert refusal(device.make, options={"up": False}, **arguments) == status.INVALID_OPTION
     assert not person.requests
 
 
