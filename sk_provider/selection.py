@@ -445,9 +445,9 @@ def _choose_by_touch(
             waiting -= 1
             untouchable = Unsupported(
                 "one of the authenticators wants no touch, so that none can choose it",
-                "to use it, connect it alone or name it with `Device` in pysk_config",
+                "to use it, connect it alone, or name no other",
             )
-            if waiting:
+            if waiting and race.winner is None:
                 tell(str(untouchable))
             raise untouchable
         if race.winner is None:

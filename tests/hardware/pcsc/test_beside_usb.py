@@ -26,7 +26,7 @@ NAME = "full"  # of a file in /dev that the terminal is laid over, in this names
 DEVICES = Path("/sys/class")
 WANTS_NO_TOUCH = (
     "one of the authenticators wants no touch, so that none can choose it; "
-    "to use it, connect it alone or name it with `Device` in pysk_config"
+    "to use it, connect it alone, or name no other"
 )
 FIDO_REPORT_DESCRIPTOR = bytes.fromhex("06d0f10901a101")
 
