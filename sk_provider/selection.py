@@ -270,8 +270,7 @@ class _Candidates:
         def ask(each: tuple[Transport, str]) -> None:
             channel = _open(each, self._configuration, race, may_create=False)
             self.channels.append(channel)
-            # Nobody need come for that, so an authenticator that takes its time does not hold up the one with the key.
-            answer = _probe(channel, request, Operation(_PROBE_PATIENCE, race.is_set))
+            answer = _probe(channel, request, race)
             if answer == _HOLDS and race.winner is None:
                 race.winner = channel
             if answer == _MAYBE:
@@ -398,19 +397,24 @@ def _refusals_without_pin(channels: list[Channel], request: SignRequest, operati
 
 
 def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:
-    """Ask silently whether the authenticator holds the key; no PIN goes out for that."""
+    """Ask silently whether the authenticator holds the key; no PIN goes out for that.
+
+    Nobody need come, so an authenticator that takes its time does not hold up the one with the key.
+    """
     from .api import FLAG_USER_VERIFICATION
 
     wants_verification = request.flags & FLAG_USER_VERIFICATION
     if not channel.capabilities & framing.CAPABILITY_CBOR:
         if wants_verification:
             return _NOT
-        from . import u2f
+        from . import u2f  # which takes its own time on a slow machine
 
-        return _HOLDS if u2f.holds_key(channel, request.application, request.key_handle, operation) else _NOT
+        patience = Operation(_PROBE_PATIENCE, operation.is_set)
+        return _HOLDS if u2f.holds_key(channel, request.application, request.key_handle, patience) else _NOT
+    patience = Operation(_PROBE_PATIENCE, operation.is_set)
     try:
         commands.get_assertion(
-            channel, request.application, commands.NO_CLIENT_DATA, request.key_handle, operation, up=False
+            channel, request.application, commands.NO_CLIENT_DATA, request.key_handle, patience, up=False
         )
     except StatusError as error:
         if error.code in (status.NO_CREDENTIALS, status.INVALID_CREDENTIAL):

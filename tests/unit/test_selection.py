@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 from support.answering import Token
 
+import sk_provider
 from sk_provider import selection
-from sk_provider.api import ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest
+from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.errors import CredentialNotFound, PinBlocked, PinRequired, SecurityKeyError, StoreUnusable
@@ -30,9 +32,8 @@ HAS_PIN = b"\0" + cbor.encode({4: {"clientPin": True}})
 class Played:
     """An authenticator whose answers a function gives."""
 
-    capabilities = framing.CAPABILITY_CBOR
-
     def __init__(self, ask: Ask) -> None:
+        self.capabilities = framing.CAPABILITY_CBOR
         self._ask = ask
 
     def call(
@@ -93,6 +94,27 @@ def test_a_blocked_one_is_not_told_to_be_reset_while_another_may_hold_the_key() 
     dead = CredentialNotFound("the authenticator does not answer", "unplug it")
     assert error_without_pin(with_tries(0), failures=(dead,)) is dead
     assert isinstance(error_without_pin(with_tries(0), with_tries(0)), PinBlocked)
+
+
+def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "sk_provider.u2f":
+                time.sleep(1.5)
+
+    def answer(_data: bytes, event: Event | None) -> bytes:
+        assert event is not None
+        assert not event.is_set()
+        return b"\x69\x85"
+
+    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
+    monkeypatch.delitem(sys.modules, "sk_provider.u2f")
+    monkeypatch.delattr(sk_provider, "u2f")
+    monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
+    token = Played(answer)
+    token.capabilities = 0
+    request = SignRequest(ALGORITHM_ECDSA, bytes(32), "ssh:", bytes(64), FLAG_USER_PRESENCE, None, None)
+    assert selection._probe(token, request, Operation(30)) == selection._HOLDS
 
 
 class Touched:
