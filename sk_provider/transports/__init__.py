@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         ) -> bytes:
             """Carry out one CTAPHID command and return the response's data, CTAP status byte included.
 
+            on_keepalive: is called with each other status of a keep-alive; among several, an authenticator of which it
+            never hears framing.STATUS_UPNEEDED cannot be chosen by a touch.
+
             Raises SecurityKeyError if there is no response: its deadline passed, event was set, the device is gone.
             """
 
