@@ -1,4 +1,4 @@
-"""Asks a person for presence: for CTAP2 until there is an answer, for U2F while its client polls."""
+"""Asks a person for presence: until there is an answer, or, as U2F has it, while the client polls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_PATIENCE = 2.0  # seconds between two polls, after which the client is take
 
 
 class Asker:
-    """Asks one question at a time, in a thread of its own."""
+    """Asks one question at a time: in the caller's thread, or for a client that polls in one of its own."""
 
     def __init__(self, presence: Presence) -> None:
         """Make what asks by calling presence, see Authenticator."""
@@ -26,8 +26,11 @@ class Asker:
 
     def ask(self, request: PresenceRequest, event: Event | None) -> int:
         """Return the answer, once there is one; what a U2F client has asked is withdrawn before."""
-        self.withdraw()
-        return self._pool.submit(self._presence, request, event).result()
+        question = self._polled
+        if question is not None:
+            question.withdrawn = True
+            futures.wait([question.answer])
+        return self._presence(request, event)
 
     def poll(self, request: PresenceRequest) -> int:
         """Return the answer, or TIMED_OUT at once if there is none yet, and go on asking for whoever polls again.
@@ -53,7 +56,7 @@ class Asker:
             question.withdrawn = True
 
     def close(self) -> None:
-        """Ask nothing more. Who waits for an answer is to be cancelled before."""
+        """Ask nothing more."""
         self.withdraw()
         self._pool.shutdown(wait=False)
 

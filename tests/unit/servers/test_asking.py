@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from threading import Event
+from threading import Event, get_ident
 from types import SimpleNamespace
 
 import pytest
@@ -109,6 +109,19 @@ def test_what_ctap2_asks_withdraws_a_polled_question_and_waits(asker: Asker, per
     cancelled.set()
     assert asker.ask(PresenceRequest("select"), cancelled) == CANCELLED
     assert person.asked == ["sign aa", "select "]
+
+
+def test_what_is_asked_once_is_asked_at_once_in_the_callers_thread() -> None:
+    threads: list[int] = []
+
+    def note_thread(_request: PresenceRequest, _event: engine.Event | None) -> int:
+        threads.append(get_ident())
+        return GRANTED
+
+    asker = Asker(note_thread)
+    assert asker.ask(SIGN, None) == GRANTED
+    assert threads == [get_ident()]
+    asker.close()
 
 
 def test_what_asking_raises_is_raised_to_who_polls() -> None:
