@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from sk_provider.transports import Event
 
-    Ask = Callable[[bytes, Event | None], bytes]
+    OnKeepalive = Callable[[int], None]
+    Ask = Callable[[bytes, Event | None, OnKeepalive | None], bytes]
 
 GET_INFO = b"\x04"
 HAS_PIN = b"\0" + cbor.encode({4: {"clientPin": True}})
@@ -41,26 +42,26 @@ class Played:
         _cmd: int,
         data: bytes = b"",
         event: Event | None = None,
-        on_keepalive: Callable[[int], None] | None = None,
+        on_keepalive: OnKeepalive | None = None,
     ) -> bytes:
-        return self._ask(data, event)
+        return self._ask(data, event, on_keepalive)
 
     def close(self) -> None:
         pass
 
 
 def with_tries(number: int) -> Ask:
-    return lambda data, _event: HAS_PIN if data == GET_INFO else b"\0" + cbor.encode({3: number})
+    return lambda data, *_: HAS_PIN if data == GET_INFO else b"\0" + cbor.encode({3: number})
 
 
-def take_for_ever(_data: bytes, event: Event | None) -> bytes:
+def take_for_ever(_data: bytes, event: Event | None, _on_keepalive: OnKeepalive | None) -> bytes:
     assert event is not None
     while not event.is_set():
         time.sleep(0.01)
     raise event.reason()
 
 
-def fail(_data: bytes, _event: Event | None) -> bytes:
+def fail(*_: object) -> bytes:
     raise StoreUnusable("the store is gone", "find it")
 
 
@@ -102,14 +103,14 @@ def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch:
             if name == "sk_provider.u2f":
                 time.sleep(1.5)
 
-    def answer(_data: bytes, event: Event | None) -> bytes:
+    def answer(_data: bytes, event: Event | None, _on_keepalive: OnKeepalive | None) -> bytes:
         assert event is not None
         assert not event.is_set()
         return b"\x69\x85"
 
     monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
-    monkeypatch.delitem(sys.modules, "sk_provider.u2f")
-    monkeypatch.delattr(sk_provider, "u2f")
+    monkeypatch.delitem(sys.modules, "sk_provider.u2f", raising=False)
+    monkeypatch.delattr(sk_provider, "u2f", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
     token = Played(answer)
     token.capabilities = 0
@@ -117,29 +118,19 @@ def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch:
     assert selection._probe(token, request, Operation(30)) == selection._HOLDS
 
 
-class Touched:
-    """An authenticator that tells its keep-alives' status and answers after a time, for each touch in turn."""
+def touched(*touches: tuple[int | None, float]) -> Ask:
+    """Tell a keep-alive's status, if there is one, and answer after a time, for each touch in turn."""
+    left = list(touches)
 
-    def __init__(self, *touches: tuple[int | None, float]) -> None:
-        self.capabilities = framing.CAPABILITY_CBOR
-        self._touches = list(touches)
-
-    def call(
-        self,
-        _cmd: int,
-        _data: bytes = b"",
-        _event: Event | None = None,
-        on_keepalive: Callable[[int], None] | None = None,
-    ) -> bytes:
-        keepalive_status, seconds = self._touches.pop(0)
+    def answer(_data: bytes, _event: Event | None, on_keepalive: OnKeepalive | None) -> bytes:
+        keepalive_status, seconds = left.pop(0)
         if keepalive_status is not None:
             assert on_keepalive is not None
             on_keepalive(keepalive_status)
         time.sleep(seconds)
         return bytes([status.PIN_NOT_SET])
 
-    def close(self) -> None:
-        pass
+    return answer
 
 
 LATER, AT_ONCE = 0.3, 0.0
@@ -159,7 +150,7 @@ def test_a_touch_is_what_was_asked_for_and_took_its_time(
     touches: list[tuple[int | None, float]],
     is_chosen: bool,
 ) -> None:
-    assert wait_for_touch(Touched(*touches), Operation(30)) == is_chosen
+    assert wait_for_touch(Played(touched(*touches)), Operation(30)) == is_chosen
 
 
 def test_a_u2f_token_that_answers_at_once_was_not_touched() -> None:
