@@ -391,7 +391,8 @@ def _decode(untrusted_data: bytes) -> dict[object, object]:
 
 def _application(untrusted_rp_id: object) -> str:
     if not isinstance(untrusted_rp_id, str) or not untrusted_rp_id.startswith(_APPLICATION_PREFIX):
-        raise Refused(f"a key for {ascii(untrusted_rp_id)[:_MAX_SHOWN]}, which is not ssh's", status.NOT_ALLOWED)
+        named = " ".join(ascii(untrusted_rp_id).split())[:_MAX_SHOWN]
+        raise Refused(f"a key for {named}, which is not ssh's", status.NOT_ALLOWED)
     if not _can_be_shown(untrusted_rp_id):
         raise Refused("a key for an application that cannot be shown clearly", status.NOT_ALLOWED)
     return untrusted_rp_id

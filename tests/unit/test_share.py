@@ -194,6 +194,8 @@ def test_an_application_is_told_by_characters_that_all_can_be_seen(shared: Share
     assert shared.told == [r"wants a signature for ssh:b\xfcro\u202e\u3164"]
     shared.request(0x02, {1: "b\u2800", 2: CLIENT_DATA_HASH})
     assert shared.told[-1] == r"refused: a key for 'b\u2800', which is not ssh's"
+    shared.request(0x02, {1: "b" + 40 * " " + "process 1 (ssh) wants a signature", 2: CLIENT_DATA_HASH})
+    assert shared.told[-1] == "refused: a key for 'b process 1 (ssh) wants a signature', which is not ssh's"
 
 
 def test_only_keys_that_could_be_used_are_listed(shared: Shared) -> None:
