@@ -106,7 +106,8 @@ def to_error(code: int) -> SecurityKeyError:
             return TimedOut("nobody touched the authenticator in time", "try again and touch it")
         case 0x30:
             return AuthenticatorError(
-                "the authenticator does not allow that", "if another machine shares it, read what pysk share says there"
+                "the authenticator does not allow that",
+                "try again, or read what pysk share says if another machine shares it",
             )
         case 0x31:
             return PinInvalid("wrong PIN", "try again")
