@@ -52,7 +52,7 @@ def _wait(channel: Channel, event: Event) -> bool:
     asked_at: list[float] = []
 
     def note_question(keepalive_status: int) -> None:
-        if keepalive_status == framing.STATUS_UPNEEDED:
+        if keepalive_status == framing.STATUS_UPNEEDED and not asked_at:
             asked_at.append(time.monotonic())
 
     request = bytes([_MAKE_CREDENTIAL]) + cbor.encode(_ASKING_FOR_A_TOUCH)

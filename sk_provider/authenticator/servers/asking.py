@@ -26,10 +26,9 @@ class Asker:
 
     def ask(self, request: PresenceRequest, event: Event | None) -> int:
         """Return the answer, once there is one; what a U2F client has asked is withdrawn before."""
-        question = self._polled
-        if question is not None:
-            question.withdrawn = True
-            futures.wait([question.answer])
+        self.withdraw()
+        if self._polled is not None:
+            futures.wait([self._polled.answer])
         return self._presence(request, event)
 
     def poll(self, request: PresenceRequest) -> int:
