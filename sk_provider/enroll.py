@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import refusal, selection
 from .api import (
     ALGORITHM_ECDSA,
     ALGORITHM_ED25519,
@@ -11,6 +10,7 @@ from .api import (
     FLAG_USER_VERIFICATION,
     EnrollResponse,
 )
+from .client import refusal, selection
 from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, framing, sha256, status
 from .ctap.commands import NO_CLIENT_DATA
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
@@ -53,7 +53,7 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     channel = selection.open_for_enrollment(request, configuration, operation)
     try:
         if not channel.capabilities & framing.CAPABILITY_CBOR:
-            from . import u2f
+            from .client import u2f
 
             return u2f.enroll(request, channel, operation)
         return _make_credential(request, user_id, channel, operation)
@@ -73,7 +73,7 @@ def _user_id(name: str | None) -> bytes:
 def _make_credential(request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation) -> EnrollResponse:
     from fido2.ctap import CtapError
 
-    from .fido2_client import errors_translated, open_ctap2
+    from .client.fido2_client import errors_translated, open_ctap2
 
     ctap2 = open_ctap2(channel, operation)
     try:
@@ -148,7 +148,7 @@ class _Authorization:
         """
         from fido2.ctap2.pin import ClientPin
 
-        from . import pin
+        from .client import pin
 
         self.options: dict[str, bool] = {}
         self._protocol: PinProtocol | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import refusal, selection
 from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
+from .client import refusal, selection
 from .ctap import EDDSA, ES256
 from .enroll import public_key_bytes
 from .errors import AuthenticatorError, PinNotSet, PinRequired, Unsupported
@@ -33,7 +33,7 @@ def load_resident_keys(
     """
     channel = selection.open_for_management(request.device, configuration, operation)
     try:
-        from .fido2_client import errors_translated, open_ctap2
+        from .client.fido2_client import errors_translated, open_ctap2
 
         ctap2 = open_ctap2(channel, operation)
         management = _open_credential_management(request, ctap2, channel, operation)
@@ -53,7 +53,7 @@ def _open_credential_management(
     from fido2.ctap2 import CredentialManagement
     from fido2.ctap2.pin import ClientPin
 
-    from . import pin
+    from .client import pin
 
     if not CredentialManagement.is_supported(ctap2.info):
         raise Unsupported("the authenticator cannot list its resident keys", "use the key files made at enrollment")

@@ -10,10 +10,10 @@ import threading
 import time
 import traceback
 
-from . import selection
 from .authenticator.ctaphid import CtapHid
 from .authenticator.job import Job
 from .authenticator.servers.unix import UnixListener
+from .client import selection
 from .ctap import framing, status
 from .errors import Interrupted, SecurityKeyError, printable
 from .operation import Operation

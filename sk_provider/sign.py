@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import selection
 from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignResponse
+from .client import selection
 from .ctap import commands, framing
 from .ctap.status import StatusError
 from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinNotSet, PinRequired, Unsupported
@@ -43,7 +43,7 @@ def _get_assertion(request: SignRequest, channel: Channel, operation: Operation)
     if not channel.capabilities & framing.CAPABILITY_CBOR:
         if request.flags & FLAG_USER_VERIFICATION:
             raise Unsupported(_CANNOT_VERIFY, "use the one it was enrolled on")
-        from . import u2f
+        from .client import u2f
 
         return u2f.get_assertion(request, channel, operation)
     uv, pin_uv_auth = _authorize(request, channel, operation)
@@ -62,7 +62,7 @@ def _get_assertion(request: SignRequest, channel: Channel, operation: Operation)
 def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> tuple[bool, tuple[int, bytes] | None]:
     """Return whether the authenticator shall verify the person itself, and what proves the PIN."""
     if request.pin is not None:
-        from . import pin
+        from .client import pin
 
         return False, pin.authorize_assertion(
             channel, request.pin, request.application, request.message_digest, operation
@@ -72,7 +72,7 @@ def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> 
     info = commands.get_info(channel, operation)
     if info.options.get("uv") is True:
         return True, None
-    from . import refusal
+    from .client import refusal
 
     match info.options.get("clientPin"):
         case True:
@@ -85,7 +85,7 @@ def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> 
 
 def _refused(code: int, request: SignRequest, channel: Channel, operation: Operation) -> SecurityKeyError:
     """Return what to raise for the status code that the authenticator answered with."""
-    from . import refusal
+    from .client import refusal
 
     if request.pin is not None:
         return refusal.to_error(code)

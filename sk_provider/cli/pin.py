@@ -28,8 +28,8 @@ def pin() -> None:
 @click.argument("address", required=False)
 def set_pin(address: str | None) -> None:
     """Set the first PIN."""
+    from sk_provider.client.fido2_client import errors_translated
     from sk_provider.errors import PinInvalid
-    from sk_provider.fido2_client import errors_translated
 
     with _client_pin(address, may_create=True) as (client_pin, operation):
         if client_pin.ctap.info.options.get("clientPin"):
@@ -47,10 +47,10 @@ def change(address: str | None) -> None:
     """Change the PIN."""
     from fido2.ctap import CtapError
 
+    from sk_provider.client.fido2_client import errors_translated
+    from sk_provider.client.pin import explain_refusal, normalize
+    from sk_provider.client.refusal import SET_A_PIN
     from sk_provider.errors import PinNotSet
-    from sk_provider.fido2_client import errors_translated
-    from sk_provider.pin import explain_refusal, normalize
-    from sk_provider.refusal import SET_A_PIN
 
     with _client_pin(address, may_create=False) as (client_pin, operation):
         if not client_pin.ctap.info.options.get("clientPin"):
@@ -70,7 +70,7 @@ def change(address: str | None) -> None:
 @click.argument("address", required=False)
 def status(address: str | None) -> None:
     """Print whether a PIN is set, and how many tries are left."""
-    from sk_provider.fido2_client import errors_translated
+    from sk_provider.client.fido2_client import errors_translated
 
     with _client_pin(address, may_create=False) as (client_pin, _):
         if not client_pin.ctap.info.options.get("clientPin"):
@@ -88,11 +88,12 @@ def status(address: str | None) -> None:
 
 @contextmanager
 def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[ClientPin, Operation]]:
-    from sk_provider import config, selection
+    from sk_provider import config
+    from sk_provider.client import selection
+    from sk_provider.client.fido2_client import open_ctap2
+    from sk_provider.client.pin import open_client_pin
     from sk_provider.errors import Unsupported
-    from sk_provider.fido2_client import open_ctap2
     from sk_provider.operation import Operation
-    from sk_provider.pin import open_client_pin
 
     configuration = config.load()
     operation = Operation(configuration.timeout)
@@ -107,8 +108,8 @@ def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[Clie
 
 
 def _read_new_pin(client_pin: ClientPin) -> str:
+    from sk_provider.client.pin import normalize
     from sk_provider.errors import PinInvalid
-    from sk_provider.pin import normalize
 
     new = normalize(_read("New PIN"), client_pin.ctap.info.min_pin_length)
     if sys.stdin.isatty() and normalize(_read("New PIN again")) != new:
@@ -117,8 +118,8 @@ def _read_new_pin(client_pin: ClientPin) -> str:
 
 
 def _read(prompt: str) -> str:
+    from sk_provider.client.pin import not_text
     from sk_provider.errors import InvalidRequest
-    from sk_provider.pin import not_text
 
     if sys.stdin is None:
         raise InvalidRequest("there is no standard input to read the PIN from", "open it")

@@ -22,9 +22,10 @@ def reset(address: str, *, yes: bool) -> None:
     """
     from fido2.ctap import CtapError
 
-    from sk_provider import config, refusal, selection
+    from sk_provider import config
+    from sk_provider.client import refusal, selection
+    from sk_provider.client.fido2_client import errors_translated, open_ctap2
     from sk_provider.errors import AuthenticatorError
-    from sk_provider.fido2_client import errors_translated, open_ctap2
     from sk_provider.operation import Operation
     from sk_provider.transports import soft, split
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from fuzz.client import Clock
 from fuzz.events import split
 
-from sk_provider import enroll, resident, selection, sign, u2f
+from sk_provider import enroll, resident, sign
 from sk_provider.api import (
     ALGORITHM_ECDSA,
     ALGORITHM_ED25519,
@@ -19,6 +19,7 @@ from sk_provider.api import (
     ResidentRequest,
     SignRequest,
 )
+from sk_provider.client import selection, u2f
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.errors import AuthenticatorError, SecurityKeyError

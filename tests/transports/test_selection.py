@@ -13,9 +13,9 @@ from support.openssh import PIN, PIN_PROMPT, KeyFile, Person, assert_signs, enro
 from support.relay import TO_TOKEN
 from support.serve import wait_until
 
-from sk_provider import selection, u2f
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, SignRequest
 from sk_provider.authenticator.store import Store
+from sk_provider.client import selection, u2f
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.errors import CredentialNotFound

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support.answering import Token
 
-from sk_provider import u2f
+from sk_provider.client import u2f
+from sk_provider.client.fido2_client import open_ctap2
 from sk_provider.ctap import cbor
 from sk_provider.errors import AuthenticatorError
-from sk_provider.fido2_client import open_ctap2
 from sk_provider.operation import Operation
 
 AAGUID = bytes(16)

@@ -9,13 +9,13 @@ import pytest
 from support.answering import Token
 
 import sk_provider
-from sk_provider import selection
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest
+from sk_provider.client import selection
+from sk_provider.client.touch import wait_for_touch
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.errors import CredentialNotFound, PinBlocked, PinRequired, SecurityKeyError, StoreUnusable
 from sk_provider.operation import Operation
-from sk_provider.touch import wait_for_touch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_a_blocked_one_is_not_told_to_be_reset_while_another_may_hold_the_key() 
 def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow:
         def find_spec(self, name: str, *_: object) -> None:
-            if name == "sk_provider.u2f":
+            if name == "sk_provider.client.u2f":
                 time.sleep(1.5)
 
     def answer(_data: bytes, event: Event | None, _on_keepalive: OnKeepalive | None) -> bytes:
@@ -109,7 +109,7 @@ def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch:
         return b"\x69\x85"
 
     monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
-    monkeypatch.delitem(sys.modules, "sk_provider.u2f", raising=False)
+    monkeypatch.delitem(sys.modules, "sk_provider.client.u2f", raising=False)
     monkeypatch.delattr(sk_provider, "u2f", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
     token = Played(answer)

@@ -7,8 +7,8 @@ import hashlib
 import pytest
 from support.serve import wait_until
 
-from sk_provider import selection
 from sk_provider.authenticator.job import Job
+from sk_provider.client import selection
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.operation import Operation

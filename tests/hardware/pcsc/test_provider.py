@@ -29,11 +29,11 @@ from support.openssh import (
 from support.pcscd import POLLING_INTERVAL
 from support.serve import serve, wait_until
 
-from sk_provider import pin
+from sk_provider.client import pin
+from sk_provider.client.fido2_client import open_ctap2
 from sk_provider.config import Configuration
 from sk_provider.ctap import commands, framing
 from sk_provider.errors import AuthenticatorError, Interrupted
-from sk_provider.fido2_client import open_ctap2
 from sk_provider.operation import Operation
 from sk_provider.transports import nfc
 

@@ -9,15 +9,16 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from fido2.ctap import CtapError
 from fido2.ctap2 import Ctap2
 
+from sk_provider.ctap import cbor, framing, status
+from sk_provider.errors import AuthenticatorError, Unsupported
+
 from . import refusal
-from .ctap import cbor, framing, status
-from .errors import AuthenticatorError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .transports import Channel, Event
+    from sk_provider.transports import Channel, Event
 
 
 # By command, the members of an answer that are byte strings (CTAP 2.1 §6.1.2, §6.2.2 and §6.4, CTAP 2.2 §6.4).

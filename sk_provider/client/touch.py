@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 
+from sk_provider.ctap import ES256, cbor, framing, status
+from sk_provider.ctap.commands import NO_CLIENT_DATA
+from sk_provider.errors import AuthenticatorError
+
 from . import refusal
-from .ctap import ES256, cbor, framing, status
-from .ctap.commands import NO_CLIENT_DATA
-from .errors import AuthenticatorError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .transports import Channel, Event
+    from sk_provider.transports import Channel, Event
 
 # An empty pinUvAuthParam (8) asks for a touch alone (CTAP 2.1 §6.1.2, step 1). Every version knows that, as it does not
 # authenticatorSelection; so nothing need be asked before.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import _thread
 import posix
 
-from . import transports
-from .ctap import commands, framing, status
-from .ctap.status import StatusError
-from .errors import (
+from sk_provider import transports
+from sk_provider.ctap import commands, framing, status
+from sk_provider.ctap.status import StatusError
+from sk_provider.errors import (
     CredentialNotFound,
     DeviceNotFound,
     Interrupted,
@@ -18,16 +18,16 @@ from .errors import (
     Unsupported,
     tell,
 )
-from .operation import Operation
+from sk_provider.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from .api import EnrollRequest, SignRequest
-    from .config import Configuration
-    from .transports import Channel, Transport
+    from sk_provider.api import EnrollRequest, SignRequest
+    from sk_provider.config import Configuration
+    from sk_provider.transports import Channel, Transport
 
     Item = TypeVar("Item")
     Result = TypeVar("Result")
@@ -72,7 +72,7 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
     """
     addresses = _addresses(request.device, configuration, request.application)
     if request.key_handle.startswith(transports.SOFT_KEY_HANDLE_MARK):
-        from .transports import soft
+        from sk_provider.transports import soft
 
         holder = soft.open_holder(request.key_handle, addresses, configuration, operation)
         if holder is not None:
@@ -351,7 +351,7 @@ def _choose(candidates: _Candidates, request: SignRequest, operation: Operation)
 
     Raises CredentialNotFound, or why the one that may hold it could not be asked; the rest as in open_for_signature().
     """
-    from .api import FLAG_USER_VERIFICATION
+    from sk_provider.api import FLAG_USER_VERIFICATION
 
     if not candidates.maybe:
         if candidates.failures or not candidates.channels:
@@ -374,8 +374,9 @@ def _refusals_without_pin(channels: list[Channel], request: SignRequest, operati
 
     One that fails, or takes its time, hides none that would take the PIN.
     """
+    from sk_provider.api import FLAG_USER_VERIFICATION
+
     from . import refusal
-    from .api import FLAG_USER_VERIFICATION
 
     if not request.flags & FLAG_USER_VERIFICATION:
         return []
@@ -401,7 +402,7 @@ def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:
 
     Nobody need come, so an authenticator that takes its time does not hold up the one with the key.
     """
-    from .api import FLAG_USER_VERIFICATION
+    from sk_provider.api import FLAG_USER_VERIFICATION
 
     wants_verification = request.flags & FLAG_USER_VERIFICATION
     if not channel.capabilities & framing.CAPABILITY_CBOR:

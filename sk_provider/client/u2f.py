@@ -8,11 +8,18 @@ from contextlib import contextmanager
 from fido2.ctap1 import APDU, ApduError, Ctap1
 from fido2.webauthn import AttestationObject
 
+from sk_provider.api import (
+    ALGORITHM_ECDSA,
+    FLAG_RESIDENT_KEY,
+    FLAG_USER_PRESENCE,
+    FLAG_USER_VERIFICATION,
+    EnrollResponse,
+)
+from sk_provider.ctap import cbor, sha256, status
+from sk_provider.ctap.commands import NO_CLIENT_DATA
+from sk_provider.errors import AuthenticatorError, Unsupported, tell
+
 from . import refusal
-from .api import ALGORITHM_ECDSA, FLAG_RESIDENT_KEY, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, EnrollResponse
-from .ctap import cbor, sha256, status
-from .ctap.commands import NO_CLIENT_DATA
-from .errors import AuthenticatorError, Unsupported, tell
 from .fido2_client import Device, errors_translated
 
 TYPE_CHECKING = False
@@ -20,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from .api import EnrollRequest, SignRequest
-    from .ctap.commands import Assertion
-    from .operation import Operation
-    from .transports import Channel, Event
+    from sk_provider.api import EnrollRequest, SignRequest
+    from sk_provider.ctap.commands import Assertion
+    from sk_provider.operation import Operation
+    from sk_provider.transports import Channel, Event
 
     Result = TypeVar("Result")
 
@@ -102,7 +109,7 @@ def get_assertion(request: SignRequest, channel: Channel, operation: Operation) 
 
     Raises CredentialNotFound if it does not hold the key, and SecurityKeyError.
     """
-    from .ctap.commands import Assertion
+    from sk_provider.ctap.commands import Assertion
 
     if len(request.key_handle) > _MAX_KEY_HANDLE:
         raise refusal.to_error(status.NO_CREDENTIALS)

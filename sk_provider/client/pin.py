@@ -7,16 +7,17 @@ import unicodedata
 from fido2.ctap import CtapError
 from fido2.ctap2.pin import ClientPin
 
+from sk_provider.errors import PinInvalid, PinNotSet, PinRequired, SecurityKeyError, Unsupported, tell
+
 from . import refusal
-from .errors import PinInvalid, PinNotSet, PinRequired, SecurityKeyError, Unsupported, tell
 from .fido2_client import errors_translated, open_ctap2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fido2.ctap2 import Ctap2
 
-    from .operation import Operation
-    from .transports import Channel
+    from sk_provider.operation import Operation
+    from sk_provider.transports import Channel
 
 MIN_LENGTH = 4
 """Code points, CTAP 2.1 §6.5.1; an authenticator may ask for more."""

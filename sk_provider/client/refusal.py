@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .ctap import commands, status
-from .ctap.status import StatusError
-from .errors import (
+from sk_provider.ctap import commands, status
+from sk_provider.ctap.status import StatusError
+from sk_provider.errors import (
     AuthenticatorError,
     CredentialNotFound,
     Interrupted,
@@ -19,10 +19,10 @@ from .errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .ctap.commands import Info
-    from .errors import SecurityKeyError
-    from .operation import Operation
-    from .transports import Channel
+    from sk_provider.ctap.commands import Info
+    from sk_provider.errors import SecurityKeyError
+    from sk_provider.operation import Operation
+    from sk_provider.transports import Channel
 
 SET_A_PIN = "set one with: pysk pin set"
 

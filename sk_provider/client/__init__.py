@@ -1,0 +1,1 @@
+"""The client's side of an operation: which authenticator serves it, and what is said to it."""
