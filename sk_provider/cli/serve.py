@@ -120,7 +120,7 @@ def _presence(option: str) -> Presence:
 
 
 def _ask(request: PresenceRequest, event: Event | None) -> int:
-    from sk_provider import prompt
+    from sk_provider.asking import confirmation as prompt
     from sk_provider.authenticator import engine
     from sk_provider.errors import PresenceDenied
 

@@ -158,7 +158,7 @@ def _presence(
             raise PresenceDenied(
                 "pysk_config refuses whatever wants a touch of soft: (Presence deny)", "change that line"
             )
-        from sk_provider import prompt
+        from sk_provider.asking import confirmation as prompt
 
         question = prompt.presence_question(request.action, request.rp_id)
         answer = prompt.confirm(question, event or operation)

@@ -6,7 +6,7 @@ import posix
 import select
 import termios
 
-from .errors import PresenceDenied, printable
+from sk_provider.errors import PresenceDenied, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

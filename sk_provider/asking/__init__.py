@@ -1,0 +1,1 @@
+"""How a person is reached: on the terminal, or through SSH_ASKPASS."""
