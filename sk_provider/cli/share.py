@@ -16,7 +16,7 @@ def share(arguments: tuple[str, ...]) -> None:
     from sk_provider import config
     from sk_provider.authenticator.servers.errors import ServeError
     from sk_provider.authenticator.servers.loop import Loop
-    from sk_provider.sharing import SharedAuthenticator, SharingServer
+    from sk_provider.share.server import SharedAuthenticator, SharingServer
 
     *addresses, target = arguments
     scheme, _, path = target.partition(":")

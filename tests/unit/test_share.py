@@ -17,7 +17,7 @@ from sk_provider.authenticator.engine import DENIED, GRANTED
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.operation import Operation
-from sk_provider.share import Gate
+from sk_provider.share.gate import Gate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sk_provider.client import selection
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.operation import Operation
-from sk_provider.sharing import SharedAuthenticator, _Client
+from sk_provider.share.server import SharedAuthenticator, _Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

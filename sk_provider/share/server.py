@@ -10,22 +10,23 @@ import threading
 import time
 import traceback
 
-from .authenticator.ctaphid import CtapHid
-from .authenticator.job import Job
-from .authenticator.servers.unix import UnixListener
-from .client import selection
-from .ctap import framing, status
-from .errors import Interrupted, SecurityKeyError, printable
-from .operation import Operation
-from .share import Gate, failure
+from sk_provider.authenticator.ctaphid import CtapHid
+from sk_provider.authenticator.job import Job
+from sk_provider.authenticator.servers.unix import UnixListener
+from sk_provider.client import selection
+from sk_provider.ctap import framing, status
+from sk_provider.errors import Interrupted, SecurityKeyError, printable
+from sk_provider.operation import Operation
+
+from .gate import Gate, failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .authenticator.servers.loop import Loop
-    from .config import Configuration
-    from .transports import Channel
+    from sk_provider.authenticator.servers.loop import Loop
+    from sk_provider.config import Configuration
+    from sk_provider.transports import Channel
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _COMMAND_LINE_SHOWN = 120

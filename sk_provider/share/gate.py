@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .ctap import cbor, commands, framing, sha256, status
-from .ctap.status import StatusError
-from .errors import AuthenticatorError, Interrupted, SecurityKeyError
+from sk_provider.ctap import cbor, commands, framing, sha256, status
+from sk_provider.ctap.status import StatusError
+from sk_provider.errors import AuthenticatorError, Interrupted, SecurityKeyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .transports import Channel, Event
+    from sk_provider.transports import Channel, Event
 
     OnKeepalive = Callable[[int], None]
 
