@@ -14,8 +14,8 @@ def share(arguments: tuple[str, ...]) -> None:
     all else is refused. Each request is told here, and wants a touch if the authenticator has any. Clients take turns.
     """
     from sk_provider import config
-    from sk_provider.authenticator.servers.errors import ServeError
-    from sk_provider.authenticator.servers.loop import Loop
+    from sk_provider.device_side.errors import ServeError
+    from sk_provider.device_side.loop import Loop
     from sk_provider.share.server import SharedAuthenticator, SharingServer
 
     *addresses, target = arguments

@@ -10,11 +10,11 @@ import threading
 import time
 import traceback
 
-from sk_provider.authenticator.ctaphid import CtapHid
-from sk_provider.authenticator.job import Job
-from sk_provider.authenticator.servers.unix import UnixListener
 from sk_provider.client import selection
 from sk_provider.ctap import framing, status
+from sk_provider.device_side.ctaphid import CtapHid
+from sk_provider.device_side.job import Job
+from sk_provider.device_side.unix import UnixListener
 from sk_provider.errors import Interrupted, SecurityKeyError, printable
 from sk_provider.operation import Operation
 
@@ -24,8 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.servers.loop import Loop
     from sk_provider.config import Configuration
+    from sk_provider.device_side.loop import Loop
     from sk_provider.transports import Channel
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group

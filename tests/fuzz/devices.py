@@ -6,9 +6,6 @@ from struct import pack
 
 from fuzz.events import split
 
-from sk_provider.authenticator.ctaphid import PING, CtapHid
-from sk_provider.authenticator.iso7816 import AID, KEEPALIVE_INTERVAL, MAX_EXTENDED, MAX_SHORT, Apdu, Applet
-from sk_provider.authenticator.job import Job
 from sk_provider.ctap.framing import (
     BROADCAST_CHANNEL,
     CBOR,
@@ -21,6 +18,9 @@ from sk_provider.ctap.framing import (
     STATUS_UPNEEDED,
     split_message,
 )
+from sk_provider.device_side.ctaphid import PING, CtapHid
+from sk_provider.device_side.iso7816 import AID, KEEPALIVE_INTERVAL, MAX_EXTENDED, MAX_SHORT, Apdu, Applet
+from sk_provider.device_side.job import Job
 
 # Kinds of events. Of an input for CTAPHID the first byte tells the capabilities, as of one for ISO 7816.
 PACKET = 0  # a report for the channel that was opened first, or an APDU

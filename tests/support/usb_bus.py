@@ -12,15 +12,15 @@ import time
 from collections import deque
 from pathlib import Path
 
-from sk_provider.authenticator.servers.hid import HidServer
-from sk_provider.authenticator.servers.uhid import REPORT_DESCRIPTOR, VENDOR
 from sk_provider.ctap.framing import REPORT_SIZE
+from sk_provider.device_side.hid import HidServer
+from sk_provider.device_side.uhid import REPORT_DESCRIPTOR, VENDOR
 from support.serve import wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.servers.loop import Loop
     from sk_provider.authenticator.servers.token import Token
+    from sk_provider.device_side.loop import Loop
 
 CONFIGFS = Path("/sys/kernel/config")
 GADGET = CONFIGFS / "usb_gadget" / "token"

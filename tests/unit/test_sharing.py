@@ -7,10 +7,10 @@ import hashlib
 import pytest
 from support.serve import wait_until
 
-from sk_provider.authenticator.job import Job
 from sk_provider.client import selection
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
+from sk_provider.device_side.job import Job
 from sk_provider.operation import Operation
 from sk_provider.share.server import SharedAuthenticator, _Client
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 
-from sk_provider.authenticator.servers.errors import ServeError
-from sk_provider.authenticator.servers.udp import UdpServer
-from sk_provider.authenticator.servers.uhid import UhidServer
-from sk_provider.authenticator.servers.unix import UnixServer
-from sk_provider.authenticator.servers.vpcd import VpcdServer
+from sk_provider.device_side.errors import ServeError
+from sk_provider.device_side.udp import UdpServer
+from sk_provider.device_side.uhid import UhidServer
+from sk_provider.device_side.unix import UnixServer
+from sk_provider.device_side.vpcd import VpcdServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sk_provider.authenticator.servers.loop import Loop, Server
     from sk_provider.authenticator.servers.token import Token
+    from sk_provider.device_side.loop import Loop, Server
 
 DEFAULT_PORTS = {"udp": 8111, "vpcd": 35963}
 

@@ -9,8 +9,8 @@ from support.plugged import NotingServer, Plugged
 from support.usb_bus import GadgetServer
 
 from sk_provider.authenticator.profiles import DEFAULT
-from sk_provider.authenticator.servers import uhid
 from sk_provider.authenticator.store import Store
+from sk_provider.device_side import uhid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

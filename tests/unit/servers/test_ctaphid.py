@@ -8,20 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.soft_token import FUZZ_EXAMPLES
 
-from sk_provider.authenticator.ctaphid import (
-    ERR_INVALID_CHANNEL,
-    ERR_INVALID_CMD,
-    ERR_INVALID_LEN,
-    ERR_INVALID_PAR,
-    ERR_INVALID_SEQ,
-    ERR_MSG_TIMEOUT,
-    LOCK,
-    MAX_CHANNELS,
-    PING,
-    WINK,
-    CtapHid,
-)
-from sk_provider.authenticator.job import Job
 from sk_provider.ctap.framing import (
     CANCEL,
     CBOR,
@@ -34,6 +20,20 @@ from sk_provider.ctap.framing import (
     STATUS_UPNEEDED,
     split_message,
 )
+from sk_provider.device_side.ctaphid import (
+    ERR_INVALID_CHANNEL,
+    ERR_INVALID_CMD,
+    ERR_INVALID_LEN,
+    ERR_INVALID_PAR,
+    ERR_INVALID_SEQ,
+    ERR_MSG_TIMEOUT,
+    LOCK,
+    MAX_CHANNELS,
+    PING,
+    WINK,
+    CtapHid,
+)
+from sk_provider.device_side.job import Job
 
 BROADCAST = 0xFFFFFFFF
 MAX_MESSAGE = 7609

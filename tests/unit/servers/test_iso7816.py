@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.soft_token import FUZZ_EXAMPLES
 
-from sk_provider.authenticator.iso7816 import AID, Apdu, Applet
-from sk_provider.authenticator.job import Job
 from sk_provider.ctap.framing import CBOR, MSG, STATUS_PROCESSING, STATUS_UPNEEDED
+from sk_provider.device_side.iso7816 import AID, Apdu, Applet
+from sk_provider.device_side.job import Job
 
 SELECT = bytes.fromhex("00a4040008") + AID
 MAX_MESSAGE = 7609

@@ -8,7 +8,7 @@ import sys
 # Like a signal that comes just before the wait begins, one that another thread gets does not interrupt the wait.
 PROGRAM = """
 import signal, threading, time
-from sk_provider.authenticator.servers.loop import Loop
+from sk_provider.device_side.loop import Loop
 
 def send():
     time.sleep(0.2)

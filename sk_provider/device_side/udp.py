@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import socket
 
-from sk_provider.authenticator.servers.errors import ServeError
-from sk_provider.authenticator.servers.hid import HidServer
+from .errors import ServeError
+from .hid import HidServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.servers.loop import Loop
     from sk_provider.authenticator.servers.token import Token
+
+    from .loop import Loop
 
 # What asks a simulator to start anew, by the convention of those who test against them.
 REBOOT = bytes.fromhex(

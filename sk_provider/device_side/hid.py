@@ -6,14 +6,15 @@ import os
 import time
 from typing import Generic, TypeVar
 
-from sk_provider.authenticator.ctaphid import MAX_CHANNELS, CtapHid
 from sk_provider.ctap.framing import CBOR, INIT_PACKET, KEEPALIVE, MSG, REPORT_SIZE
+
+from .ctaphid import MAX_CHANNELS, CtapHid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from sk_provider.authenticator.job import Job
+    from .job import Job
 
     class PluggedIn(Protocol):
         """What is behind a HID interface: a token, or what stands for one. See Token."""

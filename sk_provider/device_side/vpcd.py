@@ -7,15 +7,16 @@ import socket
 import time
 from struct import pack
 
-from sk_provider.authenticator.iso7816 import INS_SELECT, Applet
-from sk_provider.authenticator.servers.errors import ServeError
+from .errors import ServeError
+from .iso7816 import INS_SELECT, Applet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.servers.loop import Loop
     from sk_provider.authenticator.servers.token import Token
+
+    from .loop import Loop
 
 # A message is a length (2 bytes, big-endian) and that many bytes: one of them is a control, more are an APDU.
 CONTROL_OFF = 0

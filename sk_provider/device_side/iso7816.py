@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import pack, unpack_from
 
-from sk_provider.authenticator.job import Job
 from sk_provider.ctap.framing import CAPABILITY_CBOR, CAPABILITY_NMSG, CBOR, MAX_MESSAGE_SIZE, MSG
+
+from .job import Job
 
 AID = bytes.fromhex("a0000006472f0001")  # §11.3.3
 VERSION_U2F = b"U2F_V2"

@@ -10,14 +10,16 @@ import time
 from collections import deque
 from struct import pack, unpack_from
 
-from sk_provider.authenticator.servers.errors import ServeError
-from sk_provider.authenticator.servers.hid import HidServer
 from sk_provider.ctap.framing import CONTINUATION_DATA_SIZE, INIT_DATA_SIZE, REPORT_SIZE
+
+from .errors import ServeError
+from .hid import HidServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.servers.loop import Loop
     from sk_provider.authenticator.servers.token import Token
+
+    from .loop import Loop
 
 # Kinds of event, each followed by its structure, packed and in the machine's byte order.
 DESTROY = 1

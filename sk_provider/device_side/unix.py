@@ -9,17 +9,18 @@ import socket
 import stat
 from contextlib import contextmanager
 
-from sk_provider.authenticator.servers.errors import ServeError
-from sk_provider.authenticator.servers.hid import HidServer
 from sk_provider.ctap.framing import REPORT_SIZE
+
+from .errors import ServeError
+from .hid import HidServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Protocol
 
-    from sk_provider.authenticator.servers.hid import PluggedIn
-    from sk_provider.authenticator.servers.loop import Loop
+    from .hid import PluggedIn
+    from .loop import Loop
 
     class Clients(Protocol):
         """Who is told what the clients of a socket do."""

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from struct import pack, unpack_from
 
-from sk_provider.authenticator.job import Job
 from sk_provider.ctap.framing import (
     BROADCAST_CHANNEL,
     CANCEL,
@@ -24,6 +23,8 @@ from sk_provider.ctap.framing import (
     STATUS_UPNEEDED,
     split_message,
 )
+
+from .job import Job
 
 # Commands that no client of ours sends, §11.2.9
 PING = 0x01

@@ -1,0 +1,1 @@
+"""CTAP as a device speaks it, over all that carries it: for whatever answers commands, software or hardware."""
