@@ -11,8 +11,8 @@ import click
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sk_provider.authenticator.engine import Event, Presence, PresenceRequest
-    from sk_provider.authenticator.servers.token import Token
     from sk_provider.device_side.loop import Loop
+    from sk_provider.virtual_key.token import Token
 
 USER_ACTION_TIMEOUT = 30.0  # seconds for a person to answer, CTAP 2.1 §6.1.2
 TICK = 0.05  # seconds between two looks at whether the client has cancelled
@@ -41,10 +41,10 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     One line on standard output names the addresses once all are served. Without --store the keys are gone afterwards.
     """
     from sk_provider.authenticator.profiles import DEFAULT, profile
-    from sk_provider.authenticator.servers.token import Token
     from sk_provider.authenticator.store import Store, StoreError
     from sk_provider.device_side.errors import ServeError
     from sk_provider.device_side.loop import Loop
+    from sk_provider.virtual_key.token import Token
 
     try:
         asked = _presence(presence)
@@ -66,7 +66,7 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
 
 
 def _serve(token: Token, loop: Loop, addresses: tuple[str, ...]) -> None:
-    from sk_provider.authenticator.servers.serving import Serving
+    from sk_provider.virtual_key.serving import Serving
 
     with Serving(token, loop) as serving:
         serving.open(addresses)

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.servers.token import Token
+    from sk_provider.virtual_key.token import Token
 
     from .loop import Loop
 

@@ -17,7 +17,7 @@ from .hid import HidServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.servers.token import Token
+    from sk_provider.virtual_key.token import Token
 
     from .loop import Loop
 

@@ -29,8 +29,8 @@ from support.serve import (
     wait_until,
 )
 
-from sk_provider.authenticator.servers.serving import parse_address
 from sk_provider.device_side.errors import ServeError
+from sk_provider.virtual_key.serving import parse_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from typing import Generic, TypeVar
 
 from sk_provider.authenticator.engine import GRANTED
 from sk_provider.authenticator.profiles import profile
-from sk_provider.authenticator.servers.serving import Serving
-from sk_provider.authenticator.servers.token import Token
 from sk_provider.authenticator.store import Store
 from sk_provider.cli.serve import _presence
 from sk_provider.ctap.framing import REPORT_SIZE
 from sk_provider.device_side.errors import ServeError
 from sk_provider.device_side.loop import Loop
 from sk_provider.device_side.uhid import UhidServer
+from sk_provider.virtual_key.serving import Serving
+from sk_provider.virtual_key.token import Token
 from support.messages import name_of
 
 TYPE_CHECKING = False

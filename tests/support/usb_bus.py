@@ -19,8 +19,8 @@ from support.serve import wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.servers.token import Token
     from sk_provider.device_side.loop import Loop
+    from sk_provider.virtual_key.token import Token
 
 CONFIGFS = Path("/sys/kernel/config")
 GADGET = CONFIGFS / "usb_gadget" / "token"

@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.servers.token import Token
     from sk_provider.device_side.loop import Loop
+    from sk_provider.virtual_key.token import Token
 
 SILENCE_S = 3
 TIMEOUT_S = 2

@@ -8,8 +8,8 @@ import pytest
 from support.serve import wait_until
 
 from sk_provider.authenticator.engine import CANCELLED, DENIED, GRANTED, TIMED_OUT, PresenceRequest
-from sk_provider.authenticator.servers import asking
-from sk_provider.authenticator.servers.asking import MOMENT, POLL_PATIENCE, Asker
+from sk_provider.virtual_key import asking
+from sk_provider.virtual_key.asking import MOMENT, POLL_PATIENCE, Asker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

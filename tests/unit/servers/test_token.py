@@ -8,11 +8,11 @@ from support.serve import wait_until
 
 from sk_provider.authenticator.engine import GRANTED
 from sk_provider.authenticator.profiles import profile
-from sk_provider.authenticator.servers import token as token_module
-from sk_provider.authenticator.servers.token import Token
 from sk_provider.authenticator.store import STATE_FILE, Store
 from sk_provider.ctap import status
 from sk_provider.ctap.framing import CBOR
+from sk_provider.virtual_key import token as token_module
+from sk_provider.virtual_key.token import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

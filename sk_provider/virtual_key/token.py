@@ -9,12 +9,13 @@ import time
 import traceback
 
 from sk_provider.authenticator.engine import GET_INFO, Authenticator
-from sk_provider.authenticator.servers.asking import Asker
 from sk_provider.authenticator.store import StoreError
 from sk_provider.ctap.framing import CBOR, MSG
 from sk_provider.ctap.status import KEEPALIVE_CANCEL
 from sk_provider.device_side.errors import ServeError
 from sk_provider.device_side.job import Job
+
+from .asking import Asker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sk_provider.authenticator.servers.token import Token
     from sk_provider.device_side.loop import Loop, Server
+
+    from .token import Token
 
 DEFAULT_PORTS = {"udp": 8111, "vpcd": 35963}
 

@@ -1,0 +1,1 @@
+"""The software authenticator plugged in, for the programs of this machine."""
