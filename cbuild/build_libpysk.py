@@ -42,9 +42,9 @@ CARRIED_AT_ONCE = (
 CARRIED_ON_DEMAND = ("ctap.hid", "transports.udp", "transports.unix", "transports.usb")
 CARRIED_SOFT_FILE = "carried-soft.bin"
 CARRIED_SOFT = (
-    "transports.soft", "authenticator", "authenticator.authenticator_data", "authenticator.engine",
-    "authenticator.get_assertion", "authenticator.key_handle", "authenticator.keys", "authenticator.parameters",
-    "authenticator.profiles", "authenticator.store",
+    "transports.soft", "authenticator", "authenticator.authenticator_data", "authenticator.commands",
+    "authenticator.commands.get_assertion", "authenticator.commands.parameters", "authenticator.engine",
+    "authenticator.key_handle", "authenticator.keys", "authenticator.profiles", "authenticator.store",
 )  # fmt: skip
 
 # What Python itself imports as it starts; to read them from the standard library's files takes a tenth of that time.

@@ -160,7 +160,7 @@ class Authenticator:
         if self.profile.delay_ms:
             time.sleep(self.profile.delay_ms / 1000)
         if cmd == CTAPHID_MSG and self.profile.ctap1:
-            from . import u2f
+            from .commands import u2f
 
             self.forget_continuations()
             return u2f.answer(self, bytes(data))
@@ -285,39 +285,39 @@ class Authenticator:
     def _command(self, command: int) -> Callable[[Authenticator, dict[Any, Any]], dict[int, Any] | None] | None:
         """Look up, and only now import, what answers a command that the profile has."""
         if command == GET_ASSERTION:
-            from .get_assertion import get_assertion
+            from .commands.get_assertion import get_assertion
 
             return get_assertion
         if command == GET_NEXT_ASSERTION:
-            from .get_assertion import get_next_assertion
+            from .commands.get_assertion import get_next_assertion
 
             return get_next_assertion
         if command == GET_INFO:
-            from .get_info import get_info
+            from .commands.get_info import get_info
 
             return get_info
         if command == MAKE_CREDENTIAL:
-            from .make_credential import make_credential
+            from .commands.make_credential import make_credential
 
             return make_credential
         if command == CLIENT_PIN:
-            from .client_pin import client_pin
+            from .commands.client_pin import client_pin
 
             return client_pin
         if command in self.profile.credential_management:
-            from .credential_management import credential_management, credential_management_preview
+            from .commands.credential_management import credential_management, credential_management_preview
 
             return credential_management if command == CREDENTIAL_MANAGEMENT else credential_management_preview
         if command == RESET:
-            from .reset import reset
+            from .commands.reset import reset
 
             return reset
         if command == LARGE_BLOBS and self.profile.large_blobs:
-            from .large_blobs import large_blobs
+            from .commands.large_blobs import large_blobs
 
             return large_blobs
         if command == CONFIG and self.profile.authenticator_config:
-            from .authenticator_config import authenticator_config
+            from .commands.authenticator_config import authenticator_config
 
             return authenticator_config
         if command == SELECTION and "FIDO_2_1" in self.profile.versions:

@@ -92,7 +92,7 @@ def test_another_object_of_the_same_power_cycle_stays_blocked(device: Device) ->
 
 def test_a_retry_is_spent_before_the_pin_is_compared(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     device.set_pin()
-    from sk_provider.authenticator import client_pin
+    from sk_provider.authenticator.commands import client_pin
 
     def crash(*_: object) -> bool:
         raise KeyboardInterrupt

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from sk_provider.authenticator.authenticator_data import authenticator_data
+from sk_provider.authenticator.engine import GET_NEXT_ASSERTION
+from sk_provider.authenticator.key_handle import CRED_PROTECT_OPTIONAL_WITH_LIST, CRED_PROTECT_REQUIRED, unseal
+from sk_provider.authenticator.keys import ALGORITHMS, sign
+from sk_provider.authenticator.profiles import GET_ASSERTION as PERMISSION
 from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, sha256, status
 from sk_provider.ctap.status import StatusError
 
-from .authenticator_data import authenticator_data
-from .engine import GET_NEXT_ASSERTION
-from .key_handle import CRED_PROTECT_OPTIONAL_WITH_LIST, CRED_PROTECT_REQUIRED, unseal
-from .keys import ALGORITHMS, sign
 from .parameters import client_data_hash, descriptors, optional, options, required
-from .profiles import GET_ASSERTION as PERMISSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.resident import ResidentCredential
+    from sk_provider.authenticator.store import State
+
     from .assertion_extensions import AssertionExtensions
-    from .engine import Authenticator
-    from .key_handle import KeyHandle
-    from .resident import ResidentCredential
-    from .store import State
 
 
 class _Request:
@@ -74,7 +75,7 @@ def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int,
         token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp_id)
         request.flags |= AUTHDATA_UV
     elif uv:
-        from .built_in_uv import verify_user
+        from sk_provider.authenticator.built_in_uv import verify_user
 
         if state.pin:  # the PIN is a way out
             verify_user(token, rp_id, status.PUAT_REQUIRED, blocked=status.PUAT_REQUIRED)
@@ -134,13 +135,13 @@ def _locate(
                 continue
             if not handle.discoverable:
                 return [(handle, None)]
-            from .resident import find
+            from sk_provider.authenticator.resident import find
 
             record = find(state, credential_id)
             if record is not None:
                 return [(handle, record)]
         return []
-    from .resident import newest_first
+    from sk_provider.authenticator.resident import newest_first
 
     return [
         (handle, record)

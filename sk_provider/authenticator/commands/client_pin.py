@@ -6,26 +6,26 @@ import hashlib
 import hmac
 import os
 
-from sk_provider.ctap import status
-from sk_provider.ctap.status import StatusError
-
-from .parameters import cose_key, optional, required
-from .profiles import (
+from sk_provider.authenticator.profiles import (
     AUTHENTICATOR_CONFIG,
     CREDENTIAL_MANAGEMENT,
     GET_ASSERTION,
     LARGE_BLOB_WRITE,
     MAKE_CREDENTIAL,
 )
-from .store import MAX_PIN_LENGTH, PIN_RETRIES, UV_RETRIES
+from sk_provider.authenticator.store import MAX_PIN_LENGTH, PIN_RETRIES, UV_RETRIES
+from sk_provider.ctap import status
+from sk_provider.ctap.status import StatusError
+
+from .parameters import cose_key, optional, required
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
-    from .pin_uv_auth import PinUvAuthProtocol
-    from .store import State
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.pin_uv_auth import PinUvAuthProtocol
+    from sk_provider.authenticator.store import State
 
 GET_PIN_RETRIES = 0x01
 GET_KEY_AGREEMENT = 0x02
@@ -184,7 +184,7 @@ def _get_token_using_uv(
     token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
     """Give out a token for built-in user verification (section 6.5.5.7.3)."""
-    from .built_in_uv import verify_user
+    from sk_provider.authenticator.built_in_uv import verify_user
 
     permissions, rp_id = _permissions(token, parameters)
     secret = protocol.decapsulate(key_agreement)

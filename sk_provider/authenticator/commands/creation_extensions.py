@@ -13,9 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
-    from .resident import ResidentCredential
-    from .store import State
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.resident import ResidentCredential
+    from sk_provider.authenticator.store import State
 
 MAX_CRED_BLOB_LENGTH = 32
 

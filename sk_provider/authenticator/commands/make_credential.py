@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from sk_provider.authenticator.attestation import attest
+from sk_provider.authenticator.authenticator_data import authenticator_data
+from sk_provider.authenticator.engine import CANCELLED
+from sk_provider.authenticator.key_handle import CRED_PROTECT_REQUIRED, seal, unseal
+from sk_provider.authenticator.keys import ALGORITHMS, generate, public_key
+from sk_provider.authenticator.profiles import AAGUID
+from sk_provider.authenticator.profiles import MAKE_CREDENTIAL as PERMISSION
+from sk_provider.authenticator.resident import ResidentCredential, newest_first, shorten
 from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, ES256, sha256, status
 from sk_provider.ctap.cbor import encode
 from sk_provider.ctap.status import StatusError
 
-from .attestation import attest
-from .authenticator_data import authenticator_data
 from .creation_extensions import CreationExtensions
-from .engine import CANCELLED
-from .key_handle import CRED_PROTECT_REQUIRED, seal, unseal
-from .keys import ALGORITHMS, generate, public_key
 from .parameters import client_data_hash, descriptors, optional, options, required
-from .profiles import AAGUID
-from .profiles import MAKE_CREDENTIAL as PERMISSION
-from .resident import ResidentCredential, newest_first, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
-    from .store import State
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.store import State
 
 # WebAuthn section 5.4.3.
 MAX_USER_ID_LENGTH = 64
@@ -64,7 +64,7 @@ def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[in
         flags |= AUTHDATA_UV
         present = token.pin_uv_auth.user_present
     elif uv:
-        from .built_in_uv import verify_user
+        from sk_provider.authenticator.built_in_uv import verify_user
 
         verify_user(token, rp["id"], status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
         flags |= AUTHDATA_UV

@@ -13,10 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
-    from .key_handle import KeyHandle
-    from .pin_uv_auth import PinUvAuthProtocol
-    from .resident import ResidentCredential
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.pin_uv_auth import PinUvAuthProtocol
+    from sk_provider.authenticator.resident import ResidentCredential
 
 
 class AssertionExtensions:

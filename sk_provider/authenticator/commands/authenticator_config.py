@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from sk_provider.authenticator.engine import CONFIG
+from sk_provider.authenticator.profiles import AUTHENTICATOR_CONFIG as PERMISSION
+from sk_provider.authenticator.store import MAX_PIN_LENGTH
 from sk_provider.ctap import status
 from sk_provider.ctap.cbor import encode
 from sk_provider.ctap.status import StatusError
 
-from .engine import CONFIG
 from .parameters import optional, required
-from .profiles import AUTHENTICATOR_CONFIG as PERMISSION
-from .store import MAX_PIN_LENGTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
-    from .store import State
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.store import State
 
 TOGGLE_ALWAYS_UV = 0x02
 SET_MIN_PIN_LENGTH = 0x03

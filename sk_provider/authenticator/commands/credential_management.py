@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from sk_provider.authenticator.engine import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
+from sk_provider.authenticator.keys import public_key
+from sk_provider.authenticator.profiles import CREDENTIAL_MANAGEMENT as PERMISSION
+from sk_provider.authenticator.resident import ResidentCredential, find, newest_first, shorten
 from sk_provider.ctap import sha256, status
 from sk_provider.ctap.cbor import encode
 from sk_provider.ctap.status import StatusError
 
-from .engine import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
-from .keys import public_key
 from .parameters import descriptor, optional, required
-from .profiles import CREDENTIAL_MANAGEMENT as PERMISSION
-from .resident import ResidentCredential, find, newest_first, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
-    from .store import State
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.store import State
 
 GET_CREDS_METADATA = 0x01
 ENUMERATE_RPS_BEGIN = 0x02

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from sk_provider.authenticator.engine import LARGE_BLOBS
+from sk_provider.authenticator.profiles import LARGE_BLOB_WRITE as PERMISSION
 from sk_provider.ctap import sha256, status
 from sk_provider.ctap.status import StatusError
 
-from .engine import LARGE_BLOBS
 from .parameters import optional
-from .profiles import LARGE_BLOB_WRITE as PERMISSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
+    from sk_provider.authenticator.engine import Authenticator
 
 # Room for the rest of a message (section 6.10.2).
 MESSAGE_OVERHEAD = 64

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
+    from sk_provider.authenticator.engine import Authenticator
 
 
 def reset(token: Authenticator, _parameters: dict[Any, Any]) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from sk_provider.authenticator.attestation import attest
+from sk_provider.authenticator.authenticator_data import authenticator_data
+from sk_provider.authenticator.engine import GRANTED
+from sk_provider.authenticator.key_handle import CRED_PROTECT_REQUIRED, seal, unseal
+from sk_provider.authenticator.keys import generate, public_key, sign
 from sk_provider.ctap import AUTHDATA_UP, ES256
-
-from .attestation import attest
-from .authenticator_data import authenticator_data
-from .engine import GRANTED
-from .key_handle import CRED_PROTECT_REQUIRED, seal, unseal
-from .keys import generate, public_key, sign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .engine import Authenticator
-    from .key_handle import KeyHandle
-    from .store import State
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.store import State
 
 REGISTER = 0x01
 AUTHENTICATE = 0x02

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from sk_provider.authenticator.engine import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
+from sk_provider.authenticator.key_handle import LENGTH
+from sk_provider.authenticator.profiles import AAGUID
+
 from .authenticator_config import MAX_RP_IDS
 from .creation_extensions import MAX_CRED_BLOB_LENGTH
-from .engine import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
-from .key_handle import LENGTH
-from .profiles import AAGUID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .engine import Authenticator
+    from sk_provider.authenticator.engine import Authenticator
 
 FIRMWARE_VERSION = 1
 # What the FIDO registry of predefined values calls USER_VERIFY_FINGERPRINT_INTERNAL.

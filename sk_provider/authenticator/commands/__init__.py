@@ -1,0 +1,1 @@
+"""The commands that the authenticator answers, one module each."""
