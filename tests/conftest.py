@@ -1,20 +1,26 @@
-"""What every suite wants of pytest and hypothesis, the installed provider with somebody who uses it, and a server."""
+"""What every suite wants of pytest and hypothesis, the installed provider with somebody who uses it, and servers."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from support.openssh import Person
+from support.relay import Relay
+from support.serve import serve
 from support.sshd import Sshd, keygen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.relay import Connect, Spoil
 
 # A shared machine may be slow at any moment: no test is a timed one.
 settings.register_profile("untimed", deadline=None)
@@ -51,3 +57,27 @@ def server(tmp_path: Path) -> Iterator[Sshd]:
     keygen("-t", "ed25519", "-f", str(folder / "host_key"))
     with Sshd(folder, [folder / "host_key"]) as sshd:
         yield sshd
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    # A socket's path must be short, which a test's folder is not.
+    with tempfile.TemporaryDirectory(prefix="pysk-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def connect(sockets: Path) -> Connect:
+    """Serve a token and put a relay before it; each call makes a new one."""
+    number = 0
+
+    @contextmanager
+    def connect(spoil: Spoil | None = None, *options: str, presence: str = "auto") -> Iterator[Relay]:
+        nonlocal number
+        number += 1
+        token, relayed = sockets / f"token{number}", sockets / f"relay{number}"
+        with ExitStack() as stack:
+            stack.enter_context(serve(*options, f"unix:{token}", presence=presence))
+            yield stack.enter_context(Relay(relayed, token, spoil))
+
+    return connect
