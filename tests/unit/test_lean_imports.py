@@ -17,7 +17,8 @@ LEAN = """
 import sys
 sys.path.append(sys.argv[1])
 before = set(sys.modules)
-from sk_provider import config, embed, operation, selection, sign
+from sk_provider import config, embed, operation, sign
+from sk_provider.client import selection
 from sk_provider.ctap import commands, hid
 from sk_provider.transports import udp, unix, usb
 print("\\n".join(sorted(set(sys.modules) - before)))
