@@ -36,7 +36,7 @@ LIBRARIES = {
 # want, and the second file is the software authenticator's.
 CARRIED_FILE = "carried.bin"
 CARRIED_AT_ONCE = (
-    "", "errors", "bytecode", "config", "api", "ctap", "operation", "embed", "ctap.cbor", "ctap.status",
+    "", "errors", "reporting", "bytecode", "config", "api", "ctap", "operation", "embed", "ctap.cbor", "ctap.status",
     "ctap.commands", "ctap.framing", "transports", "client", "client.selection", "sign",
 )  # fmt: skip
 CARRIED_ON_DEMAND = ("ctap.hid", "transports.udp", "transports.unix", "transports.usb")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import __version__, bytecode, config, errors
+from . import __version__, bytecode, config
 from .api import (
     MAJOR_AUTHDATA,
     MAJOR_OVERWRITE_QUESTION,
@@ -13,8 +13,9 @@ from .api import (
     SignRequest,
 )
 from .ctap import sha256
-from .errors import ERR_GENERAL, CredentialExists, InvalidRequest, SecurityKeyError, log, report
+from .errors import ERR_GENERAL, CredentialExists, InvalidRequest, SecurityKeyError
 from .operation import Operation
+from .reporting import Reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def attach(ffi: Any, lib: Any, version: str, api_major: int) -> None:
     """
     if version != __version__:
         raise RuntimeError(f"the library belongs to version {version}, the package is {__version__}")
-    errors.write_stderr = lib.pysk_write_stderr
     boundary = _Boundary(ffi, lib, api_major)
     for name, function in (
         ("pysk_enroll", boundary.enroll),
@@ -141,23 +141,23 @@ class _Boundary:
 
     def _carry_out(self, run: Callable[[Configuration, Operation], None]) -> int:
         """Return 0, or the code of the failure, which has then been reported."""
-        log_file = None
+        reporter = self._reporter()
         try:
             configuration = config.load()
-            log_file = configuration.log_file
+            reporter.log_file = configuration.log_file
             if self._advice:
-                log(self._advice, log_file, self._write_syslog)
+                reporter.log(self._advice)
                 self._advice = None
             self._lib.pysk_watch_interrupts()
-            run(configuration, Operation(configuration.timeout, self._lib.pysk_interrupted))
+            run(configuration, Operation(configuration.timeout, self._lib.pysk_interrupted, reporter.tell))
         except SecurityKeyError as error:
             if self._api_major < MAJOR_OVERWRITE_QUESTION and isinstance(error, CredentialExists):
                 # These hosts do not ask, so the person must learn it from us.
                 error.is_question = False
-            report(error, log_file, self._write_syslog)
+            reporter.report(error)
             return error.code
         except BaseException as error:  # noqa: BLE001 - no host can do anything with it
-            report(_defect(error), log_file, self._write_syslog)
+            reporter.report(_defect(error))
             return ERR_GENERAL
         finally:
             self._lib.pysk_unwatch_interrupts()
@@ -165,11 +165,12 @@ class _Boundary:
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""
-        report(_defect(value), None, self._write_syslog)
+        self._reporter().report(_defect(value))
         return ERR_GENERAL
 
-    def _write_syslog(self, line: str) -> None:
-        self._lib.pysk_log(line.encode())
+    def _reporter(self) -> Reporter:
+        """Return what writes by the library's own ways, which spare the host SIGPIPE and its settings of the log."""
+        return Reporter(self._lib.pysk_write_stderr, self._lib.pysk_log)
 
     def _buffer(self, pointer: Any, length: int, what: str) -> Any:
         """Return the host's bytes without a copy: they are valid during the call."""

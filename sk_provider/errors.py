@@ -21,11 +21,8 @@ SecurityKeyError           -1
 
 from __future__ import annotations
 
-import posix
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Final
 
 # sk-api.h: SSH_SK_ERR_*
@@ -128,71 +125,3 @@ class StoreUnusable(SecurityKeyError):
 
 class AuthenticatorError(SecurityKeyError):
     """The authenticator failed, or what it sent cannot be used."""
-
-
-def printable(text: str) -> str:
-    """Return text with whatever could end the line or steer a terminal replaced by "?"."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _write_stderr(line: bytes) -> int:
-    try:
-        return posix.write(2, line) == len(line)
-    except OSError:
-        return False
-
-
-write_stderr: Callable[[bytes], int] = _write_stderr
-"""Writes a line and returns whether it was taken; inside of a host the library's own, which spares it SIGPIPE."""
-
-
-def tell(sentence: str) -> bool:
-    """Print one line on stderr; a success may have one, where a person must do what the host has not asked for.
-
-    Return whether it was taken.
-    """
-    return bool(write_stderr(f"libpysk: {printable(sentence)}\n".encode()))
-
-
-def report(error: SecurityKeyError, log_file: str | None, write_syslog: Callable[[str], None]) -> None:
-    """Tell the person: one line on stderr, and the same line in log_file, or else in syslog if nobody reads stderr.
-
-    A question of the host's is told to the logs alone. Nothing is raised: there is nobody left to tell.
-    """
-    sentence = str(error)
-    is_lost = _stderr_is_lost()
-    if not error.is_question and not tell(sentence):
-        is_lost = True
-    if log_file is not None or is_lost:
-        log(sentence, log_file, write_syslog)
-
-
-def log(sentence: str, log_file: str | None, write_syslog: Callable[[str], None]) -> None:
-    """Write one line to log_file, or to syslog if there is none or it cannot be written."""
-    line = printable(sentence)
-    if log_file is None or not _append_to_log(log_file, line):
-        write_syslog(line)
-
-
-def _stderr_is_lost() -> bool:
-    try:
-        return posix.fstat(2).st_rdev == posix.stat("/dev/null").st_rdev
-    except OSError:
-        return True
-
-
-def _append_to_log(path: str, line: str) -> bool:
-    import time
-
-    entry = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} libpysk[{posix.getpid()}]: {line}\n".encode()
-    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
-    try:
-        descriptor = posix.open(path, flags, 0o600)
-    except OSError:
-        return False
-    try:
-        return posix.write(descriptor, entry) == len(entry)
-    except OSError:
-        return False
-    finally:
-        posix.close(descriptor)

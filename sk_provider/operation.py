@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from . import reporting
 from .errors import Interrupted, TimedOut
 
 TYPE_CHECKING = False
@@ -16,14 +17,21 @@ if TYPE_CHECKING:
 class Operation:
     """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set())."""
 
-    __slots__ = ("_deadline", "_has_been_called_off", "_is_interrupted", "timeout")
+    __slots__ = ("_deadline", "_has_been_called_off", "_is_interrupted", "tell", "timeout")
 
-    def __init__(self, timeout: int, is_interrupted: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        timeout: int,
+        is_interrupted: Callable[[], int] | None = None,
+        tell: Callable[[str], object] = reporting.tell,
+    ) -> None:
         """Start the person's time, `timeout` seconds.
 
-        is_interrupted: tells, with a number other than 0, that the person or the program that asked has given up.
+        is_interrupted: tells, with a number other than 0, that the person or the program that asked has given up; tell:
+        gives the person a sentence, where they must do what nobody else has asked for.
         """
         self.timeout = timeout
+        self.tell = tell
         self._is_interrupted = is_interrupted
         self._has_been_called_off = False
         self.restart()

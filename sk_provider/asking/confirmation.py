@@ -6,7 +6,8 @@ import posix
 import select
 import termios
 
-from sk_provider.errors import PresenceDenied, printable
+from sk_provider.errors import PresenceDenied
+from sk_provider.reporting import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

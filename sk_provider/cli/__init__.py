@@ -7,7 +7,8 @@ import signal
 import click
 
 from sk_provider import __version__
-from sk_provider.errors import SecurityKeyError, printable
+from sk_provider.errors import SecurityKeyError
+from sk_provider.reporting import printable
 
 from .path import path
 from .pin import pin

@@ -75,7 +75,7 @@ def _serve(token: Token, loop: Loop, addresses: tuple[str, ...]) -> None:
 
 
 def _say(sentence: str) -> None:
-    from sk_provider.errors import printable
+    from sk_provider.reporting import printable
 
     click.echo(f"pysk: {printable(sentence)}", err=True)
 

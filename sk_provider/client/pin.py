@@ -7,7 +7,7 @@ import unicodedata
 from fido2.ctap import CtapError
 from fido2.ctap2.pin import ClientPin
 
-from sk_provider.errors import PinInvalid, PinNotSet, PinRequired, SecurityKeyError, Unsupported, tell
+from sk_provider.errors import PinInvalid, PinNotSet, PinRequired, SecurityKeyError, Unsupported
 
 from . import refusal
 from .fido2_client import errors_translated, open_ctap2
@@ -111,7 +111,7 @@ def get_uv_token(
                 )
         except CtapError as error:
             if error.code == CtapError.ERR.UV_INVALID and attempts_left:
-                tell("the authenticator did not recognise you; try again")
+                operation.tell("the authenticator did not recognise you; try again")
                 continue
             is_over = error.code in (CtapError.ERR.UV_INVALID, CtapError.ERR.UV_BLOCKED)
             if is_over and ctap2.info.options.get("clientPin"):

@@ -16,7 +16,6 @@ from sk_provider.errors import (
     SecurityKeyError,
     TimedOut,
     Unsupported,
-    tell,
 )
 from sk_provider.operation import Operation
 
@@ -225,7 +224,7 @@ class _Race(Operation):
     __slots__ = ("_operation", "winner")
 
     def __init__(self, operation: Operation) -> None:
-        super().__init__(operation.timeout)
+        super().__init__(operation.timeout, tell=operation.tell)
         self._operation = operation
         self.winner: Channel | None = None
 
@@ -383,7 +382,7 @@ def _refusals_without_pin(channels: list[Channel], request: SignRequest, operati
     refusals: list[BaseException] = []
 
     def ask(channel: Channel) -> None:
-        patience = Operation(_PROBE_PATIENCE, operation.is_set)
+        patience = Operation(_PROBE_PATIENCE, operation.is_set, operation.tell)
         try:
             info = commands.get_info(channel, patience)
         except StatusError:
@@ -410,9 +409,9 @@ def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:
             return _NOT
         from . import u2f  # which takes its own time on a slow machine
 
-        patience = Operation(_PROBE_PATIENCE, operation.is_set)
+        patience = Operation(_PROBE_PATIENCE, operation.is_set, operation.tell)
         return _HOLDS if u2f.holds_key(channel, request.application, request.key_handle, patience) else _NOT
-    patience = Operation(_PROBE_PATIENCE, operation.is_set)
+    patience = Operation(_PROBE_PATIENCE, operation.is_set, operation.tell)
     try:
         commands.get_assertion(
             channel, request.application, commands.NO_CLIENT_DATA, request.key_handle, patience, up=False
@@ -437,9 +436,9 @@ def _choose_by_touch(
     from .touch import wait_for_touch
 
     if failures and isinstance(failures[0], SecurityKeyError):
-        tell(f"{failures[0].happened}; touch another authenticator to use that one")
+        operation.tell(f"{failures[0].happened}; touch another authenticator to use that one")
     else:
-        tell(f"{len(channels)} authenticators are connected; touch the one to use")
+        operation.tell(f"{len(channels)} authenticators are connected; touch the one to use")
     race = _Race(operation)
     waiting = len(channels)
     may_be_untouched = waiting == 1 and not sends_pin
@@ -453,7 +452,7 @@ def _choose_by_touch(
                 "to use it, connect it alone, or name no other",
             )
             if waiting and race.winner is None:
-                tell(str(untouchable))
+                operation.tell(str(untouchable))
             raise untouchable
         if race.winner is None:
             race.winner = channel

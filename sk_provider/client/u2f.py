@@ -17,7 +17,7 @@ from sk_provider.api import (
 )
 from sk_provider.ctap import cbor, sha256, status
 from sk_provider.ctap.commands import NO_CLIENT_DATA
-from sk_provider.errors import AuthenticatorError, Unsupported, tell
+from sk_provider.errors import AuthenticatorError, Unsupported
 
 from . import refusal
 from .fido2_client import Device, errors_translated
@@ -114,7 +114,7 @@ def get_assertion(request: SignRequest, channel: Channel, operation: Operation) 
     if len(request.key_handle) > _MAX_KEY_HANDLE:
         raise refusal.to_error(status.NO_CREDENTIALS)
     if not request.flags & FLAG_USER_PRESENCE:
-        tell("the authenticator is a U2F one and signs only when touched; touch it")
+        operation.tell("the authenticator is a U2F one and signs only when touched; touch it")
     app_param = sha256(request.application.encode())
     ctap1 = _open(channel, operation)
     with _status_words_translated():

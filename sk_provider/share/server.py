@@ -15,8 +15,9 @@ from sk_provider.ctap import framing, status
 from sk_provider.device_side.ctaphid import CtapHid
 from sk_provider.device_side.job import Job
 from sk_provider.device_side.unix import UnixListener
-from sk_provider.errors import Interrupted, SecurityKeyError, printable
+from sk_provider.errors import Interrupted, SecurityKeyError
 from sk_provider.operation import Operation
+from sk_provider.reporting import printable
 
 from .gate import Gate, failure
 

@@ -15,7 +15,6 @@ from sk_provider.errors import (
     DeviceNotFound,
     InvalidRequest,
     Unsupported,
-    tell,
 )
 
 TYPE_CHECKING = False
@@ -112,7 +111,7 @@ def _wait_for_card(context: _Context, location: str, operation: Operation) -> st
             if context.has_card(reader):
                 return reader
         if not has_told:
-            tell(f"present the security key to the reader {' or '.join(readers)}")
+            operation.tell(f"present the security key to the reader {' or '.join(readers)}")
             has_told = True
         if operation.is_set():
             raise operation.reason()

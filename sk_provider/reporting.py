@@ -1,0 +1,90 @@
+"""Where the sentences go that a person reads: standard error, a log file, the system's log."""
+
+from __future__ import annotations
+
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .errors import SecurityKeyError
+
+
+def printable(text: str) -> str:
+    """Return text with whatever could end the line or steer a terminal replaced by "?"."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def write_stderr(line: bytes) -> int:
+    """Write a line to standard error, and return whether it was taken."""
+    try:
+        return posix.write(2, line) == len(line)
+    except OSError:
+        return False
+
+
+def tell(sentence: str, write: Callable[[bytes], int] = write_stderr) -> bool:
+    """Print one line on standard error, and return whether it was taken.
+
+    A success may have one, where a person must do what the host has not asked for. write: see write_stderr().
+    """
+    return bool(write(f"libpysk: {printable(sentence)}\n".encode()))
+
+
+class Reporter:
+    """Reports what a program does not tell its user itself. log_file: a path, or None for the system's log."""
+
+    __slots__ = ("_write_stderr", "_write_syslog", "log_file")
+
+    def __init__(self, write_stderr: Callable[[bytes], int], write_syslog: Callable[[bytes], object]) -> None:
+        """Report by these: each takes a line; the first returns whether it was taken."""
+        self._write_stderr = write_stderr
+        self._write_syslog = write_syslog
+        self.log_file: str | None = None
+
+    def tell(self, sentence: str) -> bool:
+        """Print one line on standard error, and return whether it was taken."""
+        return tell(sentence, self._write_stderr)
+
+    def report(self, error: SecurityKeyError) -> None:
+        """Tell a failure: one line on standard error, and in the log if there is a log file or nobody reads the line.
+
+        A question of the host's is told to the logs alone. Nothing is raised: there is nobody left to tell.
+        """
+        sentence = str(error)
+        is_lost = _stderr_is_lost()
+        if not error.is_question and not self.tell(sentence):
+            is_lost = True
+        if self.log_file is not None or is_lost:
+            self.log(sentence)
+
+    def log(self, sentence: str) -> None:
+        """Write one line to the log file, or to the system's log if there is none or it cannot be written."""
+        line = printable(sentence)
+        if self.log_file is None or not _append_to_log(self.log_file, line):
+            self._write_syslog(line.encode())
+
+
+def _stderr_is_lost() -> bool:
+    try:
+        return posix.fstat(2).st_rdev == posix.stat("/dev/null").st_rdev
+    except OSError:
+        return True
+
+
+def _append_to_log(path: str, line: str) -> bool:
+    import time
+
+    entry = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} libpysk[{posix.getpid()}]: {line}\n".encode()
+    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+    try:
+        descriptor = posix.open(path, flags, 0o600)
+    except OSError:
+        return False
+    try:
+        return posix.write(descriptor, entry) == len(entry)
+    except OSError:
+        return False
+    finally:
+        posix.close(descriptor)

@@ -1,0 +1,63 @@
+"""Where a person reads of a failure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPORT = """
+import sys
+from sk_provider import errors
+from sk_provider.reporting import Reporter, write_stderr
+error = getattr(errors, sys.argv[1])("it \\x1b[31mbroke\\n\\udc80", "mend it")
+reporter = Reporter(write_stderr, lambda line: print("syslog:", line.decode()))
+reporter.log_file = sys.argv[2] or None
+reporter.report(error)
+"""
+
+
+def report(name: str, log_file: str = "", stderr: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", REPORT, name, log_file],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+
+def test_a_failure_is_one_line_that_cannot_steer_a_terminal() -> None:
+    assert report("PinNotSet").stderr == "libpysk: it ?[31mbroke??; mend it\n"
+
+
+def test_a_question_of_the_host_is_not_talked_over() -> None:
+    assert report("PinRequired").stderr == ""
+    assert report("CredentialExists").stderr == ""
+    assert report("PinInvalid").stderr != ""
+    assert report("PinAlwaysRequired").stderr != ""
+
+
+def test_the_line_goes_to_syslog_where_nobody_reads_stderr() -> None:
+    assert report("PinRequired", stderr=subprocess.DEVNULL).stdout == "syslog: it ?[31mbroke??; mend it\n"
+
+
+def test_the_line_goes_to_the_log_file_alone_if_there_is_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert report("PinRequired", str(log), stderr=subprocess.DEVNULL).stdout == ""
+    report("PinNotSet", str(log))
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith("it ?[31mbroke??; mend it") for line in lines)
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_file_that_cannot_be_written_loses_nothing_else(tmp_path: Path) -> None:
+    os.symlink(tmp_path / "elsewhere", tmp_path / "link")
+    for log in (tmp_path / "no folder" / "log", tmp_path / "link", Path("/dev/full")):
+        done = report("PinNotSet", str(log))
+        assert "broke" in done.stderr
+        assert done.stdout == "syslog: it ?[31mbroke??; mend it\n"
+    assert not (tmp_path / "elsewhere").exists()
