@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .api import EnrollRequest
     from .config import Configuration
     from .operation import Operation
-    from .transports import Channel
+    from .transport_api import Channel
 
 _COSE_ALGORITHMS = {ALGORITHM_ECDSA: ES256, ALGORITHM_ED25519: EDDSA}
 

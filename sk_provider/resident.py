@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .api import ResidentRequest
     from .config import Configuration
     from .operation import Operation
-    from .transports import Channel
+    from .transport_api import Channel
 
 _ALGORITHMS = {ES256: ALGORITHM_ECDSA, EDDSA: ALGORITHM_ED25519}
 

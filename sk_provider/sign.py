@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .config import Configuration
     from .errors import SecurityKeyError
     from .operation import Operation
-    from .transports import Channel
+    from .transport_api import Channel
 
 _CANNOT_VERIFY = "this key wants its user verified, which the authenticator cannot do"
 

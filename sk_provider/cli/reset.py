@@ -8,7 +8,7 @@ import click
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.transports import Channel
+    from sk_provider.transport_api import Channel
 
 
 @click.command()

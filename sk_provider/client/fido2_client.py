@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sk_provider.transports import Channel, Event
+    from sk_provider.transport_api import Channel, Event
 
 
 # By command, the members of an answer that are byte strings (CTAP 2.1 §6.1.2, §6.2.2 and §6.4, CTAP 2.2 §6.4).
@@ -41,7 +41,7 @@ class Device:
         event: Event | None = None,
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
-        """See Channel. Raises AuthenticatorError for an answer that python-fido2 would not survive."""
+        """See transport_api.Channel. Raises AuthenticatorError for an answer that python-fido2 would not survive."""
         response = self._channel.call(cmd, data, event or self._event, on_keepalive)
         if len(response) < (1 if cmd == framing.CBOR else 2):
             raise AuthenticatorError("the authenticator's answer is empty", "try again")

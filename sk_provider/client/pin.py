@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fido2.ctap2 import Ctap2
 
     from sk_provider.operation import Operation
-    from sk_provider.transports import Channel
+    from sk_provider.transport_api import Channel
 
 MIN_LENGTH = 4
 """Code points, CTAP 2.1 §6.5.1; an authenticator may ask for more."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sk_provider.ctap.commands import Info
     from sk_provider.errors import SecurityKeyError
     from sk_provider.operation import Operation
-    from sk_provider.transports import Channel
+    from sk_provider.transport_api import Channel
 
 SET_A_PIN = "set one with: pysk pin set"
 

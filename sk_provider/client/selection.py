@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sk_provider.api import EnrollRequest, SignRequest
     from sk_provider.config import Configuration
-    from sk_provider.transports import Channel, Transport
+    from sk_provider.transport_api import Channel, Transport
 
     Item = TypeVar("Item")
     Result = TypeVar("Result")

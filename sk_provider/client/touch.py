@@ -12,7 +12,7 @@ from . import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.transports import Channel, Event
+    from sk_provider.transport_api import Channel, Event
 
 # An empty pinUvAuthParam (8) asks for a touch alone (CTAP 2.1 §6.1.2, step 1). Every version knows that, as it does not
 # authenticatorSelection; so nothing need be asked before.

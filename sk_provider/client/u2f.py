@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sk_provider.api import EnrollRequest, SignRequest
     from sk_provider.ctap.commands import Assertion
     from sk_provider.operation import Operation
-    from sk_provider.transports import Channel, Event
+    from sk_provider.transport_api import Channel, Event
 
     Result = TypeVar("Result")
 

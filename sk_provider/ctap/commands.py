@@ -10,7 +10,7 @@ from .status import StatusError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sk_provider.operation import Operation
-    from sk_provider.transports import Channel
+    from sk_provider.transport_api import Channel
 
 NO_CLIENT_DATA = bytes(32)
 """What is "signed" where only the existence of a key is asked for, so that nobody can use the signature."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sk_provider.transports import Event
+    from sk_provider.transport_api import Event
 
     class Reports(Protocol):
         """What carries reports of framing.REPORT_SIZE bytes to one authenticator and back."""
@@ -48,7 +48,7 @@ _REPLUG = "unplug it, plug it in and try again"
 
 
 class HidChannel:
-    """A CTAPHID channel of its own on one authenticator. See transports.Channel."""
+    """A CTAPHID channel of its own on one authenticator. See transport_api.Channel."""
 
     __slots__ = ("_channel", "_remedy", "_reports", "capabilities")
 
@@ -95,7 +95,7 @@ class HidChannel:
         event: Event | None = None,
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
-        """See transports.Channel.
+        """See transport_api.Channel.
 
         Raises AuthenticatorError if the authenticator is silent, gone or breaks the protocol, InvalidRequest if the
         data does not fit, and what event gives as its reason once that is set.
@@ -115,7 +115,7 @@ class HidChannel:
             time.sleep(TICK)
 
     def close(self) -> None:
-        """See transports.Channel."""
+        """See transport_api.Channel."""
         self._reports.close()
 
     def _refused(self, error: bytes) -> AuthenticatorError:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sk_provider.transports import Channel, Event
+    from sk_provider.transport_api import Channel, Event
 
     OnKeepalive = Callable[[int], None]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sk_provider.config import Configuration
     from sk_provider.device_side.loop import Loop
-    from sk_provider.transports import Channel
+    from sk_provider.transport_api import Channel
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _COMMAND_LINE_SHOWN = 120

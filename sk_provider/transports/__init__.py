@@ -6,62 +6,7 @@ from sk_provider.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
-
-    from sk_provider.config import Configuration
-    from sk_provider.errors import SecurityKeyError
-    from sk_provider.operation import Operation
-
-    class Event(Protocol):
-        """What a channel looks at while it waits."""
-
-        def is_set(self) -> bool:
-            """Return whether waiting makes no sense any more."""
-
-        def reason(self) -> SecurityKeyError:
-            """Return why."""
-
-    class Channel(Protocol):
-        """An open authenticator; python-fido2 takes it for a CtapDevice.
-
-        capabilities: CTAPHID capability bits (CTAP 2.1 §11.2.9.1.3).
-        """
-
-        capabilities: int
-
-        def call(
-            self,
-            cmd: int,
-            data: bytes = b"",
-            event: Event | None = None,
-            on_keepalive: Callable[[int], None] | None = None,
-        ) -> bytes:
-            """Carry out one CTAPHID command and return the response's data, CTAP status byte included.
-
-            on_keepalive: is called with each other status of a keep-alive; among several, an authenticator of which it
-            never hears framing.STATUS_UPNEEDED cannot be chosen by a touch.
-
-            Raises SecurityKeyError if there is no response: its deadline passed, event was set, the device is gone.
-            """
-
-        def close(self) -> None:
-            """Let the authenticator go. May be called more than once."""
-
-    class Transport(Protocol):
-        """A module that reaches authenticators of one kind."""
-
-        def discover(self, location: str) -> list[str]:
-            """Return the locations of the authenticators that the location of an address means, unopened."""
-
-        def open(
-            self, location: str, configuration: Configuration, operation: Operation, *, may_create: bool
-        ) -> Channel:
-            """Open one that discover() returned; may_create: make one that is not there, where that can be.
-
-            Raises DeviceNotFound if it is not there, and other SecurityKeyErrors if it cannot be used.
-            """
-
+    from sk_provider.transport_api import Transport
 
 SCHEMES = ("nfc", "soft", "udp", "unix", "usb")
 """Our own transports: each is the module of that name."""

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
-
-    from . import Event
+    from sk_provider.transport_api import Event
 
 _AID = bytes.fromhex("a0000006472f0001")
 _SELECT = b"\x00\xa4\x04\x00"
@@ -228,7 +227,7 @@ class _Context:
 
 
 class NfcChannel:
-    """A card whose FIDO applet is selected. See transports.Channel."""
+    """A card whose FIDO applet is selected. See transport_api.Channel."""
 
     def __init__(self, context: _Context, reader: str, operation: Operation) -> None:
         """Connect to the card, alone if possible, and select the applet. See open()."""
@@ -295,7 +294,7 @@ class NfcChannel:
         event: Event | None = None,
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
-        """See transports.Channel. Raises AuthenticatorError if the card is gone, silent or breaks the protocol."""
+        """See transport_api.Channel. Raises AuthenticatorError if the card is gone, silent or breaks the protocol."""
         self._event = event
         if cmd == framing.MSG:
             return self._call_u2f(data)
@@ -336,7 +335,7 @@ class NfcChannel:
         return response + status_word.to_bytes(2, "big")
 
     def close(self) -> None:
-        """See transports.Channel."""
+        """See transport_api.Channel."""
         self._disconnect()
         self._context.release()
 

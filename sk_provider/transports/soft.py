@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sk_provider.authenticator.store import Store, StoreError
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
-
-    from . import Event
+    from sk_provider.transport_api import Event
 
 SCHEME = "soft"
 
@@ -63,7 +62,7 @@ class SoftChannel:
         event: Event | None = None,
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
-        """See Channel. Raises StoreUnusable if the store cannot be read or written."""
+        """See transport_api.Channel. Raises StoreUnusable if the store cannot be read or written."""
         from sk_provider.authenticator.store import StoreError
 
         try:
@@ -75,7 +74,7 @@ class SoftChannel:
         return response
 
     def close(self) -> None:
-        """See Channel."""
+        """See transport_api.Channel."""
         self._authenticator.close()
 
 

@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.transports import Event
+    from sk_provider.transport_api import Event
 
 # Bits of the first of the two bytes before an input's events, each of which is an answer.
 ED25519 = 0x01

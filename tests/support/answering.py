@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.transports import Event
+    from sk_provider.transport_api import Event
 
 
 class Token:

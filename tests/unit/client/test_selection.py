@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.transports import Event
+    from sk_provider.transport_api import Event
 
     OnKeepalive = Callable[[int], None]
     Ask = Callable[[bytes, Event | None, OnKeepalive | None], bytes]

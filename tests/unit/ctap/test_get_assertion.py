@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fido2.ctap import STATUS
 
-    from sk_provider.transports import Event
+    from sk_provider.transport_api import Event
 
 RP_ID = "ssh:"
 HASH = bytes(32)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from sk_provider.transports import Event
+    from sk_provider.transport_api import Event
 
 WEB = "example.org"
 SSH_HASH = hashlib.sha256(b"ssh:").digest()
