@@ -12,7 +12,7 @@ from .api import (
 )
 from .client import refusal, selection
 from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, framing, sha256, status
-from .ctap.commands import NO_CLIENT_DATA
+from .ctap.requests import NO_CLIENT_DATA
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignResponse
 from .client import selection
-from .ctap import commands, framing
+from .ctap import framing, requests
 from .ctap.status import StatusError
 from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinNotSet, PinRequired, Unsupported
 
@@ -39,7 +39,7 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     return SignResponse(assertion.flags, assertion.counter, sig_r, sig_s)
 
 
-def _get_assertion(request: SignRequest, channel: Channel, operation: Operation) -> commands.Assertion:
+def _get_assertion(request: SignRequest, channel: Channel, operation: Operation) -> requests.Assertion:
     if not channel.capabilities & framing.CAPABILITY_CBOR:
         if request.flags & FLAG_USER_VERIFICATION:
             raise Unsupported(_CANNOT_VERIFY, "use the one it was enrolled on")
@@ -47,7 +47,7 @@ def _get_assertion(request: SignRequest, channel: Channel, operation: Operation)
 
         return u2f.get_assertion(request, channel, operation)
     uv, pin_uv_auth = _authorize(request, channel, operation)
-    return commands.get_assertion(
+    return requests.get_assertion(
         channel,
         request.application,
         request.message_digest,
@@ -69,7 +69,7 @@ def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> 
         )
     if not request.flags & FLAG_USER_VERIFICATION:
         return False, None
-    info = commands.get_info(channel, operation)
+    info = requests.get_info(channel, operation)
     if info.options.get("uv") is True:
         return True, None
     from .client import refusal

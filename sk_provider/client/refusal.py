@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sk_provider.ctap import commands, status
+from sk_provider.ctap import requests, status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import (
     AuthenticatorError,
@@ -19,7 +19,7 @@ from sk_provider.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.ctap.commands import Info
+    from sk_provider.ctap.requests import Info
     from sk_provider.errors import SecurityKeyError
     from sk_provider.operation import Operation
     from sk_provider.transport_api import Channel
@@ -49,7 +49,7 @@ def to_ask_for_pin(
     if force_pin_change:
         return must_be_changed()
     try:
-        retries, needs_power_cycle = commands.get_pin_retries(channel, operation)
+        retries, needs_power_cycle = requests.get_pin_retries(channel, operation)
     except StatusError:
         # Then the PIN itself will tell.
         return question
@@ -75,7 +75,7 @@ def without_pin(code: int, question: PinRequired, channel: Channel, operation: O
     if code not in (status.PUAT_REQUIRED, status.UV_BLOCKED, status.PIN_BLOCKED):
         return to_error(code)
     try:
-        info = commands.get_info(channel, operation)
+        info = requests.get_info(channel, operation)
     except StatusError:
         return to_error(code)
     if info.options.get("clientPin") is True:

@@ -6,7 +6,7 @@ import _thread
 import posix
 
 from sk_provider import transports
-from sk_provider.ctap import commands, framing, status
+from sk_provider.ctap import framing, requests, status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import (
     CredentialNotFound,
@@ -384,7 +384,7 @@ def _refusals_without_pin(channels: list[Channel], request: SignRequest, operati
     def ask(channel: Channel) -> None:
         patience = Operation(_PROBE_PATIENCE, operation.is_set, operation.tell)
         try:
-            info = commands.get_info(channel, patience)
+            info = requests.get_info(channel, patience)
         except StatusError:
             return
         if info.options.get("clientPin") is True and info.options.get("uv") is not True:
@@ -413,8 +413,8 @@ def _probe(channel: Channel, request: SignRequest, operation: Operation) -> int:
         return _HOLDS if u2f.holds_key(channel, request.application, request.key_handle, patience) else _NOT
     patience = Operation(_PROBE_PATIENCE, operation.is_set, operation.tell)
     try:
-        commands.get_assertion(
-            channel, request.application, commands.NO_CLIENT_DATA, request.key_handle, patience, up=False
+        requests.get_assertion(
+            channel, request.application, requests.NO_CLIENT_DATA, request.key_handle, patience, up=False
         )
     except StatusError as error:
         if error.code in (status.NO_CREDENTIALS, status.INVALID_CREDENTIAL):

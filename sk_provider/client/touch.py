@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from sk_provider.ctap import ES256, cbor, framing, status
-from sk_provider.ctap.commands import NO_CLIENT_DATA
+from sk_provider.ctap.requests import NO_CLIENT_DATA
 from sk_provider.errors import AuthenticatorError
 
 from . import refusal

@@ -16,7 +16,7 @@ from sk_provider.api import (
     EnrollResponse,
 )
 from sk_provider.ctap import cbor, sha256, status
-from sk_provider.ctap.commands import NO_CLIENT_DATA
+from sk_provider.ctap.requests import NO_CLIENT_DATA
 from sk_provider.errors import AuthenticatorError, Unsupported
 
 from . import refusal
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sk_provider.api import EnrollRequest, SignRequest
-    from sk_provider.ctap.commands import Assertion
+    from sk_provider.ctap.requests import Assertion
     from sk_provider.operation import Operation
     from sk_provider.transport_api import Channel, Event
 
@@ -109,7 +109,7 @@ def get_assertion(request: SignRequest, channel: Channel, operation: Operation) 
 
     Raises CredentialNotFound if it does not hold the key, and SecurityKeyError.
     """
-    from sk_provider.ctap.commands import Assertion
+    from sk_provider.ctap.requests import Assertion
 
     if len(request.key_handle) > _MAX_KEY_HANDLE:
         raise refusal.to_error(status.NO_CREDENTIALS)

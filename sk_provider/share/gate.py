@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sk_provider.ctap import cbor, commands, framing, sha256, status
+from sk_provider.ctap import cbor, framing, requests, sha256, status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import AuthenticatorError, Interrupted, SecurityKeyError
 
@@ -230,7 +230,7 @@ class Gate:
         if parameters.get(4):
             raise Refused(f"a signature for {_shown(rp_id)} with extensions", status.NOT_ALLOWED)
         if _options(parameters.get(5)).get("up") is False:
-            if parameters.get(2) != commands.NO_CLIENT_DATA:
+            if parameters.get(2) != requests.NO_CLIENT_DATA:
                 raise Refused(f"a signature for {_shown(rp_id)} without a touch", status.UP_REQUIRED)
             self._say(f"asks whether there is a key for {_shown(rp_id)}")
         else:

@@ -10,7 +10,7 @@ from support.answering import Token
 
 from sk_provider import sign
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519
-from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, cbor, commands, framing, hid, sha256
+from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, cbor, framing, hid, requests, sha256
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import AuthenticatorError, SecurityKeyError
 from sk_provider.operation import Operation
@@ -49,11 +49,11 @@ def run_get_assertion(data: bytes) -> None:
     token = Token(untrusted_answer)
     operation = Operation(60)
     try:
-        commands.get_info(token, operation)
+        requests.get_info(token, operation)
     except (SecurityKeyError, StatusError):
         pass
     try:
-        assertion = commands.get_assertion(token, RP_ID, bytes(32), KEY_HANDLE, operation, up=up, uv=uv)
+        assertion = requests.get_assertion(token, RP_ID, bytes(32), KEY_HANDLE, operation, up=up, uv=uv)
         r, s = sign._split_signature(ALGORITHM_ED25519 if choice & 4 else ALGORITHM_ECDSA, assertion.signature)
     except StatusError:
         assert untrusted_answer[0] != 0

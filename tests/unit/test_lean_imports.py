@@ -19,7 +19,7 @@ sys.path.append(sys.argv[1])
 before = set(sys.modules)
 from sk_provider import config, embed, operation, sign
 from sk_provider.client import selection
-from sk_provider.ctap import commands, hid
+from sk_provider.ctap import hid, requests
 from sk_provider.transports import udp, unix, usb
 print("\\n".join(sorted(set(sys.modules) - before)))
 """

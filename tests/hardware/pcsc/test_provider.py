@@ -32,7 +32,7 @@ from support.serve import serve, wait_until
 from sk_provider.client import pin
 from sk_provider.client.fido2_client import open_ctap2
 from sk_provider.config import Configuration
-from sk_provider.ctap import commands, framing
+from sk_provider.ctap import framing, requests
 from sk_provider.errors import AuthenticatorError, Interrupted
 from sk_provider.operation import Operation
 from sk_provider.transports import nfc
@@ -128,8 +128,8 @@ def test_a_card_that_is_taken_away_before_a_long_request_is_told(person: Person)
                 get_assertion(channel, key)
 
 
-def get_assertion(channel: nfc.NfcChannel, key: KeyFile) -> commands.Assertion:
-    return commands.get_assertion(channel, key.public.application, bytes(32), key.key_handle, Operation(60), up=True)
+def get_assertion(channel: nfc.NfcChannel, key: KeyFile) -> requests.Assertion:
+    return requests.get_assertion(channel, key.public.application, bytes(32), key.key_handle, Operation(60), up=True)
 
 
 def before_each_apdu(monkeypatch: pytest.MonkeyPatch, act: Callable[[bytes], list[object] | None]) -> None:
@@ -425,7 +425,7 @@ def test_no_try_is_spent_on_a_right_pin_where_another_program_disturbs_the_card(
             before_each_apdu(monkeypatch, Disturbance(get_pin_token, lambda: disturb(other, protocol)))
             with pytest.raises(AuthenticatorError, match="another program reset the card"):
                 pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:")
-            assert commands.get_pin_retries(channel, Operation(60)) == (8, False)
+            assert requests.get_pin_retries(channel, Operation(60)) == (8, False)
             pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:")
 
 

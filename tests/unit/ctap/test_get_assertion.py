@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sk_provider import sign
-from sk_provider.ctap import cbor, commands
+from sk_provider.ctap import cbor, requests
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import AuthenticatorError, SecurityKeyError
 from sk_provider.operation import Operation
@@ -94,8 +94,8 @@ def answer(data: bytes, credential: object = None, signature: object = b"signatu
     return b"\0" + cbor.encode(response)
 
 
-def get_assertion(token: Token, *, up: bool = True, uv: bool = False) -> commands.Assertion:
-    return commands.get_assertion(token, RP_ID, HASH, KEY_HANDLE, Operation(5), up=up, uv=uv)
+def get_assertion(token: Token, *, up: bool = True, uv: bool = False) -> requests.Assertion:
+    return requests.get_assertion(token, RP_ID, HASH, KEY_HANDLE, Operation(5), up=up, uv=uv)
 
 
 def test_the_credential_may_be_left_out() -> None:
@@ -136,7 +136,7 @@ def test_request_and_answer_are_those_of_the_reference(
     data = authenticator_data(hashlib.sha256(rp_id.encode()).digest(), 5, counter)
     told = answer(data, credential, signature)
     ours, reference = Token(told), ReferenceToken(told)
-    found = commands.get_assertion(
+    found = requests.get_assertion(
         ours, rp_id, client_data_hash, key_handle, Operation(5), up=up, uv=uv, pin_uv_auth=pin_uv_auth
     )
     protocol, parameter = pin_uv_auth or (None, None)
