@@ -37,7 +37,7 @@ LIBRARIES = {
 CARRIED_FILE = "carried.bin"
 CARRIED_AT_ONCE = (
     "", "errors", "reporting", "bytecode", "config", "api", "ctap", "operation", "embed", "ctap.cbor", "ctap.status",
-    "ctap.requests", "ctap.framing", "transports", "client", "client.selection", "sign",
+    "ctap.commands", "ctap.framing", "ctap.requests", "transports", "client", "client.selection", "sign",
 )  # fmt: skip
 CARRIED_ON_DEMAND = ("ctap.hid", "transports.udp", "transports.unix", "transports.usb")
 CARRIED_SOFT_FILE = "carried-soft.bin"

@@ -11,7 +11,7 @@ from .api import (
     EnrollResponse,
 )
 from .client import refusal, selection
-from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, framing, sha256, status
+from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, commands, framing, sha256, status
 from .ctap.requests import NO_CLIENT_DATA
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
 
@@ -35,10 +35,6 @@ USER_ID_LENGTH = 32
 """Bytes; shorter names are padded with zeros, and one zero always remains (OpenSSH's sk-usbhid.c)."""
 
 _USER_NAME = "openssh"
-
-# credProtect levels, CTAP 2.1 §12.1
-_UV_OPTIONAL_WITH_CREDENTIAL_ID_LIST = 2
-_UV_REQUIRED = 3
 
 
 def enroll(request: EnrollRequest, configuration: Configuration, operation: Operation) -> EnrollResponse:
@@ -129,8 +125,8 @@ def _extensions(request: EnrollRequest, ctap2: Ctap2) -> dict[str, object]:
             "leave out -O resident and -O verify-required",
         )
     if request.flags & FLAG_USER_VERIFICATION:
-        return {"credProtect": _UV_REQUIRED}
-    return {"credProtect": _UV_OPTIONAL_WITH_CREDENTIAL_ID_LIST}
+        return {"credProtect": commands.CRED_PROTECT_REQUIRED}
+    return {"credProtect": commands.CRED_PROTECT_OPTIONAL_WITH_LIST}
 
 
 class _Authorization:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
 from .client import refusal, selection
-from .ctap import EDDSA, ES256
+from .ctap import EDDSA, ES256, commands
 from .enroll import public_key_bytes
 from .errors import AuthenticatorError, PinNotSet, PinRequired, Unsupported
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .transport_api import Channel
 
 _ALGORITHMS = {ES256: ALGORITHM_ECDSA, EDDSA: ALGORITHM_ED25519}
-
-_UV_REQUIRED = 3
 
 
 def load_resident_keys(
@@ -101,7 +99,7 @@ def _to_key(rp_id: str, credential: Mapping[int, object], *, has_own_verificatio
     if not isinstance(key_handle, bytes) or not key_handle or not isinstance(user_id, bytes):
         raise AuthenticatorError("the authenticator's list of keys is damaged", "try again")
     # With user verification of its own the authenticator decides by itself, so no PIN need be asked for.
-    wants_pin = credential.get(result.CRED_PROTECT) == _UV_REQUIRED and not has_own_verification
+    wants_pin = credential.get(result.CRED_PROTECT) == commands.CRED_PROTECT_REQUIRED and not has_own_verification
     return ResidentKey(
         algorithm=_ALGORITHMS[cose_algorithm],
         application=rp_id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from sk_provider.ctap import CTAPHID_CBOR, CTAPHID_MSG, status
+from sk_provider.ctap import commands, framing, status
 from sk_provider.ctap.cbor import CborError, decode, encode
 from sk_provider.ctap.status import StatusError
 
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     Presence = Callable[["PresenceRequest", Event | None], int]
     OnKeepalive = Callable[[int], None]
 
-# The capabilities that announce what the engine answers (CTAP 2.1 section 11.2.9.1.3), and a keep-alive's status.
-CAPABILITY_CBOR = 0x04
-CAPABILITY_NMSG = 0x08
-KEEPALIVE_UPNEEDED = 2
-
 # How a person answers a request for presence.
 GRANTED = 0
 DENIED = 1
@@ -49,18 +44,6 @@ REFUSALS = {
     TIMED_OUT: status.USER_ACTION_TIMEOUT,
     CANCELLED: status.KEEPALIVE_CANCEL,
 }
-
-MAKE_CREDENTIAL = 0x01
-GET_ASSERTION = 0x02
-GET_INFO = 0x04
-CLIENT_PIN = 0x06
-RESET = 0x07
-GET_NEXT_ASSERTION = 0x08
-CREDENTIAL_MANAGEMENT = 0x0A
-SELECTION = 0x0B
-LARGE_BLOBS = 0x0C
-CONFIG = 0x0D
-CREDENTIAL_MANAGEMENT_PREVIEW = 0x41  # section 6.13
 
 # How long a stateful command waits for its continuation, in seconds (CTAP 2.1 section 6).
 CONTINUATION_PATIENCE = 30.0
@@ -133,8 +116,8 @@ class Authenticator:
         self.power_cycle = power_cycle
         self.reset_allowed = reset_allowed
         self.clock = time.monotonic
-        self.capabilities = (CAPABILITY_CBOR if self.profile.ctap2 else 0) | (
-            0 if self.profile.ctap1 else CAPABILITY_NMSG
+        self.capabilities = (framing.CAPABILITY_CBOR if self.profile.ctap2 else 0) | (
+            0 if self.profile.ctap1 else framing.CAPABILITY_NMSG
         )
         # By command and subcommand of the request that may continue.
         self._continuations: dict[tuple[int, int], Continuation] = {}
@@ -148,7 +131,7 @@ class Authenticator:
     ) -> bytes:
         """Answer one message.
 
-        :param cmd: CTAPHID_CBOR (data: a command byte and canonical CBOR) or CTAPHID_MSG (data: a U2F APDU).
+        :param cmd: framing.CBOR (data: a command byte and canonical CBOR) or framing.MSG (data: a U2F APDU).
         :param data: untrusted bytes.
         :param event: ends the waiting for a person once it is set.
         :param on_keepalive: called with 2 before a person is asked.
@@ -159,12 +142,12 @@ class Authenticator:
         self._on_keepalive = on_keepalive
         if self.profile.delay_ms:
             time.sleep(self.profile.delay_ms / 1000)
-        if cmd == CTAPHID_MSG and self.profile.ctap1:
+        if cmd == framing.MSG and self.profile.ctap1:
             from .commands import u2f
 
             self.forget_continuations()
             return u2f.answer(self, bytes(data))
-        if cmd != CTAPHID_CBOR or not self.profile.ctap2:
+        if cmd != framing.CBOR or not self.profile.ctap2:
             return bytes((status.INVALID_COMMAND,))
         try:
             answer = self._answer(bytes(data))
@@ -192,7 +175,7 @@ class Authenticator:
         if self._event is not None and self._event.is_set():
             return CANCELLED
         if self._on_keepalive is not None:
-            self._on_keepalive(KEEPALIVE_UPNEEDED)
+            self._on_keepalive(framing.STATUS_UPNEEDED)
         return self._presence(PresenceRequest(action, rp_id, user_name), self._event)
 
     def transaction(self) -> Transaction:
@@ -213,7 +196,7 @@ class Authenticator:
 
         :raises StoreError: if the store cannot be read.
         """
-        return self.capabilities | (CAPABILITY_NMSG if self.always_uv(self.store.read()) else 0)
+        return self.capabilities | (framing.CAPABILITY_NMSG if self.always_uv(self.store.read()) else 0)
 
     def consume_presence(self) -> None:
         """Let a touch, and the pinUvAuthToken in use, serve no second ceremony."""
@@ -284,43 +267,43 @@ class Authenticator:
 
     def _command(self, command: int) -> Callable[[Authenticator, dict[Any, Any]], dict[int, Any] | None] | None:
         """Look up, and only now import, what answers a command that the profile has."""
-        if command == GET_ASSERTION:
+        if command == commands.GET_ASSERTION:
             from .commands.get_assertion import get_assertion
 
             return get_assertion
-        if command == GET_NEXT_ASSERTION:
+        if command == commands.GET_NEXT_ASSERTION:
             from .commands.get_assertion import get_next_assertion
 
             return get_next_assertion
-        if command == GET_INFO:
+        if command == commands.GET_INFO:
             from .commands.get_info import get_info
 
             return get_info
-        if command == MAKE_CREDENTIAL:
+        if command == commands.MAKE_CREDENTIAL:
             from .commands.make_credential import make_credential
 
             return make_credential
-        if command == CLIENT_PIN:
+        if command == commands.CLIENT_PIN:
             from .commands.client_pin import client_pin
 
             return client_pin
         if command in self.profile.credential_management:
             from .commands.credential_management import credential_management, credential_management_preview
 
-            return credential_management if command == CREDENTIAL_MANAGEMENT else credential_management_preview
-        if command == RESET:
+            return credential_management if command == commands.CREDENTIAL_MANAGEMENT else credential_management_preview
+        if command == commands.RESET:
             from .commands.reset import reset
 
             return reset
-        if command == LARGE_BLOBS and self.profile.large_blobs:
+        if command == commands.LARGE_BLOBS and self.profile.large_blobs:
             from .commands.large_blobs import large_blobs
 
             return large_blobs
-        if command == CONFIG and self.profile.authenticator_config:
+        if command == commands.CONFIG and self.profile.authenticator_config:
             from .commands.authenticator_config import authenticator_config
 
             return authenticator_config
-        if command == SELECTION and "FIDO_2_1" in self.profile.versions:
+        if command == commands.SELECTION and "FIDO_2_1" in self.profile.versions:
             return _selection
         return None
 

@@ -18,8 +18,6 @@ LENGTH = HEADER_LENGTH + 12 + 32 + 1 + 32 + 32 + 16
 
 # The properties byte: the credProtect level (CTAP 2.1 section 12.1) and whether the store must still hold a record.
 CRED_PROTECT_MASK = 0x03
-CRED_PROTECT_OPTIONAL_WITH_LIST = 2
-CRED_PROTECT_REQUIRED = 3
 DISCOVERABLE = 0x80
 
 

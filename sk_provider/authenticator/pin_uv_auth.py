@@ -6,10 +6,8 @@ import hashlib
 import hmac
 import os
 
-from sk_provider.ctap import status
+from sk_provider.ctap import commands, status
 from sk_provider.ctap.status import StatusError
-
-from .profiles import LARGE_BLOB_WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,7 +243,7 @@ class PinUvAuth:
         if self._token.profile.pin_uv_auth_token:  # CTAP 2.0 tokens serve until power-down
             self._user_present = False
             self._user_verified = False
-            self._permissions &= LARGE_BLOB_WRITE
+            self._permissions &= commands.PERMISSION_LARGE_BLOB_WRITE
 
     def _expire(self) -> None:
         """Do what the pinUvAuthTokenUsageTimerObserver does (section 6.5.2.1), at the moment when it matters."""

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from sk_provider.ctap import EDDSA, ES256
+from sk_provider.ctap.commands import CREDENTIAL_MANAGEMENT as MANAGEMENT
+from sk_provider.ctap.commands import CREDENTIAL_MANAGEMENT_PREVIEW as PREVIEW
+from sk_provider.ctap.commands import (
+    PERMISSION_CREDENTIAL_MANAGEMENT,
+    PERMISSION_GET_ASSERTION,
+    PERMISSION_MAKE_CREDENTIAL,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,13 +17,6 @@ if TYPE_CHECKING:
 
 # The model's identifier (CTAP 2.1 section 6.4), the same for all profiles, as the attestation certificate repeats it.
 AAGUID = bytes.fromhex("4415c58fd29ef869f8134db032b931cc")
-
-# Permissions of a pinUvAuthToken (CTAP 2.1 section 6.5.5.7).
-MAKE_CREDENTIAL = 0x01
-GET_ASSERTION = 0x02
-CREDENTIAL_MANAGEMENT = 0x04
-LARGE_BLOB_WRITE = 0x10
-AUTHENTICATOR_CONFIG = 0x20
 
 DEFAULT = "fido2.1"
 
@@ -83,8 +83,8 @@ class Profile:
         lists_algorithms: bool = True,
         pin_protocols: tuple[int, ...] = (2, 1),
         pin_uv_auth_token: bool = True,
-        legacy_permissions: int = MAKE_CREDENTIAL | GET_ASSERTION,
-        credential_management: tuple[int, ...] = (0x0A, 0x41),
+        legacy_permissions: int = PERMISSION_MAKE_CREDENTIAL | PERMISSION_GET_ASSERTION,
+        credential_management: tuple[int, ...] = (MANAGEMENT, PREVIEW),
         large_blobs: int = 4096,
         authenticator_config: bool = True,
         uv: bool = False,
@@ -151,8 +151,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "extensions": ("credProtect", "hmac-secret"),
         "pin_protocols": (1,),
         "pin_uv_auth_token": False,
-        "legacy_permissions": MAKE_CREDENTIAL | GET_ASSERTION | CREDENTIAL_MANAGEMENT,
-        "credential_management": (0x41,),
+        "legacy_permissions": PERMISSION_MAKE_CREDENTIAL | PERMISSION_GET_ASSERTION | PERMISSION_CREDENTIAL_MANAGEMENT,
+        "credential_management": (PREVIEW,),
         "large_blobs": 0,
         "authenticator_config": False,
         "make_cred_uv_not_required": False,

@@ -9,7 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from fido2.ctap import CtapError
 from fido2.ctap2 import Ctap2
 
-from sk_provider.ctap import cbor, framing, status
+from sk_provider.ctap import cbor, commands, framing, status
 from sk_provider.errors import AuthenticatorError, Unsupported
 
 from . import refusal
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 # By command, the members of an answer that are byte strings (CTAP 2.1 §6.1.2, §6.2.2 and §6.4, CTAP 2.2 §6.4).
 # Python makes of a number as many zeros, and so would python-fido2, however many gigabytes a token asks for.
-_BYTE_STRINGS = {0x01: (2, 5), 0x02: (2, 3, 7), 0x08: (2, 3, 7), 0x04: (0x03, 0x19, 0x1C, 0x1E)}
+_BYTE_STRINGS = {
+    commands.MAKE_CREDENTIAL: (2, 5),
+    commands.GET_ASSERTION: (2, 3, 7),
+    commands.GET_NEXT_ASSERTION: (2, 3, 7),
+    commands.GET_INFO: (0x03, 0x19, 0x1C, 0x1E),
+}
 
 
 class Device:

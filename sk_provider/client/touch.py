@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sk_provider.ctap import ES256, cbor, framing, status
+from sk_provider.ctap import ES256, cbor, commands, framing, status
 from sk_provider.ctap.requests import NO_CLIENT_DATA
 from sk_provider.errors import AuthenticatorError
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # An empty pinUvAuthParam (8) asks for a touch alone (CTAP 2.1 §6.1.2, step 1). Every version knows that, as it does not
 # authenticatorSelection; so nothing need be asked before.
-_MAKE_CREDENTIAL = 0x01
 _ASKING_FOR_A_TOUCH = {
     1: NO_CLIENT_DATA,
     2: {"id": "ssh:touch"},
@@ -56,7 +55,7 @@ def _wait(channel: Channel, event: Event) -> bool:
         if keepalive_status == framing.STATUS_UPNEEDED and not asked_at:
             asked_at.append(time.monotonic())
 
-    request = bytes([_MAKE_CREDENTIAL]) + cbor.encode(_ASKING_FOR_A_TOUCH)
+    request = bytes([commands.MAKE_CREDENTIAL]) + cbor.encode(_ASKING_FOR_A_TOUCH)
     response = channel.call(framing.CBOR, request, event, note_question)
     if not response:
         raise AuthenticatorError("the authenticator's answer is empty", "try again")

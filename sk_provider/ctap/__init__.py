@@ -1,14 +1,10 @@
-"""The part of CTAP that we speak ourselves: CBOR, framing, getAssertion, and the names that these share."""
+"""CTAP: the numbers of both sides, CBOR, framing and APDUs, and the requests that a signature makes."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-# CTAPHID commands, CTAP 2.1 §11.2.9
-CTAPHID_MSG = 0x03
-CTAPHID_CBOR = 0x10
 
 # authenticatorData flags, WebAuthn §6.1
 AUTHDATA_UP = 0x01

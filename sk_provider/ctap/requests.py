@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sk_provider.errors import AuthenticatorError
 
-from . import AUTHDATA_AT, AUTHDATA_ED, AUTHDATA_UP, AUTHDATA_UV, CTAPHID_CBOR, cbor, sha256, status
+from . import AUTHDATA_AT, AUTHDATA_ED, AUTHDATA_UP, AUTHDATA_UV, cbor, commands, framing, sha256, status
 from .status import StatusError
 
 TYPE_CHECKING = False
@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
 NO_CLIENT_DATA = bytes(32)
 """What is "signed" where only the existence of a key is asked for, so that nobody can use the signature."""
-
-_GET_ASSERTION = 0x02
-_GET_INFO = 0x04
-_CLIENT_PIN = 0x06
-
-_GET_PIN_RETRIES = 0x01
 
 
 class Assertion:
@@ -38,7 +32,7 @@ def _nonsense(what: str) -> AuthenticatorError:
 
 
 def _call(channel: Channel, command: int, parameters: bytes, operation: Operation) -> dict[object, object]:
-    untrusted_response = channel.call(CTAPHID_CBOR, bytes([command]) + parameters, operation)
+    untrusted_response = channel.call(framing.CBOR, bytes([command]) + parameters, operation)
     if not untrusted_response:
         raise _nonsense("is empty")
     if untrusted_response[0] != status.SUCCESS:
@@ -70,7 +64,7 @@ def get_info(channel: Channel, operation: Operation) -> Info:
 
     Raises StatusError, and SecurityKeyError if there is no usable answer.
     """
-    info = _call(channel, _GET_INFO, b"", operation)
+    info = _call(channel, commands.GET_INFO, b"", operation)
     options = info.get(0x04, {})
     if not isinstance(options, dict):
         raise _nonsense("has no map of options")
@@ -83,7 +77,7 @@ def get_pin_retries(channel: Channel, operation: Operation) -> tuple[int, bool]:
     Raises StatusError, and SecurityKeyError if there is no usable answer.
     """
     # Protocol 1, which CTAP 2.0 wants to be told, says no more than that nothing here is encrypted.
-    answer = _call(channel, _CLIENT_PIN, cbor.encode({1: 1, 2: _GET_PIN_RETRIES}), operation)
+    answer = _call(channel, commands.CLIENT_PIN, cbor.encode({1: 1, 2: commands.GET_PIN_RETRIES}), operation)
     retries = answer.get(3)
     if not isinstance(retries, int):
         raise _nonsense("has no number of tries")
@@ -125,7 +119,7 @@ def get_assertion(
         protocol, pin_uv_auth_param = pin_uv_auth
         parameters[6] = pin_uv_auth_param
         parameters[7] = protocol
-    response = _call(channel, _GET_ASSERTION, cbor.encode(parameters), operation)
+    response = _call(channel, commands.GET_ASSERTION, cbor.encode(parameters), operation)
     _check_credential(response.get(1), credential_id)
     authenticator_data, signature = response.get(2), response.get(3)
     if not isinstance(authenticator_data, bytes) or not isinstance(signature, bytes):

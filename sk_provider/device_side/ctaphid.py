@@ -11,36 +11,32 @@ from sk_provider.ctap.framing import (
     CANCEL,
     CAPABILITY_CBOR,
     CAPABILITY_NMSG,
+    CAPABILITY_WINK,
     CBOR,
     ERR_CHANNEL_BUSY,
+    ERR_INVALID_CHANNEL,
+    ERR_INVALID_CMD,
+    ERR_INVALID_LEN,
+    ERR_INVALID_PAR,
+    ERR_INVALID_SEQ,
+    ERR_MSG_TIMEOUT,
     ERROR,
     INIT,
     INIT_PACKET,
     KEEPALIVE,
+    LOCK,
     MAX_MESSAGE_SIZE,
     MSG,
+    PING,
     REPORT_SIZE,
     STATUS_UPNEEDED,
+    WINK,
     split_message,
 )
 
 from .job import Job
 
-# Commands that no client of ours sends, §11.2.9
-PING = 0x01
-LOCK = 0x04
-WINK = 0x08
 COMMANDS = (PING, MSG, LOCK, WINK, CBOR)  # those that take part in transactions
-
-# Errors, §11.2.9.1.6
-ERR_INVALID_CMD = 0x01
-ERR_INVALID_PAR = 0x02
-ERR_INVALID_LEN = 0x03
-ERR_INVALID_SEQ = 0x04
-ERR_MSG_TIMEOUT = 0x05
-ERR_INVALID_CHANNEL = 0x0B
-
-CAPABILITY_WINK = 0x01
 
 PROTOCOL_VERSION = 2
 DEVICE_VERSION = (1, 0, 0)

@@ -7,8 +7,10 @@ import socket
 import time
 from struct import pack
 
+from sk_provider.ctap.apdu import INS_SELECT
+
 from .errors import ServeError
-from .iso7816 import INS_SELECT, Applet
+from .iso7816 import Applet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

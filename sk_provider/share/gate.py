@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sk_provider.ctap import cbor, framing, requests, sha256, status
+from sk_provider.ctap import apdu, cbor, commands, framing, requests, sha256, status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import AuthenticatorError, Interrupted, SecurityKeyError
 
@@ -29,18 +29,10 @@ _ASSERTION = (1, 2, 3, 4)
 _RP = (3, 4)
 _CREDENTIAL = (6, 7, 8, 10)
 
-_GET_NEXT_ASSERTION = 0x08
-
-# Subcommands of clientPIN, §6.5.5
-_GET_TOKEN_LEGACY = 0x05
-_GET_TOKEN_WITH_UV = 0x06
-_GET_TOKEN_WITH_PIN = 0x09
-_PIN_READING = (0x01, 0x02, 0x07)  # retries, key agreement, uv retries
-_PERMISSIONS = 0x01 | 0x02 | 0x04  # makeCredential, getAssertion, credentialManagement
-
-# Subcommands of credentialManagement, §6.8
-_ENUMERATE_RPS_NEXT = 0x03
-_ENUMERATE_CREDENTIALS_NEXT = 0x05
+_PIN_READING = (commands.GET_PIN_RETRIES, commands.GET_KEY_AGREEMENT, commands.GET_UV_RETRIES)
+_PERMISSIONS = (
+    commands.PERMISSION_MAKE_CREDENTIAL | commands.PERMISSION_GET_ASSERTION | commands.PERMISSION_CREDENTIAL_MANAGEMENT
+)
 
 _MAX_ENTRIES = 1000
 """More than any authenticator has in a list."""
@@ -48,16 +40,10 @@ _MAX_ENTRIES = 1000
 _MAX_SHOWN = 100
 """Characters of an application's name that a person can take in."""
 
-# U2F names an application by its hash alone, so only the usual one can be told from a web site's.
-_U2F_REGISTER = 0x01
-_U2F_AUTHENTICATE = 0x02
-_U2F_VERSION = 0x03
-_U2F_TOUCH = 0x03
-_U2F_CHECK = 0x07
-_SW_NO_ERROR = b"\x90\x00"
-_SW_CONDITIONS_NOT_SATISFIED = b"\x69\x85"
-_SW_COMMAND_NOT_ALLOWED = b"\x69\x86"
-_SW_UNKNOWN = b"\x6f\x00"
+_SW_NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
+_SW_CONDITIONS_NOT_SATISFIED = apdu.SW_CONDITIONS_NOT_SATISFIED.to_bytes(2, "big")
+_SW_COMMAND_NOT_ALLOWED = apdu.SW_COMMAND_NOT_ALLOWED.to_bytes(2, "big")
+_SW_UNKNOWN = apdu.SW_UNKNOWN.to_bytes(2, "big")
 
 
 class Refused(Exception):
@@ -116,27 +102,27 @@ class Gate:
         for begun in [begun for begun in self._rest if begun[0] != command]:
             del self._rest[begun]
         match command:
-            case 0x01:  # makeCredential, CTAP 2.1 §6.1
+            case commands.MAKE_CREDENTIAL:
                 parameters = _only(untrusted_parameters, _MAKE_CREDENTIAL)
                 rp_id = self._check_make_credential(parameters)
                 attestation = self._ask(command, parameters, event, on_keepalive)
                 _check_rp(attestation, rp_id)
                 return _success(attestation, _ATTESTATION)
-            case 0x02:  # getAssertion, §6.2
+            case commands.GET_ASSERTION:
                 parameters = _only(untrusted_parameters, _GET_ASSERTION)
                 rp_id = self._check_get_assertion(parameters)
                 return self._get_assertions(parameters, rp_id, event, on_keepalive)
-            case 0x04:  # getInfo, §6.4
+            case commands.GET_INFO:
                 return self._forward(command, {}, event)
-            case 0x06:  # clientPIN, §6.5
+            case commands.CLIENT_PIN:
                 parameters = _only(untrusted_parameters, _CLIENT_PIN)
                 self._check_client_pin(parameters)
                 return self._forward(command, parameters, event, on_keepalive)
-            case 0x08:  # getNextAssertion, §6.3
+            case commands.GET_NEXT_ASSERTION:
                 return self._next(command, 0)
-            case 0x0A | 0x41:  # credentialManagement and its preview, §6.8
+            case commands.CREDENTIAL_MANAGEMENT | commands.CREDENTIAL_MANAGEMENT_PREVIEW:
                 return self._manage_credentials(command, _only(untrusted_parameters, _CREDENTIAL_MANAGEMENT), event)
-            case 0x0B:  # selection, §6.9
+            case commands.SELECTION:
                 self._say("wants a touch that chooses this authenticator")
                 return self._forward(command, {}, event, on_keepalive)
             case _:
@@ -241,50 +227,52 @@ class Gate:
         self, parameters: Mapping[int, object], rp_id: str, event: Event, on_keepalive: OnKeepalive | None
     ) -> bytes:
         self._rest.clear()
-        assertions = self._ask_for_list((0x02, parameters), (_GET_NEXT_ASSERTION, {}), 5, event, on_keepalive)
+        assertions = self._ask_for_list(
+            (commands.GET_ASSERTION, parameters), (commands.GET_NEXT_ASSERTION, {}), 5, event, on_keepalive
+        )
         for assertion in assertions:
             _check_rp(assertion, rp_id)
-        return self._hand_out((_GET_NEXT_ASSERTION, 0), assertions, _ASSERTION, 5)
+        return self._hand_out((commands.GET_NEXT_ASSERTION, 0), assertions, _ASSERTION, 5)
 
     def _check_client_pin(self, parameters: Mapping[int, object]) -> None:
         subcommand = parameters.get(2)
         if subcommand in _PIN_READING:
             return
-        if subcommand == _GET_TOKEN_LEGACY:
+        if subcommand == commands.GET_PIN_TOKEN:
             self._say("enters a PIN")
             return
-        if subcommand not in (_GET_TOKEN_WITH_PIN, _GET_TOKEN_WITH_UV):
+        if subcommand not in (commands.GET_TOKEN_USING_PIN, commands.GET_TOKEN_USING_UV):
             raise Refused("a change of the PIN", status.NOT_ALLOWED)
         permissions = parameters.get(9)
         if not isinstance(permissions, int) or permissions & ~_PERMISSIONS:
             raise Refused("a PIN's token for more than keys of ssh", status.NOT_ALLOWED)
         if 10 in parameters:
             _application(parameters[10])
-        self._say("enters a PIN" if subcommand == _GET_TOKEN_WITH_PIN else "wants you verified")
+        self._say("enters a PIN" if subcommand == commands.GET_TOKEN_USING_PIN else "wants you verified")
 
     def _manage_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
         match parameters.get(1):
-            case 0x01:  # getCredsMetadata
+            case commands.GET_CREDS_METADATA:
                 self._say("asks how many resident keys there are")
                 return self._forward(command, parameters, event)
-            case 0x02:  # enumerateRPsBegin
+            case commands.ENUMERATE_RPS_BEGIN:
                 self._say("lists the resident keys")
                 return self._enumerate_rps(command, parameters, event)
-            case 0x03:  # enumerateRPsGetNextRP
-                return self._next(command, _ENUMERATE_RPS_NEXT)
-            case 0x04:  # enumerateCredentialsBegin
+            case commands.ENUMERATE_RPS_NEXT:
+                return self._next(command, commands.ENUMERATE_RPS_NEXT)
+            case commands.ENUMERATE_CREDENTIALS_BEGIN:
                 return self._enumerate_credentials(command, parameters, event)
-            case 0x05:  # enumerateCredentialsGetNextCredential
-                return self._next(command, _ENUMERATE_CREDENTIALS_NEXT)
+            case commands.ENUMERATE_CREDENTIALS_NEXT:
+                return self._next(command, commands.ENUMERATE_CREDENTIALS_NEXT)
             case _:
                 raise Refused("a deletion or change of keys", status.NOT_ALLOWED)
 
     def _enumerate_rps(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
         """Read the whole list, and keep of it what is ssh's."""
-        self._rest.pop((command, _ENUMERATE_RPS_NEXT), None)
+        self._rest.pop((command, commands.ENUMERATE_RPS_NEXT), None)
         self._rp_id_hashes = set()
         ours = []
-        for entry in self._ask_for_list((command, parameters), (command, {1: _ENUMERATE_RPS_NEXT}), 5, event):
+        for entry in self._ask_for_list((command, parameters), (command, {1: commands.ENUMERATE_RPS_NEXT}), 5, event):
             rp, rp_id_hash = entry.get(3), entry.get(4)
             rp_id = rp.get("id") if isinstance(rp, dict) else None
             if (
@@ -296,42 +284,50 @@ class Gate:
             ):
                 ours.append(entry)
                 self._rp_id_hashes.add(rp_id_hash)
-        return self._hand_out((command, _ENUMERATE_RPS_NEXT), ours, _RP, 5)
+        return self._hand_out((command, commands.ENUMERATE_RPS_NEXT), ours, _RP, 5)
 
     def _enumerate_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
-        self._rest.pop((command, _ENUMERATE_CREDENTIALS_NEXT), None)
+        self._rest.pop((command, commands.ENUMERATE_CREDENTIALS_NEXT), None)
         subparameters = parameters.get(2)
         rp_id_hash = subparameters.get(1) if isinstance(subparameters, dict) else None
         if not isinstance(rp_id_hash, bytes) or rp_id_hash not in self._rp_id_hashes:
             raise Refused("a list of keys that are not ssh's", status.NOT_ALLOWED)
         begin = (command, {**parameters, 2: {1: rp_id_hash}})
-        credentials = self._ask_for_list(begin, (command, {1: _ENUMERATE_CREDENTIALS_NEXT}), 9, event)
-        return self._hand_out((command, _ENUMERATE_CREDENTIALS_NEXT), credentials, _CREDENTIAL, 9)
+        credentials = self._ask_for_list(begin, (command, {1: commands.ENUMERATE_CREDENTIALS_NEXT}), 9, event)
+        return self._hand_out((command, commands.ENUMERATE_CREDENTIALS_NEXT), credentials, _CREDENTIAL, 9)
 
     def _call_u2f(self, untrusted_apdu: bytes, event: Event) -> bytes:
         self._rest.clear()
-        instruction, control, data = _parse_apdu(untrusted_apdu)
-        if instruction == _U2F_VERSION:
-            return self._channel.call(framing.MSG, _apdu(_U2F_VERSION, 0, b""), event)
-        if instruction not in (_U2F_REGISTER, _U2F_AUTHENTICATE):
+        try:
+            command = apdu.Apdu(untrusted_apdu)
+        except ValueError:
+            raise Refused("a U2F request that is not one", status.INVALID_LENGTH) from None
+        if command.cla != apdu.CLA_ISO:
+            raise Refused("a U2F request that is not one", status.INVALID_LENGTH)
+        instruction, control, data = command.ins, command.p1, command.data
+        if instruction == apdu.INS_VERSION:
+            return self._channel.call(framing.MSG, apdu.extended(apdu.CLA_ISO, apdu.INS_VERSION, 0, 0, b""), event)
+        if instruction not in (apdu.INS_REGISTER, apdu.INS_AUTHENTICATE):
             raise Refused(f"the U2F command 0x{instruction:02x}", status.NOT_ALLOWED)
+        # U2F names an application by its hash alone, so only the usual one can be told from a web site's.
         if data[32:64] != sha256(_APPLICATION_PREFIX.encode()):
             raise Refused("a U2F key that is not ssh's", status.NOT_ALLOWED)
-        if instruction == _U2F_REGISTER and len(data) == 64:
+        if instruction == apdu.INS_REGISTER and len(data) == 64:
             what, control = "wants a new U2F key", 0
-        elif instruction == _U2F_AUTHENTICATE and len(data) > 64 and len(data) == 65 + data[64]:
-            if control not in (_U2F_TOUCH, _U2F_CHECK):
+        elif instruction == apdu.INS_AUTHENTICATE and len(data) > 64 and len(data) == 65 + data[64]:
+            if control not in (apdu.P1_ENFORCE_PRESENCE, apdu.P1_CHECK_ONLY):
                 raise Refused("a signature without a touch", status.UP_REQUIRED)
-            what = "wants a U2F signature" if control == _U2F_TOUCH else "asks whether there is a U2F key"
+            is_check = control == apdu.P1_CHECK_ONLY
+            what = "asks whether there is a U2F key" if is_check else "wants a U2F signature"
         else:
             raise Refused("a U2F request of the wrong length", status.INVALID_LENGTH)
-        apdu = _apdu(instruction, control, data)
+        request = apdu.extended(apdu.CLA_ISO, instruction, control, 0, data)
         # U2F clients ask again and again until there is a touch: that is one request to a person, as long as nothing
         # else has been told since.
-        if apdu != self._told_apdu:
+        if request != self._told_apdu:
             self._say(f"{what} for {_APPLICATION_PREFIX}")
-            self._told_apdu = apdu
-        response = self._channel.call(framing.MSG, apdu, event)
+            self._told_apdu = request
+        response = self._channel.call(framing.MSG, request, event)
         if response[-2:] == _SW_NO_ERROR:
             self._told_apdu = b""
         return response
@@ -406,22 +402,3 @@ def _shown(rp_id: str) -> str:
 def _can_be_shown(rp_id: str) -> bool:
     """Return whether an application, as it is told, cannot look like another line."""
     return len(_shown(rp_id)) <= _MAX_SHOWN and "  " not in rp_id
-
-
-def _parse_apdu(untrusted_apdu: bytes) -> tuple[int, int, bytes]:
-    """Return instruction, control byte (P1) and data of an APDU, short or extended (ISO 7816-4 §5.1)."""
-    body = untrusted_apdu[4:]
-    if len(body) > 3 and not body[0]:
-        length, start, length_expected = int.from_bytes(body[1:3], "big"), 3, 2
-    elif len(body) > 1 and body[0]:
-        length, start, length_expected = body[0], 1, 1
-    else:  # nothing, or the length that is expected
-        length, start, length_expected = 0, len(body), 0
-    if len(untrusted_apdu) < 4 or untrusted_apdu[0] or len(body) - start - length not in (0, length_expected):
-        raise Refused("a U2F request that is not one", status.INVALID_LENGTH)
-    return untrusted_apdu[1], untrusted_apdu[2], body[start : start + length]
-
-
-def _apdu(instruction: int, control: int, data: bytes) -> bytes:
-    """Return an extended APDU, which U2F over HID wants (FIDO U2F Raw Message Formats v1.2 §3.1)."""
-    return bytes([0, instruction, control, 0, 0]) + len(data).to_bytes(2, "big") + data + b"\0\0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import _thread
 import time
 
-from sk_provider.ctap import framing
+from sk_provider.ctap import apdu, commands, framing
 from sk_provider.errors import (
     AuthenticatorError,
     ConfigurationError,
@@ -26,25 +26,22 @@ if TYPE_CHECKING:
     from sk_provider.operation import Operation
     from sk_provider.transport_api import Event
 
-_AID = bytes.fromhex("a0000006472f0001")
-_SELECT = b"\x00\xa4\x04\x00"
-_GET_RESPONSE = b"\x00\xc0\x00\x00"
-_NFCCTAP_MSG = b"\x80\x10\x80\x00"
-_NFCCTAP_GETRESPONSE = b"\x80\x11\x00\x00"
-_NFCCTAP_GETRESPONSE_CANCEL = b"\x80\x11\x11\x00"
-_CHAINING = 0x10
+    _Header = tuple[int, int, int, int]
 
-_CLIENT_PIN = b"\x06"
-"""authenticatorClientPIN, CTAP 2.1 §6.5"""
+_NFCCTAP_MSG = (apdu.CLA_CTAP2, apdu.INS_NFCCTAP_MSG, apdu.P1_GETRESPONSE_SUPPORTED, 0)
+_NFCCTAP_GETRESPONSE = (apdu.CLA_CTAP2, apdu.INS_NFCCTAP_GETRESPONSE, 0, 0)
+_NFCCTAP_GETRESPONSE_CANCEL = (apdu.CLA_CTAP2, apdu.INS_NFCCTAP_GETRESPONSE, apdu.P1_CANCEL, 0)
+_SELECT = (apdu.CLA_ISO, apdu.INS_SELECT, 0x04, 0)
+_GET_RESPONSE = bytes((apdu.CLA_ISO, apdu.INS_GET_RESPONSE, 0, 0))
 
-_SUCCESS = 0x9000
-_KEEPALIVE = 0x9100
-_MORE_DATA = 0x6100
-_WRONG_LENGTH = 0x6700
-_NOT_SELECTED = (0x6D00, 0x6E00, 0x6A82, 0x6985)
+_NOT_SELECTED = (
+    apdu.SW_INS_NOT_SUPPORTED,
+    apdu.SW_CLA_NOT_SUPPORTED,
+    apdu.SW_NOT_FOUND,
+    apdu.SW_CONDITIONS_NOT_SATISFIED,
+)
 
-_MAX_SHORT = 255
-_MAX_SHORT_APDU = 4 + 1 + _MAX_SHORT + 1
+_MAX_SHORT_APDU = 4 + 1 + apdu.MAX_SHORT_DATA + 1
 _MAX_RESPONSE = 1 << 16
 _TICK = 0.1
 _SILENCE = 5.0
@@ -273,17 +270,17 @@ class NfcChannel:
             time.sleep(_TICK)
 
     def _select(self, event: Event) -> None:
-        answer, status_word = self._transmit_all(_SELECT, _AID)
-        if status_word != _SUCCESS:
+        answer, status_word = self._transmit_all(_SELECT, apdu.AID)
+        if status_word != apdu.SW_SUCCESS:
             raise Unsupported(f"the card in {self._reader} is not a security key", "present another")
         if answer.startswith(b"FIDO_2"):
             self.capabilities = framing.CAPABILITY_CBOR | framing.CAPABILITY_NMSG
             return
         # A token that speaks both says U2F_V2: only getInfo tells.
-        response, status_word = self._transmit_all(_NFCCTAP_MSG, b"\x04")
-        if status_word == _SUCCESS and response[:1] == b"\0":
+        response, status_word = self._transmit_all(_NFCCTAP_MSG, bytes((commands.GET_INFO,)))
+        if status_word == apdu.SW_SUCCESS and response[:1] == b"\0":
             self.capabilities = framing.CAPABILITY_CBOR
-        elif status_word == _KEEPALIVE:
+        elif status_word == apdu.SW_KEEPALIVE:
             self._finish(response, status_word, event, None)
             self.capabilities = framing.CAPABILITY_CBOR
 
@@ -303,7 +300,7 @@ class NfcChannel:
         response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
         if status_word in _NOT_SELECTED:
             # Another program selected something else, or had the card reset.
-            self._transmit_all(_SELECT, _AID)
+            self._transmit_all(_SELECT, apdu.AID)
             if not _is_repeatable(_NFCCTAP_MSG, data):
                 raise _CardDisturbed
             response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
@@ -314,7 +311,7 @@ class NfcChannel:
     ) -> bytes:
         """Ask until the card has done what it was told (§11.3.7.2)."""
         keepalive_status = 0
-        while status_word == _KEEPALIVE:
+        while status_word == apdu.SW_KEEPALIVE:
             if event is not None and event.is_set():
                 self._event = None
                 self._transmit_all(_NFCCTAP_GETRESPONSE_CANCEL, b"")
@@ -324,14 +321,15 @@ class NfcChannel:
                 on_keepalive(keepalive_status)
             time.sleep(_TICK)
             response, status_word = self._transmit_all(_NFCCTAP_GETRESPONSE, b"")
-        if status_word != _SUCCESS:
+        if status_word != apdu.SW_SUCCESS:
             raise AuthenticatorError(f"the card answered with status {status_word:04x}", _PRESENT_AGAIN)
         return response
 
-    def _call_u2f(self, apdu: bytes) -> bytes:
-        """Send an extended APDU, as python-fido2 makes them, and return the answer with its status word."""
-        length = int.from_bytes(apdu[5:7], "big") if len(apdu) > 7 else 0
-        response, status_word = self._transmit_all(apdu[:4], apdu[7 : 7 + length])
+    def _call_u2f(self, message: bytes) -> bytes:
+        """Send an APDU in the form that the card takes, and return the answer with its status word."""
+        command = apdu.Apdu(message)
+        header = (command.cla, command.ins, command.p1, command.p2)
+        response, status_word = self._transmit_all(header, command.data)
         return response + status_word.to_bytes(2, "big")
 
     def close(self) -> None:
@@ -344,7 +342,7 @@ class NfcChannel:
             self._context.end("SCardDisconnect", self._card, self._scard.SCARD_LEAVE_CARD)
             self._card = None
 
-    def _transmit_all(self, header: bytes, data: bytes) -> tuple[bytes, int]:
+    def _transmit_all(self, header: _Header, data: bytes) -> tuple[bytes, int]:
         """Send a command of any length, again if a reset came before it, and collect the whole response."""
         try:
             response, status_word = self._transmit_command(header, data)
@@ -352,47 +350,48 @@ class NfcChannel:
             if not _is_repeatable(header, data):
                 raise
             response, status_word = self._transmit_command(header, data)
-        while status_word & 0xFF00 == _MORE_DATA:
+        while status_word & 0xFF00 == apdu.SW_MORE:
             piece, status_word = self._transmit(_GET_RESPONSE + bytes([status_word & 0xFF]))
             response += piece
-            if len(response) > _MAX_RESPONSE or not (piece or status_word == _SUCCESS):
+            if len(response) > _MAX_RESPONSE or not (piece or status_word == apdu.SW_SUCCESS):
                 raise AuthenticatorError("the card's answer has no end", _PRESENT_AGAIN)
         return response, status_word
 
-    def _transmit_command(self, header: bytes, data: bytes) -> tuple[bytes, int]:
+    def _transmit_command(self, header: _Header, data: bytes) -> tuple[bytes, int]:
         """Send a command in the form that the card takes, and return the first piece of the response."""
-        if len(data) <= _MAX_SHORT:
+        if len(data) <= apdu.MAX_SHORT_DATA:
             return self._transmit_short(header, data)
         # One that is not to be repeated is sent in the form that all cards and readers take.
         if self._uses_extended and _is_repeatable(header, data):
             response, status_word = self._transmit_extended(header, data)
-            if status_word not in (_WRONG_LENGTH, *_NOT_SELECTED):
+            if status_word not in (apdu.SW_WRONG_LENGTH, *_NOT_SELECTED):
                 return response, status_word
             self._uses_extended = False
         return self._transmit_chained(header, data)
 
-    def _transmit_short(self, header: bytes, data: bytes) -> tuple[bytes, int]:
-        body = bytes([len(data)]) + data if data else b""
-        return self._transmit(header + body + b"\0")
+    def _transmit_short(self, header: _Header, data: bytes) -> tuple[bytes, int]:
+        return self._transmit(apdu.short(*header, data))
 
-    def _transmit_extended(self, header: bytes, data: bytes) -> tuple[bytes, int]:
-        return self._transmit(header + b"\0" + len(data).to_bytes(2, "big") + data + b"\0\0")
+    def _transmit_extended(self, header: _Header, data: bytes) -> tuple[bytes, int]:
+        return self._transmit(apdu.extended(*header, data))
 
-    def _transmit_chained(self, header: bytes, data: bytes) -> tuple[bytes, int]:
-        while len(data) > _MAX_SHORT:
-            block, data = data[:_MAX_SHORT], data[_MAX_SHORT:]
-            chained = bytes([header[0] | _CHAINING]) + header[1:] + bytes([len(block)]) + block
+    def _transmit_chained(self, header: _Header, data: bytes) -> tuple[bytes, int]:
+        cla, ins, p1, p2 = header
+        while len(data) > apdu.MAX_SHORT_DATA:
+            block, data = data[: apdu.MAX_SHORT_DATA], data[apdu.MAX_SHORT_DATA :]
+            # Of a command that goes on, no response is expected: so its length is not asked for.
+            chained = bytes((cla | apdu.CHAINING, ins, p1, p2, len(block))) + block
             response, status_word = self._transmit(chained)
-            if status_word != _SUCCESS:
+            if status_word != apdu.SW_SUCCESS:
                 return response, status_word
         return self._transmit_short(header, data)
 
-    def _transmit(self, apdu: bytes) -> tuple[bytes, int]:
+    def _transmit(self, command: bytes) -> tuple[bytes, int]:
         """Send one APDU. Raises _CardDisturbed, with the applet selected again, if a reset came before it."""
         scard = self._scard
         if not self._context.is_usable:
             raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
-        result, answer = self._transmit_once(apdu)
+        result, answer = self._transmit_once(command)
         if result == scard.SCARD_W_RESET_CARD:
             result, self._protocol = self._context.call(
                 "SCardReconnect",
@@ -403,13 +402,16 @@ class NfcChannel:
                 event=self._event,
             )
             if result == scard.SCARD_S_SUCCESS:
-                result, answer = self._transmit_once(_SELECT + bytes([len(_AID)]) + _AID + b"\0")
+                result, answer = self._transmit_once(apdu.short(*_SELECT, apdu.AID))
             if result == scard.SCARD_S_SUCCESS:
                 raise _CardDisturbed
-        if result in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_E_INSUFFICIENT_BUFFER) and len(apdu) > _MAX_SHORT_APDU:
+        if (
+            result in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_E_INSUFFICIENT_BUFFER)
+            and len(command) > _MAX_SHORT_APDU
+        ):
             # So do drivers put it whose readers take short APDUs alone, and those whose card was too slow or has gone:
             # it may have carried the command out. If it has gone, the next APDU fails too.
-            return b"", _WRONG_LENGTH
+            return b"", apdu.SW_WRONG_LENGTH
         if result != scard.SCARD_S_SUCCESS:
             raise self._failure(result)
         if not answer:
@@ -419,8 +421,10 @@ class NfcChannel:
             raise AuthenticatorError("the card's answer is cut short", _PRESENT_AGAIN)
         return bytes(answer[:-2]), int.from_bytes(bytes(answer[-2:]), "big")
 
-    def _transmit_once(self, apdu: bytes) -> tuple[int, list[int]]:
-        result, answer = self._context.call("SCardTransmit", self._card, self._protocol, list(apdu), event=self._event)
+    def _transmit_once(self, command: bytes) -> tuple[int, list[int]]:
+        result, answer = self._context.call(
+            "SCardTransmit", self._card, self._protocol, list(command), event=self._event
+        )
         return result, answer
 
     def _failure(self, result: int) -> AuthenticatorError:
@@ -439,9 +443,9 @@ class NfcChannel:
         return AuthenticatorError(f"the card cannot be reached ({scard.SCardGetErrorMessage(result)})", _PRESENT_AGAIN)
 
 
-def _is_repeatable(header: bytes, data: bytes) -> bool:
+def _is_repeatable(header: _Header, data: bytes) -> bool:
     """Return whether a command may be sent again to a card that has not begun it, or that may have lost the answer.
 
     A PIN may not: it would cost another try, and a disturbed card has another key, by which the right one is wrong.
     """
-    return header != _NFCCTAP_GETRESPONSE and not (header == _NFCCTAP_MSG and data[:1] == _CLIENT_PIN)
+    return header != _NFCCTAP_GETRESPONSE and not (header == _NFCCTAP_MSG and data[:1] == bytes((commands.CLIENT_PIN,)))

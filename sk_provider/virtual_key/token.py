@@ -8,8 +8,9 @@ import threading
 import time
 import traceback
 
-from sk_provider.authenticator.engine import GET_INFO, Authenticator
+from sk_provider.authenticator.engine import Authenticator
 from sk_provider.authenticator.store import StoreError
+from sk_provider.ctap.commands import GET_INFO
 from sk_provider.ctap.framing import CBOR, MSG
 from sk_provider.ctap.status import KEEPALIVE_CANCEL
 from sk_provider.device_side.errors import ServeError

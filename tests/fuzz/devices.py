@@ -6,6 +6,7 @@ from struct import pack
 
 from fuzz.events import split
 
+from sk_provider.ctap.apdu import AID, MAX_EXTENDED_RESPONSE, MAX_SHORT_RESPONSE, Apdu
 from sk_provider.ctap.framing import (
     BROADCAST_CHANNEL,
     CBOR,
@@ -14,12 +15,13 @@ from sk_provider.ctap.framing import (
     KEEPALIVE,
     MAX_MESSAGE_SIZE,
     MSG,
+    PING,
     REPORT_SIZE,
     STATUS_UPNEEDED,
     split_message,
 )
-from sk_provider.device_side.ctaphid import PING, CtapHid
-from sk_provider.device_side.iso7816 import AID, KEEPALIVE_INTERVAL, MAX_EXTENDED, MAX_SHORT, Apdu, Applet
+from sk_provider.device_side.ctaphid import CtapHid
+from sk_provider.device_side.iso7816 import KEEPALIVE_INTERVAL, Applet
 from sk_provider.device_side.job import Job
 
 # Kinds of events. Of an input for CTAPHID the first byte tells the capabilities, as of one for ISO 7816.
@@ -130,7 +132,7 @@ def longest_response(untrusted_command: bytes) -> int:
         apdu = Apdu(untrusted_command)
     except ValueError:
         return 0
-    return apdu.le or (MAX_EXTENDED if apdu.extended else MAX_SHORT)
+    return apdu.le or (MAX_EXTENDED_RESPONSE if apdu.is_extended else MAX_SHORT_RESPONSE)
 
 
 def run_iso7816(data: bytes) -> None:

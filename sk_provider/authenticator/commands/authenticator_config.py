@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.engine import CONFIG
-from sk_provider.authenticator.profiles import AUTHENTICATOR_CONFIG as PERMISSION
 from sk_provider.authenticator.store import MAX_PIN_LENGTH
 from sk_provider.ctap import status
 from sk_provider.ctap.cbor import encode
+from sk_provider.ctap.commands import CONFIG, SET_MIN_PIN_LENGTH, TOGGLE_ALWAYS_UV
+from sk_provider.ctap.commands import PERMISSION_CONFIG as PERMISSION
 from sk_provider.ctap.status import StatusError
 
 from .parameters import optional, required
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.store import State
-
-TOGGLE_ALWAYS_UV = 0x02
-SET_MIN_PIN_LENGTH = 0x03
 
 MAX_RP_IDS = 16
 

@@ -6,15 +6,24 @@ import hashlib
 import hmac
 import os
 
-from sk_provider.authenticator.profiles import (
-    AUTHENTICATOR_CONFIG,
-    CREDENTIAL_MANAGEMENT,
-    GET_ASSERTION,
-    LARGE_BLOB_WRITE,
-    MAKE_CREDENTIAL,
-)
 from sk_provider.authenticator.store import MAX_PIN_LENGTH, PIN_RETRIES, UV_RETRIES
 from sk_provider.ctap import status
+from sk_provider.ctap.commands import (
+    CHANGE_PIN,
+    GET_KEY_AGREEMENT,
+    GET_PIN_RETRIES,
+    GET_PIN_TOKEN,
+    GET_TOKEN_USING_PIN,
+    GET_TOKEN_USING_UV,
+    GET_UV_RETRIES,
+    PERMISSION_BIO_ENROLLMENT,
+    PERMISSION_CONFIG,
+    PERMISSION_CREDENTIAL_MANAGEMENT,
+    PERMISSION_GET_ASSERTION,
+    PERMISSION_LARGE_BLOB_WRITE,
+    PERMISSION_MAKE_CREDENTIAL,
+    SET_PIN,
+)
 from sk_provider.ctap.status import StatusError
 
 from .parameters import cose_key, optional, required
@@ -26,17 +35,6 @@ if TYPE_CHECKING:
     from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.pin_uv_auth import PinUvAuthProtocol
     from sk_provider.authenticator.store import State
-
-GET_PIN_RETRIES = 0x01
-GET_KEY_AGREEMENT = 0x02
-SET_PIN = 0x03
-CHANGE_PIN = 0x04
-GET_PIN_TOKEN = 0x05
-GET_TOKEN_USING_UV = 0x06
-GET_UV_RETRIES = 0x07
-GET_TOKEN_USING_PIN = 0x09
-
-BIO_ENROLLMENT = 0x08
 
 # The types of a request's members, whichever of them its subcommand takes, and those that each subcommand needs.
 TYPES = {1: int, 2: int, 3: dict, 4: bytes, 5: bytes, 6: bytes, 9: int, 10: str}
@@ -199,13 +197,13 @@ def _permissions(token: Authenticator, parameters: dict[Any, Any]) -> tuple[int,
         raise StatusError(status.INVALID_PARAMETER)
     profile = token.profile
     if (
-        permissions & BIO_ENROLLMENT
-        or (permissions & CREDENTIAL_MANAGEMENT and not profile.credential_management)
-        or (permissions & LARGE_BLOB_WRITE and not profile.large_blobs)
-        or (permissions & AUTHENTICATOR_CONFIG and not profile.authenticator_config)
+        permissions & PERMISSION_BIO_ENROLLMENT
+        or (permissions & PERMISSION_CREDENTIAL_MANAGEMENT and not profile.credential_management)
+        or (permissions & PERMISSION_LARGE_BLOB_WRITE and not profile.large_blobs)
+        or (permissions & PERMISSION_CONFIG and not profile.authenticator_config)
     ):
         raise StatusError(status.UNAUTHORIZED_PERMISSION)
-    if permissions & (MAKE_CREDENTIAL | GET_ASSERTION) and rp_id is None:
+    if permissions & (PERMISSION_MAKE_CREDENTIAL | PERMISSION_GET_ASSERTION) and rp_id is None:
         raise StatusError(status.MISSING_PARAMETER)
     return permissions, rp_id
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.engine import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
 from sk_provider.authenticator.keys import public_key
-from sk_provider.authenticator.profiles import CREDENTIAL_MANAGEMENT as PERMISSION
 from sk_provider.authenticator.resident import ResidentCredential, find, newest_first, shorten
 from sk_provider.ctap import sha256, status
 from sk_provider.ctap.cbor import encode
+from sk_provider.ctap.commands import (
+    CREDENTIAL_MANAGEMENT,
+    CREDENTIAL_MANAGEMENT_PREVIEW,
+    DELETE_CREDENTIAL,
+    ENUMERATE_CREDENTIALS_BEGIN,
+    ENUMERATE_CREDENTIALS_NEXT,
+    ENUMERATE_RPS_BEGIN,
+    ENUMERATE_RPS_NEXT,
+    GET_CREDS_METADATA,
+    UPDATE_USER_INFORMATION,
+)
+from sk_provider.ctap.commands import PERMISSION_CREDENTIAL_MANAGEMENT as PERMISSION
 from sk_provider.ctap.status import StatusError
 
 from .parameters import descriptor, optional, required
@@ -18,14 +28,6 @@ if TYPE_CHECKING:
 
     from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.store import State
-
-GET_CREDS_METADATA = 0x01
-ENUMERATE_RPS_BEGIN = 0x02
-ENUMERATE_RPS_NEXT = 0x03
-ENUMERATE_CREDENTIALS_BEGIN = 0x04
-ENUMERATE_CREDENTIALS_NEXT = 0x05
-DELETE_CREDENTIAL = 0x06
-UPDATE_USER_INFORMATION = 0x07
 
 # The subCommandParams without which a subcommand says MISSING_PARAMETER; the other subcommands take none.
 MANDATORY: dict[int, dict[int, type[Any]]] = {

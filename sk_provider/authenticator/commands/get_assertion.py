@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from sk_provider.authenticator.authenticator_data import authenticator_data
-from sk_provider.authenticator.engine import GET_NEXT_ASSERTION
-from sk_provider.authenticator.key_handle import CRED_PROTECT_OPTIONAL_WITH_LIST, CRED_PROTECT_REQUIRED, unseal
+from sk_provider.authenticator.key_handle import unseal
 from sk_provider.authenticator.keys import ALGORITHMS, sign
-from sk_provider.authenticator.profiles import GET_ASSERTION as PERMISSION
 from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, sha256, status
+from sk_provider.ctap.commands import (
+    CRED_PROTECT_OPTIONAL_WITH_LIST,
+    CRED_PROTECT_REQUIRED,
+    GET_NEXT_ASSERTION,
+)
+from sk_provider.ctap.commands import PERMISSION_GET_ASSERTION as PERMISSION
 from sk_provider.ctap.status import StatusError
 
 from .parameters import client_data_hash, descriptors, optional, options, required

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.engine import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
 from sk_provider.authenticator.key_handle import LENGTH
 from sk_provider.authenticator.profiles import AAGUID
+from sk_provider.ctap.commands import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
 
 from .authenticator_config import MAX_RP_IDS
 from .creation_extensions import MAX_CRED_BLOB_LENGTH

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.engine import LARGE_BLOBS
-from sk_provider.authenticator.profiles import LARGE_BLOB_WRITE as PERMISSION
 from sk_provider.ctap import sha256, status
+from sk_provider.ctap.commands import LARGE_BLOBS
+from sk_provider.ctap.commands import PERMISSION_LARGE_BLOB_WRITE as PERMISSION
 from sk_provider.ctap.status import StatusError
 
 from .parameters import optional

@@ -5,9 +5,10 @@ from __future__ import annotations
 from sk_provider.authenticator.attestation import attest
 from sk_provider.authenticator.authenticator_data import authenticator_data
 from sk_provider.authenticator.engine import GRANTED
-from sk_provider.authenticator.key_handle import CRED_PROTECT_REQUIRED, seal, unseal
+from sk_provider.authenticator.key_handle import seal, unseal
 from sk_provider.authenticator.keys import generate, public_key, sign
-from sk_provider.ctap import AUTHDATA_UP, ES256
+from sk_provider.ctap import AUTHDATA_UP, ES256, apdu
+from sk_provider.ctap.commands import CRED_PROTECT_REQUIRED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,23 +16,13 @@ if TYPE_CHECKING:
     from sk_provider.authenticator.key_handle import KeyHandle
     from sk_provider.authenticator.store import State
 
-REGISTER = 0x01
-AUTHENTICATE = 0x02
-VERSION = 0x03
-
-# P1 of AUTHENTICATE (section 5.1).
-CHECK_ONLY = 0x07
-ENFORCE_PRESENCE = 0x03
-NO_PRESENCE = 0x08
-
-# Status words (section 3.3; COMMAND_NOT_ALLOWED is ISO 7816-4's).
-NO_ERROR = b"\x90\x00"
-WRONG_LENGTH = b"\x67\x00"
-CONDITIONS_NOT_SATISFIED = b"\x69\x85"
-COMMAND_NOT_ALLOWED = b"\x69\x86"
-WRONG_DATA = b"\x6a\x80"
-INS_NOT_SUPPORTED = b"\x6d\x00"
-CLA_NOT_SUPPORTED = b"\x6e\x00"
+NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
+WRONG_LENGTH = apdu.SW_WRONG_LENGTH.to_bytes(2, "big")
+CONDITIONS_NOT_SATISFIED = apdu.SW_CONDITIONS_NOT_SATISFIED.to_bytes(2, "big")
+COMMAND_NOT_ALLOWED = apdu.SW_COMMAND_NOT_ALLOWED.to_bytes(2, "big")
+WRONG_DATA = apdu.SW_WRONG_DATA.to_bytes(2, "big")
+INS_NOT_SUPPORTED = apdu.SW_INS_NOT_SUPPORTED.to_bytes(2, "big")
+CLA_NOT_SUPPORTED = apdu.SW_CLA_NOT_SUPPORTED.to_bytes(2, "big")
 
 RESERVED = b"\x05"
 
@@ -43,37 +34,22 @@ def answer(token: Authenticator, untrusted_apdu: bytes) -> bytes:
     """
     if len(untrusted_apdu) < 4:
         return WRONG_LENGTH
-    cla, ins, p1 = untrusted_apdu[:3]
-    data = _data(untrusted_apdu[4:])
-    if cla != 0:
+    if untrusted_apdu[0] != apdu.CLA_ISO:
         return CLA_NOT_SUPPORTED
-    if ins not in (REGISTER, AUTHENTICATE, VERSION):
+    if untrusted_apdu[1] not in (apdu.INS_REGISTER, apdu.INS_AUTHENTICATE, apdu.INS_VERSION):
         return INS_NOT_SUPPORTED
     # U2F verifies no user, so there is none of it while that is required (CTAP 2.1 section 7.2.4).
     if token.always_uv(token.store.read()):
         return COMMAND_NOT_ALLOWED
-    if data is None:
+    try:
+        command = apdu.Apdu(untrusted_apdu)
+    except ValueError:
         return WRONG_LENGTH
-    if ins == REGISTER:
-        return _register(token, data)
-    if ins == AUTHENTICATE:
-        return _authenticate(token, p1, data)
-    return WRONG_LENGTH if data else b"U2F_V2" + NO_ERROR
-
-
-def _data(untrusted_body: bytes) -> bytes | None:
-    """Take the data out of what follows an APDU's header; None if the lengths do not fit."""
-    if len(untrusted_body) <= 1:  # nothing, or Le alone
-        return b""
-    if untrusted_body[0]:
-        length, start, le_size = untrusted_body[0], 1, 1
-    elif len(untrusted_body) == 3:  # extended Le alone
-        return b""
-    else:
-        length, start, le_size = int.from_bytes(untrusted_body[1:3], "big"), 3, 2
-    if len(untrusted_body) - start - length not in (0, le_size):
-        return None
-    return untrusted_body[start : start + length]
+    if command.ins == apdu.INS_REGISTER:
+        return _register(token, command.data)
+    if command.ins == apdu.INS_AUTHENTICATE:
+        return _authenticate(token, command.p1, command.data)
+    return WRONG_LENGTH if command.data else b"U2F_V2" + NO_ERROR
 
 
 def _register(token: Authenticator, data: bytes) -> bytes:
@@ -100,12 +76,12 @@ def _authenticate(token: Authenticator, control: int, data: bytes) -> bytes:
     handle = _open(token.store.read(), application, untrusted_handle)
     if handle is None:
         return WRONG_DATA
-    if control == CHECK_ONLY:
+    if control == apdu.P1_CHECK_ONLY:
         return CONDITIONS_NOT_SATISFIED
-    if control not in (ENFORCE_PRESENCE, NO_PRESENCE):
+    if control not in (apdu.P1_ENFORCE_PRESENCE, apdu.P1_NO_PRESENCE):
         return WRONG_DATA
     flags = 0
-    if control == ENFORCE_PRESENCE:
+    if control == apdu.P1_ENFORCE_PRESENCE:
         if token.request("sign", application.hex()) != GRANTED:
             return CONDITIONS_NOT_SATISFIED
         flags = AUTHDATA_UP

@@ -12,27 +12,24 @@ from sk_provider.ctap.framing import (
     CANCEL,
     CBOR,
     ERR_CHANNEL_BUSY,
-    ERROR,
-    INIT,
-    KEEPALIVE,
-    MSG,
-    STATUS_PROCESSING,
-    STATUS_UPNEEDED,
-    split_message,
-)
-from sk_provider.device_side.ctaphid import (
     ERR_INVALID_CHANNEL,
     ERR_INVALID_CMD,
     ERR_INVALID_LEN,
     ERR_INVALID_PAR,
     ERR_INVALID_SEQ,
     ERR_MSG_TIMEOUT,
+    ERROR,
+    INIT,
+    KEEPALIVE,
     LOCK,
-    MAX_CHANNELS,
+    MSG,
     PING,
+    STATUS_PROCESSING,
+    STATUS_UPNEEDED,
     WINK,
-    CtapHid,
+    split_message,
 )
+from sk_provider.device_side.ctaphid import MAX_CHANNELS, CtapHid
 from sk_provider.device_side.job import Job
 
 BROADCAST = 0xFFFFFFFF

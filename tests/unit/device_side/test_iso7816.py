@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.soft_token import FUZZ_EXAMPLES
 
+from sk_provider.ctap.apdu import AID, Apdu
 from sk_provider.ctap.framing import CBOR, MSG, STATUS_PROCESSING, STATUS_UPNEEDED
-from sk_provider.device_side.iso7816 import AID, Apdu, Applet
+from sk_provider.device_side.iso7816 import Applet
 from sk_provider.device_side.job import Job
 
 SELECT = bytes.fromhex("00a4040008") + AID
@@ -89,7 +90,7 @@ def extended(header: str, data: bytes, le: bytes = b"\0\0") -> bytes:
 )
 def test_apdu_is_read_in_each_of_its_forms(raw: str, data: str, le: int, is_extended: bool) -> None:
     apdu = Apdu(bytes.fromhex(raw))
-    assert (apdu.data.hex(), apdu.le, apdu.extended) == (data, le, is_extended)
+    assert (apdu.data.hex(), apdu.le, apdu.is_extended) == (data, le, is_extended)
 
 
 @pytest.mark.parametrize(
