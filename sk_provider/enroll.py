@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from .api import (
-    ALGORITHM_ECDSA,
-    ALGORITHM_ED25519,
     FLAG_FORCE_OPERATION,
     FLAG_RESIDENT_KEY,
     FLAG_USER_VERIFICATION,
     EnrollResponse,
 )
 from .client import refusal, selection
-from .ctap import AUTHDATA_AT, EDDSA, ES256, cbor, commands, framing, sha256, status
+from .credentials.public_key import COSE_ALGORITHMS, public_key_bytes
+from .ctap import AUTHDATA_AT, cbor, commands, framing, sha256, status
 from .ctap.requests import NO_CLIENT_DATA
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from .operation import Operation
     from .transport_api import Channel
 
-_COSE_ALGORITHMS = {ALGORITHM_ECDSA: ES256, ALGORITHM_ED25519: EDDSA}
-
 USER_ID_LENGTH = 32
 """Bytes; shorter names are padded with zeros, and one zero always remains (OpenSSH's sk-usbhid.c)."""
 
@@ -43,7 +40,7 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     Raises SecurityKeyError; PinRequired where another call with a PIN can succeed, CredentialExists where one with
     FLAG_FORCE_OPERATION can.
     """
-    if request.algorithm not in _COSE_ALGORITHMS:
+    if request.algorithm not in COSE_ALGORITHMS:
         raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
     user_id = _user_id(request.user)
     channel = selection.open_for_enrollment(request, configuration, operation)
@@ -86,7 +83,7 @@ def _make_credential(request: EnrollRequest, user_id: bytes, channel: Channel, o
 def _make_credential_by(
     ctap2: Ctap2, request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation
 ) -> EnrollResponse:
-    algorithm = _COSE_ALGORITHMS[request.algorithm]
+    algorithm = COSE_ALGORITHMS[request.algorithm]
     listed = ctap2.info.algorithms
     if listed and all(each.get("alg") != algorithm for each in listed):
         raise refusal.to_error(status.UNSUPPORTED_ALGORITHM)
@@ -258,17 +255,3 @@ def _to_response(request: EnrollRequest, attestation: AttestationResponse, algor
         attestation_certificate=certificates[0],
         authenticator_data=cbor.encode(bytes(authenticator_data)),
     )
-
-
-def public_key_bytes(cose_key: Mapping[int, object], algorithm: int) -> bytes:
-    """Return a COSE key as sk-api has it: 65 bytes of an uncompressed P-256 point, or 32 bytes of Ed25519.
-
-    Raises AuthenticatorError if it is not a key of that algorithm.
-    """
-    x, y = cose_key.get(-2), cose_key.get(-3)
-    if cose_key.get(3) == algorithm and isinstance(x, bytes) and len(x) == 32:
-        if algorithm == EDDSA:
-            return x
-        if isinstance(y, bytes) and len(y) == 32:
-            return b"\x04" + x + y
-    raise AuthenticatorError("the authenticator's answer has a key of another type", "try again")

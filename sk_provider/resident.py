@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
+from .api import APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
 from .client import refusal, selection
-from .ctap import EDDSA, ES256, commands
-from .enroll import public_key_bytes
+from .credentials.public_key import COSE_ALGORITHMS, public_key_bytes
+from .ctap import commands
 from .errors import AuthenticatorError, PinNotSet, PinRequired, Unsupported
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .operation import Operation
     from .transport_api import Channel
 
-_ALGORITHMS = {ES256: ALGORITHM_ECDSA, EDDSA: ALGORITHM_ED25519}
+_ALGORITHMS = {cose_algorithm: algorithm for algorithm, cose_algorithm in COSE_ALGORITHMS.items()}
 
 
 def load_resident_keys(

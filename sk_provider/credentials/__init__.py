@@ -1,0 +1,1 @@
+"""What is known of credentials outside of an authenticator."""
