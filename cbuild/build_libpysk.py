@@ -37,9 +37,10 @@ LIBRARIES = {
 CARRIED_FILE = "carried.bin"
 CARRIED_AT_ONCE = (
     "", "errors", "reporting", "bytecode", "config", "api", "ctap", "operation", "embed", "ctap.cbor", "ctap.status",
-    "ctap.commands", "ctap.framing", "ctap.requests", "transports", "client", "client.selection", "sign",
+    "ctap.commands", "ctap.framing", "ctap.requests", "transports", "client", "client.token", "client.discovery",
+    "client.race", "client.selection", "sign",
 )  # fmt: skip
-CARRIED_ON_DEMAND = ("ctap.hid", "transports.udp", "transports.unix", "transports.usb")
+CARRIED_ON_DEMAND = ("ctap.apdu", "ctap.hid", "transports.nfc", "transports.udp", "transports.unix", "transports.usb")
 CARRIED_SOFT_FILE = "carried-soft.bin"
 CARRIED_SOFT = (
     "transports.soft", "authenticator", "authenticator.authenticator_data", "authenticator.commands",

@@ -10,7 +10,7 @@ from .api import (
 )
 from .client import refusal, selection
 from .credentials.public_key import COSE_ALGORITHMS, public_key_bytes
-from .ctap import AUTHDATA_AT, cbor, commands, framing, sha256, status
+from .ctap import AUTHDATA_AT, cbor, commands, sha256, status
 from .ctap.requests import NO_CLIENT_DATA
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from fido2.ctap2.pin import PinProtocol
 
     from .api import EnrollRequest
+    from .client.token import Token
     from .config import Configuration
     from .operation import Operation
-    from .transport_api import Channel
 
 USER_ID_LENGTH = 32
 """Bytes; shorter names are padded with zeros, and one zero always remains (OpenSSH's sk-usbhid.c)."""
@@ -43,15 +43,11 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     if request.algorithm not in COSE_ALGORITHMS:
         raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
     user_id = _user_id(request.user)
-    channel = selection.open_for_enrollment(request, configuration, operation)
+    token = selection.open_for_enrollment(request, configuration, operation)
     try:
-        if not channel.capabilities & framing.CAPABILITY_CBOR:
-            from .client import u2f
-
-            return u2f.enroll(request, channel, operation)
-        return _make_credential(request, user_id, channel, operation)
+        return _make_credential(request, user_id, token, operation)
     finally:
-        channel.close()
+        token.close()
 
 
 def _user_id(name: str | None) -> bytes:
@@ -63,25 +59,25 @@ def _user_id(name: str | None) -> bytes:
     return user_id.ljust(USER_ID_LENGTH, b"\0")
 
 
-def _make_credential(request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation) -> EnrollResponse:
+def _make_credential(request: EnrollRequest, user_id: bytes, token: Token, operation: Operation) -> EnrollResponse:
     from fido2.ctap import CtapError
 
-    from .client.fido2_client import errors_translated, open_ctap2
+    from .client.fido2_client import errors_translated, open_client
 
-    ctap2 = open_ctap2(channel, operation)
+    ctap2 = open_client(token, operation)
     try:
         with errors_translated(pass_status=True):
-            return _make_credential_by(ctap2, request, user_id, channel, operation)
+            return _make_credential_by(ctap2, request, user_id, token, operation)
     except CtapError as error:
         code = int(error.code)
         if request.pin is not None:
             raise refusal.to_error(code) from None
         question = PinRequired("the authenticator wants its PIN for this enrollment", "enter it when you are asked")
-        raise refusal.without_pin(code, question, channel, operation) from None
+        raise refusal.without_pin(code, question, token, operation) from None
 
 
 def _make_credential_by(
-    ctap2: Ctap2, request: EnrollRequest, user_id: bytes, channel: Channel, operation: Operation
+    ctap2: Ctap2, request: EnrollRequest, user_id: bytes, token: Token, operation: Operation
 ) -> EnrollResponse:
     algorithm = COSE_ALGORITHMS[request.algorithm]
     listed = ctap2.info.algorithms
@@ -94,7 +90,7 @@ def _make_credential_by(
     _refuse_unusable(request, ctap2.info.options)
     client_data_hash = sha256(request.challenge)
     looks_first = is_resident and not request.flags & FLAG_FORCE_OPERATION
-    authorization = _Authorization(request, ctap2, channel, operation, is_for_two=looks_first)
+    authorization = _Authorization(request, ctap2, token, operation, is_for_two=looks_first)
     if looks_first:
         _refuse_to_overwrite(request, user_id, ctap2, authorization)
     options = dict(authorization.options)
@@ -133,7 +129,7 @@ class _Authorization:
     """
 
     def __init__(
-        self, request: EnrollRequest, ctap2: Ctap2, channel: Channel, operation: Operation, *, is_for_two: bool
+        self, request: EnrollRequest, ctap2: Ctap2, token: Token, operation: Operation, *, is_for_two: bool
     ) -> None:
         """Verify the person, if that takes a command of its own; is_for_two: getAssertion comes before makeCredential.
 
@@ -145,16 +141,18 @@ class _Authorization:
 
         self.options: dict[str, bool] = {}
         self._protocol: PinProtocol | None = None
-        self._token = b""
+        self._pin_uv_auth_token = b""
         options = ctap2.info.options
         permissions = ClientPin.PERMISSION.MAKE_CREDENTIAL | ClientPin.PERMISSION.GET_ASSERTION
         if request.pin is not None:
-            client_pin, self._token = pin.get_token(ctap2, request.pin, permissions, request.application)
+            client_pin, self._pin_uv_auth_token = pin.get_token(ctap2, request.pin, permissions, request.application)
             self._protocol = client_pin.protocol
         elif _needs_verification(request, options):
             if options.get("uv") and options.get("pinUvAuthToken") and is_for_two:
                 # With the uv option the person would be wanted for each command.
-                client_pin, self._token = pin.get_uv_token(ctap2, permissions, request.application, channel, operation)
+                client_pin, self._pin_uv_auth_token = pin.get_uv_token(
+                    ctap2, permissions, request.application, token, operation
+                )
                 self._protocol = client_pin.protocol
             elif options.get("uv"):
                 self.options["uv"] = True
@@ -162,7 +160,7 @@ class _Authorization:
                 question = PinRequired(
                     "the authenticator wants its PIN for this enrollment", "enter it when you are asked"
                 )
-                raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=ctap2.info.force_pin_change)
+                raise refusal.to_ask_for_pin(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
             else:
                 raise PinNotSet("the authenticator makes keys only for whom it can verify", refusal.SET_A_PIN)
 
@@ -171,7 +169,7 @@ class _Authorization:
         if self._protocol is None:
             return {}
         return {
-            "pin_uv_param": self._protocol.authenticate(self._token, client_data_hash),
+            "pin_uv_param": self._protocol.authenticate(self._pin_uv_auth_token, client_data_hash),
             "pin_uv_protocol": self._protocol.VERSION,
         }
 

@@ -17,6 +17,7 @@ SecurityKeyError           -1
 ├── ConfigurationError     -1
 ├── StoreUnusable          -1  the software authenticator's
 └── AuthenticatorError     -1  it answered with an error or with nonsense, or not at all
+    └── UnknownCommand     -1  it does not know the CTAPHID command
 """
 
 from __future__ import annotations
@@ -125,3 +126,7 @@ class StoreUnusable(SecurityKeyError):
 
 class AuthenticatorError(SecurityKeyError):
     """The authenticator failed, or what it sent cannot be used."""
+
+
+class UnknownCommand(AuthenticatorError):
+    """The authenticator does not know the CTAPHID command that it was sent."""

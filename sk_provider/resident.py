@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from fido2.ctap2 import CredentialManagement, Ctap2
 
     from .api import ResidentRequest
+    from .client.token import Token
     from .config import Configuration
     from .operation import Operation
-    from .transport_api import Channel
 
 _ALGORITHMS = {cose_algorithm: algorithm for algorithm, cose_algorithm in COSE_ALGORITHMS.items()}
 
@@ -29,12 +29,12 @@ def load_resident_keys(
 
     Raises SecurityKeyError; PinRequired where another call with a PIN can succeed.
     """
-    channel = selection.open_for_management(request.device, configuration, operation)
+    token = selection.open_for_management(request.device, configuration, operation)
     try:
-        from .client.fido2_client import errors_translated, open_ctap2
+        from .client.fido2_client import errors_translated, open_client
 
-        ctap2 = open_ctap2(channel, operation)
-        management = _open_credential_management(request, ctap2, channel, operation)
+        ctap2 = open_client(token, operation)
+        management = _open_credential_management(request, ctap2, token, operation)
         with errors_translated():
             return list(_enumerate(management, has_own_verification="uv" in ctap2.info.options))
     except PinRequired as error:
@@ -42,11 +42,11 @@ def load_resident_keys(
         error.is_question = False
         raise
     finally:
-        channel.close()
+        token.close()
 
 
 def _open_credential_management(
-    request: ResidentRequest, ctap2: Ctap2, channel: Channel, operation: Operation
+    request: ResidentRequest, ctap2: Ctap2, token: Token, operation: Operation
 ) -> CredentialManagement:
     from fido2.ctap2 import CredentialManagement
     from fido2.ctap2.pin import ClientPin
@@ -57,15 +57,15 @@ def _open_credential_management(
         raise Unsupported("the authenticator cannot list its resident keys", "use the key files made at enrollment")
     permission = ClientPin.PERMISSION.CREDENTIAL_MGMT
     if request.pin is not None:
-        client_pin, token = pin.get_token(ctap2, request.pin, permission, None)
+        client_pin, pin_uv_auth_token = pin.get_token(ctap2, request.pin, permission, None)
     elif not (ctap2.info.options.get("clientPin") or ctap2.info.options.get("uv")):
         raise PinNotSet("the authenticator has no PIN", refusal.SET_A_PIN)
     elif ctap2.info.options.get("uv") and ctap2.info.options.get("pinUvAuthToken"):
-        client_pin, token = pin.get_uv_token(ctap2, permission, None, channel, operation)
+        client_pin, pin_uv_auth_token = pin.get_uv_token(ctap2, permission, None, token, operation)
     else:
         question = PinRequired("the authenticator wants its PIN to list its keys", "enter it when you are asked")
-        raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=ctap2.info.force_pin_change)
-    return CredentialManagement(ctap2, client_pin.protocol, token)
+        raise refusal.to_ask_for_pin(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
+    return CredentialManagement(ctap2, client_pin.protocol, pin_uv_auth_token)
 
 
 def _enumerate(management: CredentialManagement, *, has_own_verification: bool) -> Iterator[ResidentKey]:

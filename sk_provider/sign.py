@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignResponse
+from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_VERIFICATION, SignResponse
 from .client import selection
-from .ctap import framing, requests
 from .ctap.status import StatusError
 from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinNotSet, PinRequired, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .api import SignRequest
+    from .client.token import Token
     from .config import Configuration
     from .errors import SecurityKeyError
     from .operation import Operation
-    from .transport_api import Channel
-
-_CANNOT_VERIFY = "this key wants its user verified, which the authenticator cannot do"
 
 
 def sign(request: SignRequest, configuration: Configuration, operation: Operation) -> SignResponse:
@@ -28,62 +25,41 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
         raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
     if not request.key_handle:
         raise InvalidRequest("the key has no key handle", "enroll it again")
-    channel = selection.open_for_signature(request, configuration, operation)
+    token = selection.open_for_signature(request, configuration, operation)
     try:
-        assertion = _get_assertion(request, channel, operation)
+        uv, pin_uv_auth = _authorize(request, token, operation)
+        assertion = token.get_assertion(request, operation, uv=uv, pin_uv_auth=pin_uv_auth)
     except StatusError as error:
-        raise _refused(error.code, request, channel, operation) from None
+        raise _refused(error.code, request, token, operation) from None
     finally:
-        channel.close()
+        token.close()
     sig_r, sig_s = _split_signature(request.algorithm, assertion.signature)
     return SignResponse(assertion.flags, assertion.counter, sig_r, sig_s)
 
 
-def _get_assertion(request: SignRequest, channel: Channel, operation: Operation) -> requests.Assertion:
-    if not channel.capabilities & framing.CAPABILITY_CBOR:
-        if request.flags & FLAG_USER_VERIFICATION:
-            raise Unsupported(_CANNOT_VERIFY, "use the one it was enrolled on")
-        from .client import u2f
-
-        return u2f.get_assertion(request, channel, operation)
-    uv, pin_uv_auth = _authorize(request, channel, operation)
-    return requests.get_assertion(
-        channel,
-        request.application,
-        request.message_digest,
-        request.key_handle,
-        operation,
-        up=bool(request.flags & FLAG_USER_PRESENCE),
-        uv=uv,
-        pin_uv_auth=pin_uv_auth,
-    )
-
-
-def _authorize(request: SignRequest, channel: Channel, operation: Operation) -> tuple[bool, tuple[int, bytes] | None]:
+def _authorize(request: SignRequest, token: Token, operation: Operation) -> tuple[bool, tuple[int, bytes] | None]:
     """Return whether the authenticator shall verify the person itself, and what proves the PIN."""
     if request.pin is not None:
         from .client import pin
 
-        return False, pin.authorize_assertion(
-            channel, request.pin, request.application, request.message_digest, operation
-        )
+        return False, pin.authorize_assertion(token, request.pin, request, operation)
     if not request.flags & FLAG_USER_VERIFICATION:
         return False, None
-    info = requests.get_info(channel, operation)
+    info = token.get_info(operation)
     if info.options.get("uv") is True:
         return True, None
     from .client import refusal
 
     match info.options.get("clientPin"):
         case True:
-            raise refusal.to_verify_by_pin(info, channel, operation)
+            raise refusal.to_verify_by_pin(info, token, operation)
         case False:
             raise PinNotSet("this key wants a PIN for every use, and the authenticator has none", refusal.SET_A_PIN)
         case _:
-            raise Unsupported(_CANNOT_VERIFY, "use the one it was enrolled on")
+            raise refusal.cannot_verify()
 
 
-def _refused(code: int, request: SignRequest, channel: Channel, operation: Operation) -> SecurityKeyError:
+def _refused(code: int, request: SignRequest, token: Token, operation: Operation) -> SecurityKeyError:
     """Return what to raise for the status code that the authenticator answered with."""
     from .client import refusal
 
@@ -96,7 +72,7 @@ def _refused(code: int, request: SignRequest, channel: Channel, operation: Opera
             "the authenticator wants its PIN for every use (alwaysUv)",
             "enter it if you are asked, or sign through ssh-agent, which asks",
         )
-    return refusal.without_pin(code, question, channel, operation)
+    return refusal.without_pin(code, question, token, operation)
 
 
 def _split_signature(algorithm: int, signature: bytes) -> tuple[bytes, bytes]:

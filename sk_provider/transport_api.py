@@ -43,7 +43,8 @@ class Channel(Protocol):
         on_keepalive: is called with each other status of a keep-alive; among several, an authenticator of which it
         never hears framing.STATUS_UPNEEDED cannot be chosen by a touch.
 
-        Raises SecurityKeyError if there is no response: its deadline passed, event was set, the device is gone.
+        Raises UnknownCommand if the authenticator does not know cmd, and another SecurityKeyError if there is no
+        response: its deadline passed, event was set, the device is gone.
         """
 
     def close(self) -> None:
@@ -60,4 +61,34 @@ class Transport(Protocol):
         """Open one that discover() returned; may_create: make one that is not there, where that can be.
 
         Raises DeviceNotFound if it is not there, and other SecurityKeyErrors if it cannot be used.
+        """
+
+
+class WaitsForAPerson(Transport, Protocol):
+    """A transport whose open() waits for a person to bring what discover() has not found, such as a card.
+
+    waits_for_a_person: True. Where several addresses are named, it is waited for if nothing is at any of them.
+    """
+
+    waits_for_a_person: bool
+
+
+class MayBeAbsent(Transport, Protocol):
+    """A transport that can tell at once that there is nothing to discover, for a part of the system is not there."""
+
+    def could_be_there(self) -> bool:
+        """Return whether discover("") is worth its time, by what costs next to none."""
+
+
+class RecognizesKeyHandles(Transport, Protocol):
+    """A transport whose authenticators can be told by the key handles that they make."""
+
+    def open_holder(
+        self, key_handle: bytes, locations: list[str], configuration: Configuration, operation: Operation
+    ) -> tuple[str, Channel] | None:
+        """Open the authenticator that made a key handle, and return its location as well.
+
+        locations: those of the addresses that are named for the operation. Return None if the key handle is none of
+        this transport's. Raises CredentialNotFound if it is, but of an authenticator that is not known, with a sentence
+        on how to name that; and other SecurityKeyErrors if it cannot be used.
         """

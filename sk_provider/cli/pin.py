@@ -90,21 +90,21 @@ def status(address: str | None) -> None:
 def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[ClientPin, Operation]]:
     from sk_provider import config
     from sk_provider.client import selection
-    from sk_provider.client.fido2_client import open_ctap2
+    from sk_provider.client.fido2_client import open_client
     from sk_provider.client.pin import open_client_pin
     from sk_provider.errors import Unsupported
     from sk_provider.operation import Operation
 
     configuration = config.load()
     operation = Operation(configuration.timeout)
-    channel = selection.open_for_management(address, configuration, operation, may_create=may_create)
+    token = selection.open_for_management(address, configuration, operation, may_create=may_create)
     try:
-        ctap2 = open_ctap2(channel, operation)
+        ctap2 = open_client(token, operation)
         if "clientPin" not in ctap2.info.options:
             raise Unsupported("the authenticator cannot have a PIN", "use one that can")
         yield open_client_pin(ctap2), operation
     finally:
-        channel.close()
+        token.close()
 
 
 def _read_new_pin(client_pin: ClientPin) -> str:

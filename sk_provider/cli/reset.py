@@ -6,10 +6,6 @@ import sys
 
 import click
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from sk_provider.transport_api import Channel
-
 
 @click.command()
 @click.argument("address")
@@ -24,8 +20,9 @@ def reset(address: str, *, yes: bool) -> None:
 
     from sk_provider import config
     from sk_provider.client import refusal, selection
-    from sk_provider.client.fido2_client import errors_translated, open_ctap2
-    from sk_provider.errors import AuthenticatorError
+    from sk_provider.client.fido2_client import errors_translated, open_client
+    from sk_provider.client.token import Token
+    from sk_provider.errors import AuthenticatorError, Unsupported
     from sk_provider.operation import Operation
     from sk_provider.transports import soft, split
 
@@ -35,11 +32,14 @@ def reset(address: str, *, yes: bool) -> None:
     operation = Operation(configuration.timeout)
     scheme, location = split(address)
     if scheme == soft.SCHEME:
-        channel: Channel = soft.open(location, configuration, operation, may_create=False, may_reset=True)
+        channel = soft.open(location, configuration, operation, may_create=False, may_reset=True)
+        token = Token(channel, address)
     else:
-        channel = selection.open_for_management(address, configuration, operation)
+        token = selection.open_for_management(address, configuration, operation)
     try:
-        ctap2 = open_ctap2(channel, operation)
+        ctap2 = open_client(token, operation)
+        if not token.speaks_ctap2:
+            raise Unsupported("the authenticator speaks U2F alone, which has no reset", "use another one")
         with errors_translated(pass_status=True):
             ctap2.reset(event=operation)  # type: ignore[arg-type]  # is_set() is all that is wanted of it
     except CtapError as error:
@@ -50,7 +50,7 @@ def reset(address: str, *, yes: bool) -> None:
             ) from None
         raise refusal.to_error(int(error.code)) from None
     finally:
-        channel.close()
+        token.close()
     click.echo("reset", err=True)
 
 

@@ -10,7 +10,7 @@ from fido2.ctap import CtapError
 from fido2.ctap2 import Ctap2
 
 from sk_provider.ctap import cbor, commands, framing, status
-from sk_provider.errors import AuthenticatorError, Unsupported
+from sk_provider.errors import AuthenticatorError
 
 from . import refusal
 
@@ -18,7 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sk_provider.operation import Operation
     from sk_provider.transport_api import Channel, Event
+
+    from .token import Token
 
 
 # By command, the members of an answer that are byte strings (CTAP 2.1 §6.1.2, §6.2.2 and §6.4, CTAP 2.2 §6.4).
@@ -104,10 +107,21 @@ def errors_translated(*, pass_status: bool = False) -> Iterator[None]:
 def open_ctap2(channel: Channel, event: Event) -> Ctap2:
     """Return a CTAP2 client, which has asked for getInfo and tolerates CBOR that is not canonical.
 
-    Raises Unsupported if the authenticator speaks CTAP1 only, and SecurityKeyError if it does not answer properly.
+    Raises SecurityKeyError if the authenticator does not answer properly.
     """
-    device = Device(channel, event)
-    if not device.capabilities & framing.CAPABILITY_CBOR:
-        raise Unsupported("the authenticator does not speak FIDO2", "use one that does")
     with errors_translated():
-        return Ctap2(device, strict_cbor=False)  # type: ignore[arg-type]  # it needs no more than a channel has
+        return Ctap2(Device(channel, event), strict_cbor=False)  # type: ignore[arg-type]  # it needs no more than a channel has
+
+
+def open_client(token: Token, operation: Operation) -> Ctap2:
+    """Return a client of the token's protocol, one of U2F with next to no abilities.
+
+    Raises SecurityKeyError if the authenticator does not answer properly.
+    """
+
+    def by_u2f() -> Ctap2:
+        from .u2f import U2fClient
+
+        return U2fClient(token, operation)
+
+    return token.by_its_protocol(lambda: open_ctap2(token, operation), by_u2f)

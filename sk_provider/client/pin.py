@@ -16,8 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fido2.ctap2 import Ctap2
 
+    from sk_provider.api import SignRequest
     from sk_provider.operation import Operation
     from sk_provider.transport_api import Channel
+
+    from .token import Token
 
 MIN_LENGTH = 4
 """Code points, CTAP 2.1 §6.5.1; an authenticator may ask for more."""
@@ -135,13 +138,19 @@ def explain_refusal(client_pin: ClientPin, error: CtapError) -> SecurityKeyError
     return PinInvalid(f"wrong PIN, {tries} left", "try again")
 
 
-def authorize_assertion(
-    channel: Channel, pin: str, rp_id: str, client_data_hash: bytes, operation: Operation
-) -> tuple[int, bytes]:
+def authorize_assertion(token: Token, pin: str, request: SignRequest, operation: Operation) -> tuple[int, bytes] | None:
     """Return the PIN protocol's number and the pinUvAuthParam for an assertion (CTAP 2.1 §6.2).
+
+    None where the authenticator speaks U2F alone, which knows no PINs.
 
     Raises as get_token() does.
     """
-    ctap2 = open_ctap2(channel, operation)
-    client_pin, token = get_token(ctap2, pin, ClientPin.PERMISSION.GET_ASSERTION, rp_id)
-    return client_pin.protocol.VERSION, client_pin.protocol.authenticate(token, client_data_hash)
+
+    def by_ctap2() -> tuple[int, bytes]:
+        ctap2 = open_ctap2(token, operation)
+        permission = ClientPin.PERMISSION.GET_ASSERTION
+        client_pin, pin_uv_auth_token = get_token(ctap2, pin, permission, request.application)
+        protocol = client_pin.protocol
+        return protocol.VERSION, protocol.authenticate(pin_uv_auth_token, request.message_digest)
+
+    return token.by_its_protocol(by_ctap2, lambda: None)

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 SET_A_PIN = "set one with: pysk pin set"
 
 
+def cannot_verify() -> Unsupported:
+    """Return what to raise where a key wants its user verified by an authenticator that has no way to do that."""
+    return Unsupported(
+        "this key wants its user verified, which the authenticator cannot do", "use the one it was enrolled on"
+    )
+
+
 def must_be_changed() -> PinBlocked:
     """Return what to raise where the PIN is good for nothing but its change (forcePINChange, CTAP 2.1 §6.4)."""
     return PinBlocked("the authenticator wants its PIN changed before it is used", "change it with: pysk pin change")

@@ -1,4 +1,4 @@
-"""Waiting for a person to touch one authenticator of several."""
+"""Waiting for a person to touch an authenticator that speaks CTAP2."""
 
 from __future__ import annotations
 
@@ -28,27 +28,15 @@ _ASKING_FOR_A_TOUCH = {
 # What it answers once it is touched; SUCCESS, with a key that nobody keeps, is of an authenticator that knows no PIN.
 _TOUCHED = (status.SUCCESS, status.PIN_INVALID, status.PIN_AUTH_INVALID, status.PIN_NOT_SET)
 
-
 _REACTION = 0.15
 """Seconds in which nobody touches what only begins to blink."""
 
 
-def wait_for_touch(channel: Channel, event: Event) -> bool:
-    """Return whether the authenticator was touched, once it says that it was.
-
-    It was not where it neither asks for that nor waits: a card answers for as long as it lies on its reader.
+def wait(channel: Channel, event: Event) -> bool:
+    """Ask for a touch by CTAP2, and return whether it was waited for, once the authenticator has answered.
 
     Raises SecurityKeyError if event ends the wait, or the authenticator refuses or fails.
     """
-    if channel.capabilities & framing.CAPABILITY_CBOR:
-        wait = _wait
-    else:
-        from .u2f import wait_for_touch as wait
-    # One may have lain there from before: the next one will not.
-    return wait(channel, event) or wait(channel, event)
-
-
-def _wait(channel: Channel, event: Event) -> bool:
     asked_at: list[float] = []
 
     def note_question(keepalive_status: int) -> None:

@@ -6,29 +6,23 @@ import time
 from contextlib import contextmanager
 
 from fido2.ctap1 import APDU, ApduError, Ctap1
-from fido2.webauthn import AttestationObject
+from fido2.ctap2 import AttestationResponse, Ctap2, Info
+from fido2.webauthn import Aaguid, AttestationObject
 
-from sk_provider.api import (
-    ALGORITHM_ECDSA,
-    FLAG_RESIDENT_KEY,
-    FLAG_USER_PRESENCE,
-    FLAG_USER_VERIFICATION,
-    EnrollResponse,
-)
-from sk_provider.ctap import cbor, sha256, status
-from sk_provider.ctap.requests import NO_CLIENT_DATA
-from sk_provider.errors import AuthenticatorError, Unsupported
+from sk_provider.api import FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION
+from sk_provider.ctap import ES256, sha256, status
+from sk_provider.ctap.requests import NO_CLIENT_DATA, Assertion
+from sk_provider.errors import AuthenticatorError
 
 from . import refusal
 from .fido2_client import Device, errors_translated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TypeVar
 
-    from sk_provider.api import EnrollRequest, SignRequest
-    from sk_provider.ctap.requests import Assertion
+    from sk_provider.api import SignRequest
     from sk_provider.operation import Operation
     from sk_provider.transport_api import Channel, Event
 
@@ -71,46 +65,42 @@ def _poll(ask: Callable[[], Result], event: Event) -> Result:
         time.sleep(_POLL_INTERVAL)
 
 
-def enroll(request: EnrollRequest, channel: Channel, operation: Operation) -> EnrollResponse:
-    """Register a new key.
+class U2fClient(Ctap2):
+    """A U2F authenticator as python-fido2 has one of CTAP2, which can do little (CTAP 2.1 §10)."""
 
-    Raises Unsupported for all but ES256 keys that want neither residence nor verification, and SecurityKeyError.
-    """
-    if request.algorithm != ALGORITHM_ECDSA:
-        raise Unsupported("the authenticator is a U2F one, without Ed25519", "use: ssh-keygen -t ecdsa-sk")
-    if request.flags & (FLAG_RESIDENT_KEY | FLAG_USER_VERIFICATION):
-        raise Unsupported(
-            "the authenticator is a U2F one, without PIN and resident keys",
-            "leave out -O resident and -O verify-required",
+    def __init__(self, channel: Channel, operation: Operation) -> None:
+        self._ctap1 = _open(channel, operation)
+        self._operation = operation
+        self._info = Info(
+            versions=["U2F_V2"],
+            extensions=[],
+            aaguid=Aaguid.NONE,
+            options={"rk": False},
+            algorithms=[{"type": "public-key", "alg": ES256}],
         )
-    client_param, app_param = sha256(request.challenge), sha256(request.application.encode())
-    ctap1 = _open(channel, operation)
-    with _status_words_translated():
-        registration = _poll(lambda: ctap1.register(client_param, app_param), operation)
-        try:
-            registration.verify(app_param, client_param)
-        except Exception:  # noqa: BLE001 - it is the authenticator that says what python-fido2 stumbles over
-            raise AuthenticatorError(
-                "the authenticator's attestation of the new key does not verify", "try again, or use another one"
-            ) from None
-        authenticator_data = AttestationObject.from_ctap1(app_param, registration).auth_data
-    return EnrollResponse(
-        flags=request.flags & FLAG_USER_PRESENCE,
-        public_key=registration.public_key,
-        key_handle=registration.key_handle,
-        signature=registration.signature,
-        attestation_certificate=registration.certificate,
-        authenticator_data=cbor.encode(bytes(authenticator_data)),
-    )
+
+    def make_credential(  # of python-fido2's arguments, those that U2F has a place for
+        self, client_data_hash: bytes, rp: Mapping[str, str], *_: object, **__: object
+    ) -> AttestationResponse:
+        """Register a new ES256 key, once somebody has touched the authenticator.
+
+        Raises SecurityKeyError.
+        """
+        app_param = sha256(rp["id"].encode())
+        with _status_words_translated():
+            registration = _poll(lambda: self._ctap1.register(client_data_hash, app_param), self._operation)
+            attestation = AttestationObject.from_ctap1(app_param, registration)
+        return AttestationResponse(attestation.fmt, attestation.auth_data, dict(attestation.att_stmt))
 
 
 def get_assertion(request: SignRequest, channel: Channel, operation: Operation) -> Assertion:
     """Sign, once somebody has touched the authenticator, which U2F always wants.
 
-    Raises CredentialNotFound if it does not hold the key, and SecurityKeyError.
+    Raises Unsupported for a key that wants its user verified, CredentialNotFound if it does not hold the key, and
+    SecurityKeyError.
     """
-    from sk_provider.ctap.requests import Assertion
-
+    if request.flags & FLAG_USER_VERIFICATION:
+        raise refusal.cannot_verify()
     if len(request.key_handle) > _MAX_KEY_HANDLE:
         raise refusal.to_error(status.NO_CREDENTIALS)
     if not request.flags & FLAG_USER_PRESENCE:
@@ -141,7 +131,7 @@ def holds_key(channel: Channel, application: str, key_handle: bytes, operation: 
 
 
 def wait_for_touch(channel: Channel, event: Event) -> bool:
-    """Return whether the authenticator was touched after it was asked, see touch.wait_for_touch()."""
+    """Return whether the authenticator was touched after it was asked, see Token.wait_for_touch()."""
     ctap1 = _open(channel, event)
     polls = 0
 

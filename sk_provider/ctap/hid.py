@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 import time
 
-from sk_provider.errors import AuthenticatorError, InvalidRequest
+from sk_provider.errors import AuthenticatorError, InvalidRequest, UnknownCommand
 
 from . import framing
 
@@ -44,6 +44,7 @@ _NONCE_SIZE = 8
 _INIT_RESPONSE_SIZE = 17
 
 _BUSY = bytes([framing.ERR_CHANNEL_BUSY])
+_INVALID_CMD = bytes([framing.ERR_INVALID_CMD])
 _REPLUG = "unplug it, plug it in and try again"
 
 
@@ -97,8 +98,8 @@ class HidChannel:
     ) -> bytes:
         """See transport_api.Channel.
 
-        Raises AuthenticatorError if the authenticator is silent, gone or breaks the protocol, InvalidRequest if the
-        data does not fit, and what event gives as its reason once that is set.
+        Raises AuthenticatorError if the authenticator is silent, gone or breaks the protocol, UnknownCommand if it does
+        not know cmd, InvalidRequest if the data does not fit, and what event gives as its reason once that is set.
         """
         if len(data) > framing.MAX_MESSAGE_SIZE:
             raise InvalidRequest("the key handle or application is too long", "check the key file")
@@ -121,7 +122,8 @@ class HidChannel:
     def _refused(self, error: bytes) -> AuthenticatorError:
         if error[:1] == _BUSY:
             return AuthenticatorError("the authenticator is busy with another program", "try again when it is done")
-        return AuthenticatorError(f"the authenticator reports CTAPHID error 0x{error[:1].hex() or '00'}", self._remedy)
+        kind = UnknownCommand if error[:1] == _INVALID_CMD else AuthenticatorError
+        return kind(f"the authenticator reports CTAPHID error 0x{error[:1].hex() or '00'}", self._remedy)
 
     def _transact(
         self, cmd: int, data: bytes, event: Event | None, on_keepalive: Callable[[int], None] | None

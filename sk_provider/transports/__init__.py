@@ -13,8 +13,14 @@ SCHEMES = ("nfc", "soft", "udp", "unix", "usb")
 
 ENTRY_POINTS = "sk_provider.transports"
 
-SOFT_KEY_HANDLE_MARK = b"pysk"
-"""What every key handle of the software authenticator starts with."""
+DEFAULT = "usb"
+"""Where no address is named, what is plugged in serves."""
+
+FALLBACK = "nfc"
+"""Or else, where none of that does, what this discovers."""
+
+KEY_HANDLE_MARKS = {b"pysk": "soft"}
+"""What key handles begin with that one of our own transports recognizes, see transport_api.RecognizesKeyHandles."""
 
 
 def split(address: str) -> tuple[str, str]:
@@ -28,6 +34,16 @@ def split(address: str) -> tuple[str, str]:
     if not colon or not scheme.isidentifier():
         raise ConfigurationError(f"{address} is not an authenticator's address", "write one such as usb: or soft:")
     return scheme, location
+
+
+def join(scheme: str, location: str) -> str:
+    """Return the address of a scheme and a location, as a user writes it."""
+    return location if location.startswith("/dev/") else f"{scheme}:{location}"
+
+
+def schemes_marked(key_handle: bytes) -> list[str]:
+    """Return which of our own transports may recognize a key handle."""
+    return [scheme for mark, scheme in KEY_HANDLE_MARKS.items() if key_handle.startswith(mark)]
 
 
 def load(scheme: str, *, own_only: bool) -> Transport:

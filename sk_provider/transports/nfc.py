@@ -6,6 +6,7 @@ Locations: "" any reader; else the readers whose name contains the text.
 from __future__ import annotations
 
 import _thread
+import posix
 import time
 
 from sk_provider.ctap import apdu, commands, framing
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sk_provider.transport_api import Event
 
     _Header = tuple[int, int, int, int]
+
+_PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
 
 _NFCCTAP_MSG = (apdu.CLA_CTAP2, apdu.INS_NFCCTAP_MSG, apdu.P1_GETRESPONSE_SUPPORTED, 0)
 _NFCCTAP_GETRESPONSE = (apdu.CLA_CTAP2, apdu.INS_NFCCTAP_GETRESPONSE, 0, 0)
@@ -55,6 +58,22 @@ _LEAVING_PATIENCE = 3.0
 """Seconds in which PC/SC must notice that a card has gone, of which nothing was asked yet."""
 
 _PRESENT_AGAIN = "present it again and leave it there until the operation ends"
+
+
+waits_for_a_person = True
+"""See transport_api.WaitsForAPerson."""
+
+
+def could_be_there() -> bool:
+    """Return whether cards can be looked for: pcscd is there, and pyscard. See transport_api.MayBeAbsent."""
+    try:
+        posix.stat(_PCSCD_SOCKET)
+    except OSError:
+        return False
+    # Of importlib, whose import would cost more, this is what every Python begins with.
+    from _frozen_importlib_external import PathFinder
+
+    return PathFinder.find_spec("smartcard") is not None
 
 
 def discover(location: str) -> list[str]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import posix
 
 from sk_provider.config import PRESENCE_AUTO, PRESENCE_DENY, expand_home, home_directory
-from sk_provider.errors import ConfigurationError, DeviceNotFound, PresenceDenied, StoreUnusable
-
-from . import split
+from sk_provider.errors import ConfigurationError, CredentialNotFound, DeviceNotFound, PresenceDenied, StoreUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,28 +100,27 @@ def open(  # noqa: A001 - see Transport
 
 
 def open_holder(
-    key_handle: bytes, addresses: list[str], configuration: Configuration, operation: Operation
-) -> SoftChannel | None:
-    """Open the authenticator that made a key handle: one of the soft: addresses, or else the default.
+    key_handle: bytes, locations: list[str], configuration: Configuration, operation: Operation
+) -> tuple[str, SoftChannel] | None:
+    """Open the authenticator that made a key handle: one at the locations, or else the default.
 
-    Return None if none of them did. Raises StoreUnusable if one of them cannot be read.
+    Return its location as well. Raises CredentialNotFound if none of them did, and StoreUnusable if one of them cannot
+    be read. See transport_api.RecognizesKeyHandles.
     """
-    named = [location for scheme, location in map(split, addresses) if scheme == SCHEME]
-    locations = [location for location in [*named, ""] if discover(location)]
-    if not locations:
-        return None
-    from sk_provider.authenticator.key_handle import store_id_of
-    from sk_provider.authenticator.store import Store, StoreError
+    for location in [location for location in [*locations, ""] if discover(location)]:
+        from sk_provider.authenticator.key_handle import store_id_of
+        from sk_provider.authenticator.store import Store, StoreError
 
-    store_id = store_id_of(key_handle)
-    for location in locations:
         try:
             store = Store.find(store_path(location))
         except StoreError as error:
             raise to_error(error) from None
-        if store is not None and store.store_id == store_id:
-            return _channel(store, configuration, operation)
-    return None
+        if store is not None and store.store_id == store_id_of(key_handle):
+            return location, _channel(store, configuration, operation)
+    raise CredentialNotFound(
+        "the key belongs to a software authenticator in another store",
+        "add a line `Device soft:/path/of/the/store` to ~/.ssh/pysk_config",
+    )
 
 
 def _channel(

@@ -15,7 +15,7 @@ from support.serve import wait_until
 
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, SignRequest
 from sk_provider.authenticator.store import Store
-from sk_provider.client import selection, u2f
+from sk_provider.client import token, u2f
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.errors import CredentialNotFound
@@ -204,7 +204,7 @@ def test_an_address_that_cannot_be_used_is_told_where_no_other_leads_to_an_authe
 def test_an_authenticator_that_takes_its_time_is_given_up_once_another_says_that_it_has_the_key(
     person: Person, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 3600)
+    monkeypatch.setattr(token, "PROBE_PATIENCE", 3600)
     with connect(None, "--profile", "stuck") as stuck, connect() as living:
         person.configure(device=living.address)
         key = KeyFile(enrolled(person))

@@ -20,6 +20,7 @@ from sk_provider.api import (
     SignRequest,
 )
 from sk_provider.client import selection, u2f
+from sk_provider.client.token import Token
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.errors import AuthenticatorError, SecurityKeyError
@@ -72,14 +73,14 @@ def run(data: bytes) -> None:
     choice = (data[:1] or b"\0")[0]
     channel = Scripted(0 if choice & U2F else framing.CAPABILITY_CBOR, [content for _, content in split(data[2:])])
 
-    def open_channel(*_arguments: object) -> Scripted:
-        return channel
+    def open_token(*_arguments: object) -> Token:
+        return Token(channel, "unix:/scripted")
 
     with (
         patch.object(u2f, "time", Clock()),
-        patch.object(selection, "open_for_enrollment", open_channel),
-        patch.object(selection, "open_for_management", open_channel),
-        patch.object(selection, "open_for_signature", open_channel),
+        patch.object(selection, "open_for_enrollment", open_token),
+        patch.object(selection, "open_for_management", open_token),
+        patch.object(selection, "open_for_signature", open_token),
     ):
         try:
             operate(choice, channel)

@@ -74,7 +74,8 @@ def test_a_port_is_a_number_of_16_bits(port: str) -> None:
 
 
 def test_the_mark_of_soft_key_handles_is_the_authenticators() -> None:
-    assert transports.SOFT_KEY_HANDLE_MARK == MARK
+    assert transports.schemes_marked(MARK + bytes(20)) == ["soft"]
+    assert transports.schemes_marked(bytes(20)) == []
 
 
 def test_a_store_has_an_absolute_path() -> None:

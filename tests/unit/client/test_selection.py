@@ -6,12 +6,13 @@ import sys
 import time
 
 import pytest
-from support.answering import Token
+from support import answering
 
 import sk_provider
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest
 from sk_provider.client import selection
-from sk_provider.client.touch import wait_for_touch
+from sk_provider.client import token as client_token
+from sk_provider.client.token import Token
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.errors import CredentialNotFound, PinBlocked, PinRequired, SecurityKeyError, StoreUnusable
@@ -71,7 +72,7 @@ def error_without_pin(*authenticators: Ask, failures: tuple[BaseException, ...] 
     request = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", bytes(64), flags, None, None)
     operation = Operation(30)
     candidates = selection._Candidates(Configuration(), operation)
-    candidates.channels = candidates.maybe = [Played(ask) for ask in authenticators]
+    candidates.tokens = candidates.maybe = [Token(Played(ask), "unix:/played") for ask in authenticators]
     candidates.failures = list(failures)
     with pytest.raises(SecurityKeyError) as caught:
         selection._choose(candidates, request, operation)
@@ -80,14 +81,14 @@ def error_without_pin(*authenticators: Ask, failures: tuple[BaseException, ...] 
 
 @pytest.mark.parametrize("other", [take_for_ever, fail, with_tries(0)], ids=["slow", "failing", "blocked"])
 def test_none_hides_one_that_takes_the_pin(other: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
+    monkeypatch.setattr(client_token, "PROBE_PATIENCE", 1)
     begun = time.monotonic()
     assert isinstance(error_without_pin(other, with_tries(8)), PinRequired)
     assert time.monotonic() - begun < 10
 
 
 def test_one_that_takes_its_time_is_told_of_where_no_other_takes_a_pin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
+    monkeypatch.setattr(client_token, "PROBE_PATIENCE", 1)
     assert isinstance(error_without_pin(take_for_ever, take_for_ever), CredentialNotFound)
 
 
@@ -108,14 +109,14 @@ def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch:
         assert not event.is_set()
         return b"\x69\x85"
 
-    monkeypatch.setattr(selection, "_PROBE_PATIENCE", 1)
+    monkeypatch.setattr(client_token, "PROBE_PATIENCE", 1)
     monkeypatch.delitem(sys.modules, "sk_provider.client.u2f", raising=False)
-    monkeypatch.delattr(sk_provider, "u2f", raising=False)
+    monkeypatch.delattr(sk_provider.client, "u2f", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
     token = Played(answer)
     token.capabilities = 0
     request = SignRequest(ALGORITHM_ECDSA, bytes(32), "ssh:", bytes(64), FLAG_USER_PRESENCE, None, None)
-    assert selection._probe(token, request, Operation(30)) == selection._HOLDS
+    assert selection._probe(Token(token, "unix:/played"), request, Operation(30)) == selection._HOLDS
 
 
 def touched(*touches: tuple[int | None, float]) -> Ask:
@@ -150,9 +151,9 @@ def test_a_touch_is_what_was_asked_for_and_took_its_time(
     touches: list[tuple[int | None, float]],
     is_chosen: bool,
 ) -> None:
-    assert wait_for_touch(Played(touched(*touches)), Operation(30)) == is_chosen
+    assert Token(Played(touched(*touches)), "unix:/played").wait_for_touch(Operation(30)) == is_chosen
 
 
 def test_a_u2f_token_that_answers_at_once_was_not_touched() -> None:
-    token = Token(b"\5" + bytes(65) + b"\0\x30\0\x90\x00", 0)
-    assert not wait_for_touch(token, Operation(30))
+    token = answering.Token(b"\5" + bytes(65) + b"\0\x30\0\x90\x00", 0)
+    assert not Token(token, "unix:/played").wait_for_touch(Operation(30))

@@ -1,0 +1,147 @@
+"""Which authenticators the addresses of an operation mean now, without opening any."""
+
+from __future__ import annotations
+
+from sk_provider import transports
+from sk_provider.errors import CredentialNotFound, DeviceNotFound, SecurityKeyError
+
+from .token import Token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.config import Configuration
+    from sk_provider.operation import Operation
+    from sk_provider.transport_api import Transport
+
+
+class Found:
+    """An authenticator that is not open. scheme: its transport's; location: where that finds it."""
+
+    __slots__ = ("location", "scheme", "transport")
+
+    def __init__(self, scheme: str, transport: Transport, location: str) -> None:
+        self.scheme = scheme
+        self.transport = transport
+        self.location = location
+
+    @property
+    def address(self) -> str:
+        """What names it, as a user writes it."""
+        return transports.join(self.scheme, self.location)
+
+    def open(self, configuration: Configuration, operation: Operation, *, may_create: bool) -> Token:
+        """Open it; may_create, and what is raised: see transport_api.Transport."""
+        channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
+        return Token(channel, self.address)
+
+
+def discover(addresses: list[str], configuration: Configuration) -> list[Found]:
+    """Return what the addresses mean now, each authenticator once; without addresses, what is plugged in.
+
+    Raises DeviceNotFound, or what else is wrong with an address, if that is nothing; unless there is only one: opening
+    it tells best.
+    """
+    if not addresses:
+        return _discover_default()
+    found: list[Found] = []
+    awaited: list[Found] = []
+    errors: list[SecurityKeyError] = []
+    for address in addresses:
+        scheme, location = transports.split(address)
+        transport = transports.load(scheme, own_only=configuration.is_limited(address))
+        try:
+            locations = transport.discover(location)
+        except SecurityKeyError as error:
+            if len(addresses) == 1:
+                raise
+            errors.append(error)
+            continue
+        if not locations and len(addresses) == 1:
+            locations = [location]
+        if not locations and getattr(transport, "waits_for_a_person", False):
+            awaited.append(Found(scheme, transport, location))
+        known = [(each.scheme, each.location) for each in found]
+        found += [Found(scheme, transport, each) for each in locations if (scheme, each) not in known]
+    # A card is waited for only where nothing else is there.
+    found = found or awaited[:1]
+    if not found:
+        absence = DeviceNotFound(
+            f"no authenticator is at {' or '.join(addresses)}", "connect it, or correct the address"
+        )
+        raise next((error for error in errors if not isinstance(error, DeviceNotFound)), absence)
+    return found
+
+
+def _discover_default() -> list[Found]:
+    usb = transports.load(transports.DEFAULT, own_only=True)
+    found = [Found(transports.DEFAULT, usb, location) for location in usb.discover("")]
+    if not found and may_have_more(found):
+        found = discover_more()
+    if not found:
+        raise DeviceNotFound(
+            "no security key is plugged in", "plug one in, or name another with `Device` in pysk_config"
+        )
+    return found
+
+
+def may_have_more(found: list[Found]) -> bool:
+    """Return whether discover_more() may find others, which come next if none of what is plugged in serves."""
+    if any(each.scheme != transports.DEFAULT for each in found):
+        return False
+    transport = transports.load(transports.FALLBACK, own_only=True)
+    could_be_there = getattr(transport, "could_be_there", None)
+    return could_be_there is None or bool(could_be_there())
+
+
+def discover_more() -> list[Found]:
+    """Return what else than what is plugged in serves where no address is named: cards that lie on their readers."""
+    transport = transports.load(transports.FALLBACK, own_only=True)
+    try:
+        return [Found(transports.FALLBACK, transport, location) for location in transport.discover("")]
+    except SecurityKeyError:
+        # Nobody has named it.
+        return []
+
+
+def open_marked(
+    key_handle: bytes, addresses: list[str], configuration: Configuration, operation: Operation
+) -> Token | None:
+    """Open the authenticator that a key handle itself tells of, by its transport; None if it tells of none.
+
+    addresses: those that are named for the operation. Raises CredentialNotFound if it tells of one that is not known,
+    and other SecurityKeyErrors if that cannot be used.
+    """
+    schemes = transports.schemes_marked(key_handle)
+    # Another package's transport is asked where it is named: to look for it elsewhere would cost more than a signature.
+    schemes += [scheme for scheme in map(_scheme, addresses) if scheme not in (*transports.SCHEMES, *schemes)]
+    for scheme in schemes:
+        named = [address for address in addresses if _scheme(address) == scheme]
+        own_only = any(configuration.is_limited(address) for address in named)
+        transport = transports.load(scheme, own_only=own_only)
+        open_holder = getattr(transport, "open_holder", None)
+        locations = [transports.split(address)[1] for address in named]
+        held = open_holder and open_holder(key_handle, locations, configuration, operation)
+        if held:
+            location, channel = held
+            return Token(channel, transports.join(scheme, location))
+    return None
+
+
+def discover_served(
+    key_handle: bytes, addresses: list[str], configuration: Configuration, elsewhere: CredentialNotFound
+) -> list[Found]:
+    """Return where the authenticator that a key handle tells of may be served as a device, as it is not in its place.
+
+    elsewhere: what open_marked() has raised, and what is raised where there is no device either.
+    """
+    others = [address for address in addresses if _scheme(address) not in transports.schemes_marked(key_handle)]
+    if addresses and not others:
+        raise elsewhere
+    try:
+        return discover(others, configuration)
+    except DeviceNotFound:
+        raise elsewhere from None
+
+
+def _scheme(address: str) -> str:
+    return transports.split(address)[0]

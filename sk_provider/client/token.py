@@ -1,0 +1,152 @@
+"""An authenticator that is open, and which of FIDO's protocols it speaks: CTAP2, or U2F alone."""
+
+from __future__ import annotations
+
+from sk_provider.ctap import framing, requests
+from sk_provider.errors import UnknownCommand
+from sk_provider.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from sk_provider.api import SignRequest
+    from sk_provider.transport_api import Channel, Event
+
+    Result = TypeVar("Result")
+
+PROBE_PATIENCE = 5
+"""Seconds for an authenticator to answer what nobody need come for."""
+
+
+def probe_patience(operation: Operation) -> Operation:
+    """Return what ends the wait for what nobody need come for: PROBE_PATIENCE from now, or the operation's end."""
+    return Operation(PROBE_PATIENCE, operation.is_set, operation.tell)
+
+
+class Token:
+    """A channel with what is known of the authenticator behind it; what both protocols offer, it offers alike.
+
+    address: what names it, as a user writes it; capabilities: see transport_api.Channel.
+    """
+
+    __slots__ = ("_channel", "_has_spoken_ctap2", "address", "capabilities")
+
+    def __init__(self, channel: Channel, address: str) -> None:
+        self._channel = channel
+        self._has_spoken_ctap2 = False
+        self.address = address
+        self.capabilities = channel.capabilities
+
+    @property
+    def speaks_ctap2(self) -> bool:
+        """Whether it speaks CTAP2, as far as is known: one that announces it may turn out to speak U2F alone."""
+        return bool(self.capabilities & framing.CAPABILITY_CBOR)
+
+    def call(
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        """See transport_api.Channel. A first CTAP2 command that is unknown is the last: from then on it speaks U2F."""
+        try:
+            response = self._channel.call(cmd, data, event, on_keepalive)
+        except UnknownCommand:
+            if cmd == framing.CBOR and not self._has_spoken_ctap2:
+                self.capabilities &= ~framing.CAPABILITY_CBOR
+            raise
+        if cmd == framing.CBOR:
+            self._has_spoken_ctap2 = True
+        return response
+
+    def close(self) -> None:
+        """See transport_api.Channel."""
+        self._channel.close()
+
+    def by_its_protocol(self, by_ctap2: Callable[[], Result], by_u2f: Callable[[], Result]) -> Result:
+        """Return what the function for its protocol returns; by_ctap2 begins with a CTAP2 command."""
+        if self.speaks_ctap2:
+            try:
+                return by_ctap2()
+            except UnknownCommand:
+                if self.speaks_ctap2:
+                    raise
+        return by_u2f()
+
+    def holds_key(self, application: str, key_handle: bytes, operation: Operation) -> bool:
+        """Ask silently whether it holds a key: no PIN goes out, and nobody need touch it.
+
+        Raises StatusError if it does not say, and SecurityKeyError: TimedOut after PROBE_PATIENCE.
+        """
+
+        def by_ctap2() -> bool:
+            patience = probe_patience(operation)
+            requests.get_assertion(self, application, requests.NO_CLIENT_DATA, key_handle, patience, up=False)
+            return True
+
+        def by_u2f() -> bool:
+            from . import u2f  # which takes its own time on a slow machine
+
+            return u2f.holds_key(self, application, key_handle, probe_patience(operation))
+
+        return self.by_its_protocol(by_ctap2, by_u2f)
+
+    def get_info(self, operation: Operation) -> requests.Info:
+        """Return what it says of itself, which is nothing in U2F.
+
+        Raises StatusError, and SecurityKeyError if there is no usable answer.
+        """
+        return self.by_its_protocol(
+            lambda: requests.get_info(self, operation), lambda: requests.Info({}, force_pin_change=False)
+        )
+
+    def get_assertion(
+        self, request: SignRequest, operation: Operation, *, uv: bool, pin_uv_auth: tuple[int, bytes] | None
+    ) -> requests.Assertion:
+        """Sign; uv and pin_uv_auth: see requests.get_assertion().
+
+        Raises StatusError if it refuses, and SecurityKeyError if there is no usable answer.
+        """
+        from sk_provider.api import FLAG_USER_PRESENCE
+
+        def by_ctap2() -> requests.Assertion:
+            return requests.get_assertion(
+                self,
+                request.application,
+                request.message_digest,
+                request.key_handle,
+                operation,
+                up=bool(request.flags & FLAG_USER_PRESENCE),
+                uv=uv,
+                pin_uv_auth=pin_uv_auth,
+            )
+
+        def by_u2f() -> requests.Assertion:
+            from . import u2f
+
+            return u2f.get_assertion(request, self, operation)
+
+        return self.by_its_protocol(by_ctap2, by_u2f)
+
+    def wait_for_touch(self, event: Event) -> bool:
+        """Return whether it was touched, once it says that it was.
+
+        It was not where it neither asks for that nor waits: a card answers for as long as it lies on its reader.
+
+        Raises SecurityKeyError if event ends the wait, or it refuses or fails.
+        """
+        from . import touch
+
+        def wait() -> bool:
+            def by_u2f() -> bool:
+                from . import u2f
+
+                return u2f.wait_for_touch(self, event)
+
+            return self.by_its_protocol(lambda: touch.wait(self, event), by_u2f)
+
+        # One may have lain there from before: the next one will not.
+        return wait() or wait()
