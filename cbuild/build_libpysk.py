@@ -40,7 +40,15 @@ CARRIED_AT_ONCE = (
     "ctap.commands", "ctap.framing", "ctap.requests", "transports", "client", "client.token", "client.discovery",
     "client.race", "client.selection", "sign",
 )  # fmt: skip
-CARRIED_ON_DEMAND = ("ctap.apdu", "ctap.hid", "transports.nfc", "transports.udp", "transports.unix", "transports.usb")
+CARRIED_ON_DEMAND = (
+    "ctap.apdu",
+    "ctap.hid",
+    "transports.nfc",
+    "transports.pcsc",
+    "transports.udp",
+    "transports.unix",
+    "transports.usb",
+)
 CARRIED_SOFT_FILE = "carried-soft.bin"
 CARRIED_SOFT = (
     "transports.soft", "authenticator", "authenticator.authenticator_data", "authenticator.commands",

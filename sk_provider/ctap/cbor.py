@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     # What can be encoded. Any stands for the same again.
     CborValue = int | bool | bytes | str | None | list[Any] | tuple[Any, ...] | dict[Any, Any]
 
-# CTAP 2.1 section 8: no message nests deeper than four levels of maps and arrays.
+# CTAP 2.1 §8: no message nests deeper than four levels of maps and arrays.
 CANONICAL_DEPTH = 4
 # Tolerant reading goes deeper, for unknown members that are skipped, yet never near Python's recursion limit.
 TOLERANT_DEPTH = 16
@@ -25,11 +25,11 @@ class CborError(ValueError):
 
 
 def encode(value: CborValue) -> bytes:
-    """Write a value in the CTAP2 canonical form (CTAP 2.1 section 8).
+    """Write a value in the CTAP2 canonical form (CTAP 2.1 §8): shortest lengths, map keys sorted.
 
-    :param value: an int of up to 64 bits, bytes, str, bool, None, a list or tuple, or a dict with such keys.
-    :return: its encoding: shortest lengths, map keys sorted.
-    :raises CborError: if the value, or one inside it, is of another type, too large, or not valid Unicode.
+    value: an int of up to 64 bits, bytes, str, bool, None, a list or tuple, or a dict with such keys.
+
+    Raises CborError if the value, or one inside it, is of another type, too large, or not valid Unicode.
     """
     if value is None:
         return b"\xf6"
@@ -55,12 +55,10 @@ def encode(value: CborValue) -> bytes:
 
 
 def decode(data: bytes, canonical: bool = False) -> Any:
-    """Read one value that takes up the whole of the data.
+    """Return the value that takes up the whole of the data: int, bytes, str, bool, None, float, list or dict.
 
-    :param data: untrusted bytes.
-    :param canonical: as for decode_prefix.
-    :return: int, bytes, str, bool, None, float, list or dict.
-    :raises CborError: as decode_prefix, and if bytes follow the value.
+    data: untrusted bytes; canonical: as for decode_prefix(). Raises CborError as that does, and if bytes follow the
+    value.
     """
     value, used = decode_prefix(data, canonical)
     if used != len(data):
@@ -69,16 +67,15 @@ def decode(data: bytes, canonical: bool = False) -> Any:
 
 
 def decode_prefix(data: bytes, canonical: bool = False) -> tuple[Any, int]:
-    """Read the value that the data starts with.
+    """Return the value that the data starts with, and how many bytes it takes.
 
-    :param data: untrusted bytes.
-    :param canonical: whether to accept the CTAP2 canonical form alone: shortest integers and lengths, definite
-        lengths, sorted keys, no tags, no floats, no undefined, at most four levels of maps and arrays (CTAP 2.1
-        section 8). Otherwise all that occurs in real tokens' answers is read: any order, any length of integers,
-        indefinite lengths, floats; tags are skipped, undefined is None.
-    :return: the value, and how many bytes it takes.
-    :raises CborError: if the bytes are truncated, malformed, nested too deeply, not canonical when that is asked for,
-        or hold a map of which two keys are the same or equal each other in Python (1, 1.0 and true).
+    data: untrusted bytes; canonical: whether to accept the CTAP2 canonical form alone: shortest integers and lengths,
+    definite lengths, sorted keys, no tags, no floats, no undefined, at most four levels of maps and arrays (CTAP 2.1
+    §8). Otherwise all that occurs in real tokens' answers is read: any order, any length of integers, indefinite
+    lengths, floats; tags are skipped, undefined is None.
+
+    Raises CborError if the bytes are truncated, malformed, nested too deeply, not canonical when that is asked for, or
+    hold a map of which two keys are the same or equal each other in Python (1, 1.0 and true).
     """
     try:
         return _value(data, 0, canonical, CANONICAL_DEPTH if canonical else TOLERANT_DEPTH)
@@ -160,7 +157,7 @@ def _chunks(data: bytes, start: int, major: int) -> tuple[bytes | str, int]:
             raise CborError("truncated")
         chunks.append(data[start : start + size])
         start += size
-    if major == TEXT:  # each chunk is text in itself (RFC 8949 section 3.2.3)
+    if major == TEXT:  # each chunk is text in itself (RFC 8949 §3.2.3)
         return "".join([_text(chunk) for chunk in chunks]), start + 1
     return b"".join(chunks), start + 1
 

@@ -5,18 +5,17 @@ Locations: "" any reader; else the readers whose name contains the text.
 
 from __future__ import annotations
 
-import _thread
 import posix
 import time
 
 from sk_provider.ctap import apdu, commands, framing
 from sk_provider.errors import (
     AuthenticatorError,
-    ConfigurationError,
-    DeviceNotFound,
     InvalidRequest,
     Unsupported,
 )
+
+from .pcsc import PRESENT_AGAIN, Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,17 +46,11 @@ _NOT_SELECTED = (
 _MAX_SHORT_APDU = 4 + 1 + apdu.MAX_SHORT_DATA + 1
 _MAX_RESPONSE = 1 << 16
 _TICK = 0.1
-_SILENCE = 5.0
-"""Seconds after which a card that does not answer an APDU is dead: P-256 takes slow cards more than one."""
-_CALLS_OF_CARDS = ("SCardConnect", "SCardReconnect", "SCardTransmit")
-"""What waits for the card; all else waits for the PC/SC service alone."""
 _SHARING_PATIENCE = 3.0
 """Seconds that another program's use of the card is waited for."""
 
 _LEAVING_PATIENCE = 3.0
 """Seconds in which PC/SC must notice that a card has gone, of which nothing was asked yet."""
-
-_PRESENT_AGAIN = "present it again and leave it there until the operation ends"
 
 
 waits_for_a_person = True
@@ -82,7 +75,7 @@ def discover(location: str) -> list[str]:
     Raises DeviceNotFound if there is no such reader, or no PC/SC service, ConfigurationError if there is no pyscard,
     and AuthenticatorError if the service does not answer.
     """
-    context = _Context()
+    context = Context()
     try:
         return [reader for reader in context.readers(location) if context.has_card(reader)]
     finally:
@@ -101,7 +94,7 @@ def open(  # noqa: A001 - see Transport
     Raises DeviceNotFound if there is no such reader, Unsupported if the card is not a FIDO one, AuthenticatorError if
     it fails, and operation.reason() if nobody presents one in time.
     """
-    context = _Context()
+    context = Context()
     try:
         reader = _wait_for_card(context, location, operation)
         deadline = time.monotonic() + _LEAVING_PATIENCE
@@ -118,7 +111,7 @@ def open(  # noqa: A001 - see Transport
         raise
 
 
-def _wait_for_card(context: _Context, location: str, operation: Operation) -> str:
+def _wait_for_card(context: Context, location: str, operation: Operation) -> str:
     has_told = False
     while True:
         readers = context.readers(location)
@@ -144,108 +137,10 @@ class _CardDisturbed(AuthenticatorError):
         super().__init__("another program reset the card, or used it in between", "try again")
 
 
-class _Context:
-    """A connection to the PC/SC service."""
-
-    def __init__(self) -> None:
-        try:
-            from smartcard import scard
-        except ImportError:
-            raise ConfigurationError(
-                "cards and NFC need the Python package pyscard",
-                "run pip install pyscard, with the pip of sk-provider's environment",
-            ) from None
-        self.scard: Any = scard
-        self._handle: Any = None
-        result, self._handle = self.call("SCardEstablishContext", scard.SCARD_SCOPE_USER)
-        if result != scard.SCARD_S_SUCCESS:
-            self._handle = None
-            raise DeviceNotFound("the PC/SC service does not run", "start pcscd")
-
-    def call(self, name: str, *arguments: Any, event: Event | None = None) -> Any:
-        """Return what a function of PC/SC returns, called in a thread: it may wait for the service or a card for ever.
-
-        Raises what event gives as its reason once that is set, and AuthenticatorError if there is no answer; nothing
-        can be called after that.
-        """
-        outcome: list[Any] = []
-        is_given_up: list[bool] = []
-        handle = self._handle
-        done = _thread.allocate_lock()
-        done.acquire()
-
-        def run() -> None:
-            try:
-                outcome.append(getattr(self.scard, name)(*arguments))
-            finally:
-                done.release()
-                if is_given_up and handle is not None:
-                    self.scard.SCardReleaseContext(handle)
-
-        _thread.start_new_thread(run, ())
-        deadline = time.monotonic() + _SILENCE
-        try:
-            while not done.acquire(timeout=_TICK):
-                if event is not None and event.is_set():
-                    raise event.reason()
-                if time.monotonic() >= deadline:
-                    if name in _CALLS_OF_CARDS:
-                        raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
-                    raise AuthenticatorError("the PC/SC service does not answer", "restart pcscd")
-        except BaseException:
-            # The context, and the card with it, is left to the thread: it waits for the call to return.
-            is_given_up.append(True)
-            self._handle = None
-            raise
-        return outcome[0]
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether nothing that was called is still waited for."""
-        return self._handle is not None
-
-    def release(self) -> None:
-        self.end("SCardReleaseContext", self._handle)
-        self._handle = None
-
-    def end(self, name: str, *arguments: Any) -> None:
-        """Call what lets something go; where not even that is answered, leave it."""
-        try:
-            if self.is_usable:
-                self.call(name, *arguments)
-        except AuthenticatorError:
-            pass
-
-    def readers(self, name: str) -> list[str]:
-        """Return the readers whose name contains name. Raises DeviceNotFound if there is none."""
-        result, readers = self.call("SCardListReaders", self._handle, [])
-        found = [reader for reader in readers or [] if name in reader] if result == self.scard.SCARD_S_SUCCESS else []
-        if not found:
-            raise DeviceNotFound(
-                f"no card reader is called {name}" if name else "no card reader is connected", "connect it"
-            )
-        return found
-
-    def has_card(self, reader: str) -> bool:
-        unaware = self.scard.SCARD_STATE_UNAWARE
-        result, states = self.call("SCardGetStatusChange", self._handle, 0, [(reader, unaware)])
-        return bool(
-            result == self.scard.SCARD_S_SUCCESS
-            and states[0][1] & self.scard.SCARD_STATE_PRESENT
-            and not states[0][1] & self.scard.SCARD_STATE_MUTE
-        )
-
-    def connect(self, reader: str, mode: int, event: Event) -> tuple[int, Any, int]:
-        """Return result, card and protocol."""
-        protocols = self.scard.SCARD_PROTOCOL_T0 | self.scard.SCARD_PROTOCOL_T1
-        result, card, protocol = self.call("SCardConnect", self._handle, reader, mode, protocols, event=event)
-        return result, card, protocol
-
-
 class NfcChannel:
     """A card whose FIDO applet is selected. See transport_api.Channel."""
 
-    def __init__(self, context: _Context, reader: str, operation: Operation) -> None:
+    def __init__(self, context: Context, reader: str, operation: Operation) -> None:
         """Connect to the card, alone if possible, and select the applet. See open()."""
         self._context = context
         self._scard = context.scard
@@ -341,7 +236,7 @@ class NfcChannel:
             time.sleep(_TICK)
             response, status_word = self._transmit_all(_NFCCTAP_GETRESPONSE, b"")
         if status_word != apdu.SW_SUCCESS:
-            raise AuthenticatorError(f"the card answered with status {status_word:04x}", _PRESENT_AGAIN)
+            raise AuthenticatorError(f"the card answered with status {status_word:04x}", PRESENT_AGAIN)
         return response
 
     def _call_u2f(self, message: bytes) -> bytes:
@@ -373,7 +268,7 @@ class NfcChannel:
             piece, status_word = self._transmit(_GET_RESPONSE + bytes([status_word & 0xFF]))
             response += piece
             if len(response) > _MAX_RESPONSE or not (piece or status_word == apdu.SW_SUCCESS):
-                raise AuthenticatorError("the card's answer has no end", _PRESENT_AGAIN)
+                raise AuthenticatorError("the card's answer has no end", PRESENT_AGAIN)
         return response, status_word
 
     def _transmit_command(self, header: _Header, data: bytes) -> tuple[bytes, int]:
@@ -409,7 +304,7 @@ class NfcChannel:
         """Send one APDU. Raises _CardDisturbed, with the applet selected again, if a reset came before it."""
         scard = self._scard
         if not self._context.is_usable:
-            raise AuthenticatorError("the card does not answer", _PRESENT_AGAIN)
+            raise AuthenticatorError("the card does not answer", PRESENT_AGAIN)
         result, answer = self._transmit_once(command)
         if result == scard.SCARD_W_RESET_CARD:
             result, self._protocol = self._context.call(
@@ -435,9 +330,9 @@ class NfcChannel:
             raise self._failure(result)
         if not answer:
             # So do some readers put it.
-            raise _CardTakenAway("the card was taken away", _PRESENT_AGAIN)
+            raise _CardTakenAway("the card was taken away", PRESENT_AGAIN)
         if len(answer) < 2:
-            raise AuthenticatorError("the card's answer is cut short", _PRESENT_AGAIN)
+            raise AuthenticatorError("the card's answer is cut short", PRESENT_AGAIN)
         return bytes(answer[:-2]), int.from_bytes(bytes(answer[-2:]), "big")
 
     def _transmit_once(self, command: bytes) -> tuple[int, list[int]]:
@@ -454,12 +349,12 @@ class NfcChannel:
             scard.SCARD_W_UNPOWERED_CARD,
             scard.SCARD_E_NOT_TRANSACTED,
         ):
-            return _CardTakenAway("the card was taken away", _PRESENT_AGAIN)
+            return _CardTakenAway("the card was taken away", PRESENT_AGAIN)
         if result in (scard.SCARD_E_READER_UNAVAILABLE, scard.SCARD_E_UNKNOWN_READER):
             return AuthenticatorError(f"the reader {self._reader} was unplugged", "connect it and try again")
         if result in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED):
             return AuthenticatorError("the PC/SC service ended", "start pcscd and try again")
-        return AuthenticatorError(f"the card cannot be reached ({scard.SCardGetErrorMessage(result)})", _PRESENT_AGAIN)
+        return AuthenticatorError(f"the card cannot be reached ({scard.SCardGetErrorMessage(result)})", PRESENT_AGAIN)
 
 
 def _is_repeatable(header: _Header, data: bytes) -> bool:
