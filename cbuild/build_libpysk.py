@@ -41,14 +41,8 @@ CARRIED_AT_ONCE = (
     "client.race", "client.selection", "sign",
 )  # fmt: skip
 CARRIED_ON_DEMAND = (
-    "ctap.apdu",
-    "ctap.hid",
-    "transports.nfc",
-    "transports.pcsc",
-    "transports.udp",
-    "transports.unix",
-    "transports.usb",
-)
+    "ctap.apdu", "ctap.hid", "transports.nfc", "transports.pcsc", "transports.udp", "transports.unix", "transports.usb",
+)  # fmt: skip
 CARRIED_SOFT_FILE = "carried-soft.bin"
 CARRIED_SOFT = (
     "transports.soft", "authenticator", "authenticator.authenticator_data", "authenticator.commands",

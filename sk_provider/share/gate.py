@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from sk_provider.api import APPLICATION_PREFIX
 from sk_provider.ctap import apdu, cbor, commands, framing, requests, sha256, status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import AuthenticatorError, Interrupted, SecurityKeyError
+
+from . import permitted
+from .permitted import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,15 +17,6 @@ if TYPE_CHECKING:
     from sk_provider.transport_api import Channel, Event
 
     OnKeepalive = Callable[[int], None]
-
-_APPLICATION_PREFIX = "ssh:"
-
-# The members of each request that pass, and their types: §6.1, §6.2, §6.5, §6.8
-_MAKE_CREDENTIAL = {1: bytes, 2: dict, 3: dict, 4: list, 5: list, 6: dict, 7: dict, 8: bytes, 9: int}
-_GET_ASSERTION = {1: str, 2: bytes, 3: list, 4: dict, 5: dict, 6: bytes, 7: int}
-_CLIENT_PIN = {1: int, 2: int, 3: dict, 6: bytes, 9: int, 10: str}
-_CREDENTIAL_MANAGEMENT = {1: int, 2: dict, 3: int, 4: bytes}
-_OPTIONS = ("rk", "up", "uv")
 
 # The members of each answer that pass: what extensions add, such as a largeBlobKey, is not ssh's.
 _ATTESTATION = (1, 2, 3)
@@ -37,21 +32,10 @@ _PERMISSIONS = (
 _MAX_ENTRIES = 1000
 """More than any authenticator has in a list."""
 
-_MAX_SHOWN = 100
-"""Characters of an application's name that a person can take in."""
-
 _SW_NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
 _SW_CONDITIONS_NOT_SATISFIED = apdu.SW_CONDITIONS_NOT_SATISFIED.to_bytes(2, "big")
 _SW_COMMAND_NOT_ALLOWED = apdu.SW_COMMAND_NOT_ALLOWED.to_bytes(2, "big")
 _SW_UNKNOWN = apdu.SW_UNKNOWN.to_bytes(2, "big")
-
-
-class Refused(Exception):
-    """The request is none that may pass. status: what the client is answered, CTAP 2.1 §8.2."""
-
-    def __init__(self, what: str, status: int) -> None:
-        super().__init__(what)
-        self.status = status
 
 
 class Gate:
@@ -98,30 +82,32 @@ class Gate:
     def _call_ctap2(self, untrusted_data: bytes, event: Event, on_keepalive: OnKeepalive | None) -> bytes:
         if not untrusted_data:
             raise Refused("an empty request", status.INVALID_LENGTH)
-        command, untrusted_parameters = untrusted_data[0], _decode(untrusted_data[1:])
+        command, untrusted_parameters = untrusted_data[0], permitted.decode(untrusted_data[1:])
         for begun in [begun for begun in self._rest if begun[0] != command]:
             del self._rest[begun]
         match command:
             case commands.MAKE_CREDENTIAL:
-                parameters = _only(untrusted_parameters, _MAKE_CREDENTIAL)
+                parameters = permitted.only(untrusted_parameters, permitted.MAKE_CREDENTIAL)
                 rp_id = self._check_make_credential(parameters)
                 attestation = self._ask(command, parameters, event, on_keepalive)
                 _check_rp(attestation, rp_id)
                 return _success(attestation, _ATTESTATION)
             case commands.GET_ASSERTION:
-                parameters = _only(untrusted_parameters, _GET_ASSERTION)
+                parameters = permitted.only(untrusted_parameters, permitted.GET_ASSERTION)
                 rp_id = self._check_get_assertion(parameters)
                 return self._get_assertions(parameters, rp_id, event, on_keepalive)
             case commands.GET_INFO:
                 return self._forward(command, {}, event)
             case commands.CLIENT_PIN:
-                parameters = _only(untrusted_parameters, _CLIENT_PIN)
+                parameters = permitted.only(untrusted_parameters, permitted.CLIENT_PIN)
                 self._check_client_pin(parameters)
                 return self._forward(command, parameters, event, on_keepalive)
             case commands.GET_NEXT_ASSERTION:
                 return self._next(command, 0)
             case commands.CREDENTIAL_MANAGEMENT | commands.CREDENTIAL_MANAGEMENT_PREVIEW:
-                return self._manage_credentials(command, _only(untrusted_parameters, _CREDENTIAL_MANAGEMENT), event)
+                return self._manage_credentials(
+                    command, permitted.only(untrusted_parameters, permitted.CREDENTIAL_MANAGEMENT), event
+                )
             case commands.SELECTION:
                 self._say("wants a touch that chooses this authenticator")
                 return self._forward(command, {}, event, on_keepalive)
@@ -200,27 +186,27 @@ class Gate:
 
     def _check_make_credential(self, parameters: Mapping[int, object]) -> str:
         rp = parameters.get(2)
-        rp_id = _application(rp.get("id") if isinstance(rp, dict) else None)
+        rp_id = permitted.application(rp.get("id") if isinstance(rp, dict) else None)
         extensions = parameters.get(6)
         if isinstance(extensions, dict) and set(extensions) - {"credProtect"}:
-            raise Refused(f"a key for {_shown(rp_id)} with more than ssh asks for", status.NOT_ALLOWED)
-        if _options(parameters.get(7)).get("up") is False:
-            raise Refused(f"a key for {_shown(rp_id)} without a touch", status.INVALID_OPTION)
+            raise Refused(f"a key for {permitted.shown(rp_id)} with more than ssh asks for", status.NOT_ALLOWED)
+        if permitted.options(parameters.get(7)).get("up") is False:
+            raise Refused(f"a key for {permitted.shown(rp_id)} without a touch", status.INVALID_OPTION)
         # An empty pinUvAuthParam asks for a touch alone (step 1), but an authenticator that knows no PIN makes the key.
         touch = "a touch, or " if parameters.get(8) == b"" else ""
-        self._say(f"wants {touch}a new key for {_shown(rp_id)}")
+        self._say(f"wants {touch}a new key for {permitted.shown(rp_id)}")
         return rp_id
 
     def _check_get_assertion(self, parameters: Mapping[int, object]) -> str:
-        rp_id = _application(parameters.get(1))
+        rp_id = permitted.application(parameters.get(1))
         if parameters.get(4):
-            raise Refused(f"a signature for {_shown(rp_id)} with extensions", status.NOT_ALLOWED)
-        if _options(parameters.get(5)).get("up") is False:
+            raise Refused(f"a signature for {permitted.shown(rp_id)} with extensions", status.NOT_ALLOWED)
+        if permitted.options(parameters.get(5)).get("up") is False:
             if parameters.get(2) != requests.NO_CLIENT_DATA:
-                raise Refused(f"a signature for {_shown(rp_id)} without a touch", status.UP_REQUIRED)
-            self._say(f"asks whether there is a key for {_shown(rp_id)}")
+                raise Refused(f"a signature for {permitted.shown(rp_id)} without a touch", status.UP_REQUIRED)
+            self._say(f"asks whether there is a key for {permitted.shown(rp_id)}")
         else:
-            self._say(f"wants a signature for {_shown(rp_id)}")
+            self._say(f"wants a signature for {permitted.shown(rp_id)}")
         return rp_id
 
     def _get_assertions(
@@ -247,7 +233,7 @@ class Gate:
         if not isinstance(permissions, int) or permissions & ~_PERMISSIONS:
             raise Refused("a PIN's token for more than keys of ssh", status.NOT_ALLOWED)
         if 10 in parameters:
-            _application(parameters[10])
+            permitted.application(parameters[10])
         self._say("enters a PIN" if subcommand == commands.GET_TOKEN_USING_PIN else "wants you verified")
 
     def _manage_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
@@ -277,8 +263,8 @@ class Gate:
             rp_id = rp.get("id") if isinstance(rp, dict) else None
             if (
                 isinstance(rp_id, str)
-                and rp_id.startswith(_APPLICATION_PREFIX)
-                and _can_be_shown(rp_id)
+                and rp_id.startswith(APPLICATION_PREFIX)
+                and permitted.can_be_shown(rp_id)
                 and isinstance(rp_id_hash, bytes)
                 and rp_id_hash == sha256(rp_id.encode())
             ):
@@ -310,7 +296,7 @@ class Gate:
         if instruction not in (apdu.INS_REGISTER, apdu.INS_AUTHENTICATE):
             raise Refused(f"the U2F command 0x{instruction:02x}", status.NOT_ALLOWED)
         # U2F names an application by its hash alone, so only the usual one can be told from a web site's.
-        if data[32:64] != sha256(_APPLICATION_PREFIX.encode()):
+        if data[32:64] != sha256(APPLICATION_PREFIX.encode()):
             raise Refused("a U2F key that is not ssh's", status.NOT_ALLOWED)
         if instruction == apdu.INS_REGISTER and len(data) == 64:
             what, control = "wants a new U2F key", 0
@@ -325,7 +311,7 @@ class Gate:
         # U2F clients ask again and again until there is a touch: that is one request to a person, as long as nothing
         # else has been told since.
         if request != self._told_apdu:
-            self._say(f"{what} for {_APPLICATION_PREFIX}")
+            self._say(f"{what} for {APPLICATION_PREFIX}")
             self._told_apdu = request
         response = self._channel.call(framing.MSG, request, event)
         if response[-2:] == _SW_NO_ERROR:
@@ -355,50 +341,3 @@ def _check_rp(answer: dict[object, object], rp_id: str) -> None:
     authenticator_data = answer.get(2)
     if not isinstance(authenticator_data, bytes) or authenticator_data[:32] != sha256(rp_id.encode()):
         raise _nonsense("is for another application")
-
-
-def _only(parameters: dict[object, object], members: Mapping[int, type]) -> dict[int, object]:
-    """Return these members of a request. Raises Refused if one is of another type."""
-    for member, kind in members.items():
-        if member in parameters and not isinstance(parameters[member], kind):
-            raise Refused("a request with a member of the wrong type", status.CBOR_UNEXPECTED_TYPE)
-    return {member: parameters[member] for member in members if member in parameters}
-
-
-def _options(untrusted_options: object) -> dict[object, object]:
-    """Return a request's options. Raises Refused if there are others than CTAP's."""
-    options = untrusted_options if isinstance(untrusted_options, dict) else {}
-    if any(name not in _OPTIONS or not isinstance(value, bool) for name, value in options.items()):
-        raise Refused("options that ssh does not use", status.INVALID_OPTION)
-    return options
-
-
-def _decode(untrusted_data: bytes) -> dict[object, object]:
-    if not untrusted_data:
-        return {}
-    try:
-        decoded = cbor.decode(untrusted_data)
-    except cbor.CborError:
-        raise Refused("a request that is not CBOR", status.INVALID_CBOR) from None
-    if not isinstance(decoded, dict):
-        raise Refused("a request that is not a CBOR map", status.INVALID_CBOR)
-    return decoded
-
-
-def _application(untrusted_rp_id: object) -> str:
-    if not isinstance(untrusted_rp_id, str) or not untrusted_rp_id.startswith(_APPLICATION_PREFIX):
-        named = " ".join(ascii(untrusted_rp_id).split())[:_MAX_SHOWN]
-        raise Refused(f"a key for {named}, which is not ssh's", status.NOT_ALLOWED)
-    if not _can_be_shown(untrusted_rp_id):
-        raise Refused("a key for an application that cannot be shown clearly", status.NOT_ALLOWED)
-    return untrusted_rp_id
-
-
-def _shown(rp_id: str) -> str:
-    """Return an application as the person is told it, in ASCII: other characters can look like none, or like others."""
-    return rp_id.encode("unicode_escape").decode()
-
-
-def _can_be_shown(rp_id: str) -> bool:
-    """Return whether an application, as it is told, cannot look like another line."""
-    return len(_shown(rp_id)) <= _MAX_SHOWN and "  " not in rp_id
