@@ -8,6 +8,7 @@ import marshal
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import sysconfig
 
@@ -32,26 +33,20 @@ LIBRARIES = {
 }
 
 # A signature's modules, in files of their own: Python takes a tenth of a millisecond to find and open each by itself.
-# Those that every signature runs come first, each after what it imports; the rest of the file is what some transports
-# want, and the second file is the software authenticator's.
+# Those that every signature runs come first, each after what it imports; the rest of the file is what the transports
+# want, and the second file is the software authenticator's. Which they are is recorded as these are imported: what a
+# signature imports inside functions is named here, for it is not seen then.
 CARRIED_FILE = "carried.bin"
-CARRIED_AT_ONCE = (
-    "", "errors", "reporting", "bytecode", "config", "api", "ctap", "operation", "embed", "ctap.cbor", "ctap.status",
-    "ctap.commands", "ctap.framing", "ctap.requests", "transports", "client", "client.token", "client.discovery",
-    "client.race", "client.selection", "sign",
-)  # fmt: skip
-CARRIED_ON_DEMAND = (
-    "ctap.apdu", "ctap.hid", "transports.nfc", "transports.pcsc", "transports.udp", "transports.unix", "transports.usb",
-)  # fmt: skip
 CARRIED_SOFT_FILE = "carried-soft.bin"
-CARRIED_SOFT = (
-    "transports.soft", "authenticator", "authenticator.authenticator_data", "authenticator.commands",
-    "authenticator.commands.get_assertion", "authenticator.commands.parameters", "authenticator.engine",
-    "authenticator.key_handle", "authenticator.keys", "authenticator.profiles", "authenticator.store",
+_EVERY_SIGNATURE = ("embed", "sign")
+_SOFT = (
+    "transports.soft", "authenticator.engine", "authenticator.store", "authenticator.commands.get_assertion",
 )  # fmt: skip
 
 # What Python itself imports as it starts; to read them from the standard library's files takes a tenth of that time.
 FROZEN_MODULES = ("encodings", "encodings.aliases", "encodings.utf_8")
+
+_IMPORT_PATIENCE_S = 120
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _PACKAGE = os.path.join(os.path.dirname(_HERE), "sk_provider")
@@ -92,36 +87,65 @@ start()
 def write_carried_modules(
     package: str,
     output: str,
-    at_once: Iterable[str] = CARRIED_AT_ONCE,
-    on_demand: Iterable[str] = CARRIED_ON_DEMAND,
+    at_once: Iterable[str] = _EVERY_SIGNATURE,
+    transports: Iterable[str] | None = None,
+    soft: Iterable[str] = _SOFT,
 ) -> None:
     """Compile the modules of the folder package, which is sk_provider, and write them to the CARRIED files in output.
 
+    at_once, transports, soft: the modules to carry, together with what they import, by their names within the package:
+    those for every signature; for some, by default our transports but soft; and those for soft, in the second file.
+
     The files are for the running Python's minor version, as the library is. Both are marshalled: the first has the code
-    of carried.py, and what it takes.
+    of carried.py, and what it takes. Raises SetupError if one of the modules cannot be imported.
     """
+    if transports is None:
+        schemes = _constant(os.path.join(package, "transports", "__init__.py"), "SCHEMES")
+        transports = [f"transports.{scheme}" for scheme in schemes if scheme != "soft"]
+    every, some, second = _imported(package, at_once, transports, soft)
     contents: dict[str, Any] = {
         CARRIED_FILE: (
             _compile(os.path.join(_HERE, "carried.py")),
-            list(_compiled(package, at_once)),
-            _marshalled(package, on_demand),
-            [f"sk_provider.{name}" for name in CARRIED_SOFT],
+            list(_compiled(package, every)),
+            _marshalled(package, some),
+            second,
             CARRIED_SOFT_FILE,
         ),
-        CARRIED_SOFT_FILE: _marshalled(package, CARRIED_SOFT),
+        CARRIED_SOFT_FILE: _marshalled(package, second),
     }
     for name, content in contents.items():
         with open(os.path.join(output, name), "wb") as file:
             marshal.dump(content, file)
 
 
+def _imported(package: str, *groups: Iterable[str]) -> list[list[str]]:
+    """Import modules of the package, and return for each group the full names of those that it was the first to want.
+
+    None stands before one that it imports. Raises SetupError if a module cannot be imported.
+    """
+    program = os.path.join(_HERE, "record_imports.py")
+    # Isolated, and without site-packages: what is carried must not depend on what happens to be installed.
+    command = [sys.executable, "-I", "-S", "-B", program, os.path.dirname(os.path.abspath(package))]
+    command += [",".join(group) for group in groups]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_IMPORT_PATIENCE_S)
+    if done.returncode != 0:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise SetupError(f"the modules of {package} that a signature needs cannot be imported ({reason})")
+    return [line.split() for line in done.stdout.split("\n")[: len(groups)]]
+
+
+def _source_of(package: str, name: str) -> tuple[str, bool]:
+    """Return the file of a module, by its full name, and whether it is a package."""
+    path = os.path.join(package, *name.split(".")[1:])
+    is_package = os.path.isdir(path)
+    return os.path.join(path, "__init__.py") if is_package else f"{path}.py", is_package
+
+
 def _compiled(package: str, names: Iterable[str]) -> Iterator[tuple[str, bool, CodeType]]:
     """Yield the full name of each of sk_provider's modules, whether it is a package, and its code."""
     for name in names:
-        path = os.path.join(package, *name.split("."))
-        is_package = os.path.isdir(path)
-        code = _compile(os.path.join(path, "__init__.py") if is_package else f"{path}.py")
-        yield f"sk_provider.{name}".rstrip("."), is_package, code
+        path, is_package = _source_of(package, name)
+        yield name, is_package, _compile(path)
 
 
 def _marshalled(package: str, names: Iterable[str]) -> dict[str, tuple[bool, bytes]]:
@@ -199,12 +223,13 @@ def _frozen_modules() -> str:
     return f"{code}static const struct _frozen frozen_modules[] = {{\n{table}\t{{ .name = NULL }},\n}};\n"
 
 
-def _package_version() -> str:
-    with open(os.path.join(_PACKAGE, "__init__.py"), encoding="utf-8") as source:
+def _constant(path: str, name: str) -> Any:
+    """Return what a module assigns to a name as a literal. Raises SetupError if it does not."""
+    with open(path, encoding="utf-8") as source:
         for node in ast.parse(source.read()).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
-                return str(ast.literal_eval(node.value))
-    raise SetupError("sk_provider/__init__.py has no __version__")
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+                return ast.literal_eval(node.value)
+    raise SetupError(f"{path} has no {name}")
 
 
 def _shared_libpython() -> tuple[str, str | None]:
@@ -310,7 +335,7 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
             module=module,
             codecs=os.path.join(_python_paths()["stdlib"], "encodings"),
             carried=CARRIED_FILE,
-            version=_package_version(),
+            version=_constant(os.path.join(_PACKAGE, "__init__.py"), "__version__"),
             api_major=api_major,
         )
         compiled = marshal.dumps(compile(init_code, "libpysk.so", "exec", dont_inherit=True, optimize=2))

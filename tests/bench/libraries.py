@@ -54,7 +54,7 @@ def null_provider(folder: Path, key: VirtualKey, data: bytes) -> Path:
     signature = key.sign(data, NULL_COUNTER)
     (tree.package / "embed.py").write_text(_NULL_EMBED.format(signature=signature, counter=NULL_COUNTER))
     # No other module of ours is found or read.
-    tree.carry("", "embed")
+    tree.carry("embed")
     return tree.library
 
 

@@ -45,7 +45,7 @@ _CARRY: Final = """
 import sys
 from cbuild.build_libpysk import write_carried_modules
 package, *only = sys.argv[1:]
-write_carried_modules(package, package, *((only, ()) if only else ()))
+write_carried_modules(package, package, *((only, (), ()) if only else ()))
 """
 
 CARRIED: Final = "carried.bin"
@@ -104,7 +104,8 @@ class Tree:
     def carry(self, *only: str) -> None:
         """Let the library take its modules, as they are now, from the files that an installed one takes them from.
 
-        only: the names of the modules that shall be in these files, within our package, if that shall not be all.
+        only: the names of the modules that shall be in these files with what they import, within our package, if that
+        shall not be all.
         """
         _run_build(sys.executable, _CARRY, self.package, *only, cwd=self.folder)
 

@@ -72,3 +72,35 @@ def test_missing_headers_are_told(builder: ModuleType, monkeypatch: pytest.Monke
 def test_this_python_will_do(builder: ModuleType) -> None:
     library, _folder = builder._shared_libpython()
     assert library.startswith(f"python{sys.version_info.major}.{sys.version_info.minor}")
+
+
+def make_package(folder: Path, **sources: str) -> str:
+    """Write a package sk_provider of packages a and b, in which there are modules, such as a_x; return its folder."""
+    package = folder / "sk_provider"
+    for name in ("", "a", "b"):
+        (package / name).mkdir()
+        (package / name / "__init__.py").touch()
+    for name, source in sources.items():
+        parent, module = name.split("_")
+        (package / parent / f"{module}.py").write_text(source)
+    return str(package)
+
+
+def test_modules_are_carried_once_and_after_what_they_import(builder: ModuleType, tmp_path: Path) -> None:
+    package = make_package(
+        tmp_path,
+        a_x="from sk_provider.b import y\nimport select, json",
+        a_z="def later():\n    from ..b import unseen",
+        b_y="from sk_provider.a import z",
+        b_w="from . import y",
+        b_unseen="",
+    )
+    first, second, third = builder._imported(package, ["a.x"], [], ["b.y", "b.w"])
+    assert first == [f"sk_provider{name}" for name in ("", ".a", ".b", ".a.z", ".b.y", ".a.x")]
+    assert (second, third) == ([], ["sk_provider.b.w"])
+
+
+def test_a_module_that_wants_more_than_the_standard_library_is_not_built(builder: ModuleType, tmp_path: Path) -> None:
+    package = make_package(tmp_path, a_x="import cffi")
+    with pytest.raises(builder.SetupError, match=r"cannot be imported \(ModuleNotFoundError: No module named 'cffi'\)"):
+        builder._imported(package, ["a.x"])
