@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import compileall
-import json
 import secrets
-import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bench import resident, sk_helper, virtual_token
-from bench.measure import PATIENCE_S, compile_tool, environment
-from support import provider_tree
+from bench import sk_helper, virtual_token
+from bench.measure import compile_tool
+from support.openssh import PIN, PIN_PROMPT, enrolled
 from support.serve import serve
+from support.watched import Watched, assert_lean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-# Whoever imports one of these for every signature makes everybody wait.
-HEAVY = {
-    "ast", "cffi", "click", "collections", "contextlib", "cryptography", "ctypes", "dataclasses", "enum",
-    "fido2", "functools", "hashlib", "importlib.machinery", "importlib.metadata", "inspect", "json", "logging",
-    "os", "pathlib", "re", "socket", "subprocess", "tempfile", "threading", "traceback", "typing", "warnings",
-}  # fmt: skip
+    from support.openssh import Person
+    from support.watched import Told
 
-# What the standard library may give besides what the bare interpreter has.
-LEAN = {"_sha2", "_sha256", "_socket", "pwd", "time"}
+    Lean = tuple[Told, Person]
+
+MESSAGE = b"a message"  # as Person.sign() has it
 
 # Not even a PIN wants these.
 NEVER = {
@@ -35,134 +31,76 @@ NEVER = {
     "unittest", "urllib",
 }  # fmt: skip
 
-# The first of our modules to be imported, and the end of a signature.
-WATCH = """
-import sys
-opened = []
-sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
-before = sorted(sys.modules)
-"""
-TELL = """
-_sign = sign
-
-
-def sign(request, configuration, operation):
-    import sys
-
-    from sk_provider import before, opened
-
-    response = _sign(request, configuration, operation)
-    found = sorted(sys.modules), list(opened)
-    import json
-
-    with open({path!r}, "w") as file:
-        json.dump({{"before": before, "modules": found[0], "opened": found[1]}}, file)
-    return response
-"""
-
-PIN = "correct horse"
-DOCUMENT = b"a document\n"
-
-
-class Told:
-    """The modules that there were when ours were first looked for, those in the end, and the files opened between."""
-
-    def __init__(self, before: list[str], modules: list[str], opened: list[str]) -> None:
-        self.modules = set(modules)
-        self.imported = self.modules - set(before)
-        self.opened = opened
-
-
-class Watched:
-    """A copy of the provider that writes down what a signature has loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.tree = provider_tree.Tree(folder / "tree")
-        self._told = folder / "told"
-        self.tree.append("__init__.py", WATCH)
-        self.tree.append("sign.py", TELL.format(path=str(self._told)))
-        # As an installer leaves it.
-        compileall.compile_dir(self.tree.package, quiet=1)
-        self.tree.carry()
-
-    def environment(self, *lines: str) -> dict[str, str]:
-        config = self.folder / "pysk_config"
-        config.touch(mode=0o600)
-        config.write_text("".join(f"{line}\n" for line in lines))
-        return environment(self.folder, SSH_SK_PROVIDER=self.tree.library, PYSK_CONFIG=config)
-
-    def enroll(self, variables: Mapping[str, str], *options: str) -> Path:
-        key = self.folder / "key"
-        for path in (key, self.folder / "key.pub"):
-            path.unlink(missing_ok=True)
-        self._run(["ssh-keygen", "-q", "-t", "ed25519-sk", "-N", "", "-f", str(key), *options], variables)
-        return key
-
-    def sign(self, key: Path, variables: Mapping[str, str]) -> tuple[bytes, Told]:
-        """Have the document signed, and return the signature and what was told."""
-        signature = self._run(sign_command(key), variables)
-        return signature, Told(**json.loads(self._told.read_text()))
-
-    def _run(self, command: list[str], variables: Mapping[str, str]) -> bytes:
-        done = subprocess.run(
-            command, env=dict(variables), input=DOCUMENT, capture_output=True, check=False, timeout=PATIENCE_S
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-def sign_command(key: Path) -> list[str]:
-    return ["ssh-keygen", "-q", "-Y", "sign", "-n", "bench", "-f", str(key)]
-
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     return Watched(tmp_path_factory.mktemp("watched"))
 
 
+@pytest.fixture
+def person(watched: Watched, tmp_path: Path) -> Person:
+    return watched.person(tmp_path)
+
+
+@contextmanager
+def served(person: Person, address: str) -> Iterator[None]:
+    """Serve a token with the person's store at an address, which their pysk_config names."""
+    with serve("--store", str(person.store), address) as token:
+        person.configure(device=token.names[0])
+        yield
+
+
 @pytest.fixture(scope="module")
-def lean(watched: Watched) -> Told:
-    """What a signature without a PIN by a token at a Unix socket has loaded."""
-    folder = watched.folder
+def lean(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Lean:
+    """What a signature has loaded, by a token at a Unix socket that has key handles of another kind than ours."""
+    folder = tmp_path_factory.mktemp("lean")
+    person = watched.person(folder)
     challenge = folder / "challenge"
     challenge.write_bytes(secrets.token_bytes(32))
     token, program = virtual_token.VirtualKey(), compile_tool("token", folder)
     with virtual_token.running(program, token.answers(challenge.read_bytes()), folder, [0]) as (address,):
-        variables = watched.environment(f"Device {address}")
-        key = watched.enroll(variables, "-O", f"challenge={challenge}")
-        data = sk_helper.signed_data(sk_helper.capture(sign_command(key), variables, folder, DOCUMENT))
+        person.configure(device=address)
+        key = enrolled(person, "ed25519-sk", f"challenge={challenge}")
+        sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(key)]
+        data = sk_helper.signed_data(sk_helper.capture(sign, person.environment, folder, MESSAGE))
     (folder / "token-0").unlink()  # which the next token binds
     with virtual_token.running(program, token.answers(b"", data), folder, [0]):
-        signature, told = watched.sign(key, variables)
-    assert sk_helper.verify_armoured(signature, key.with_name("key.pub"), data) == virtual_token.COUNTER
-    return told
+        return watched.sign(person, key), person
 
 
-def test_a_signature_without_a_pin_loads_nothing_heavy(lean: Told) -> None:
-    assert "sk_provider.transports.unix" in lean.modules
-    assert lean.modules & HEAVY == set()
-    assert {name for name in lean.imported if not name.startswith("sk_provider.")} <= LEAN
+def test_a_signature_without_a_pin_loads_nothing_heavy(lean: Lean) -> None:
+    told, _ = lean
+    assert "sk_provider.transports.unix" in told.modules
+    assert_lean(told)
 
 
-def test_a_signature_without_a_pin_opens_its_configuration_and_nothing_else(lean: Told, watched: Watched) -> None:
-    assert lean.opened == [str(watched.folder / "pysk_config"), "/etc/ssh/pysk_config"]
+def test_a_signature_without_a_pin_opens_its_configuration_and_nothing_else(lean: Lean) -> None:
+    told, person = lean
+    assert told.opened == [str(person.config), "/etc/ssh/pysk_config"]
 
 
-def test_a_signature_with_a_pin_loads_the_client_of_fido2_and_nothing_beside_it(watched: Watched) -> None:
-    folder = watched.folder
-    store, socket = folder / "store", folder / "socket"
-    resident.make_store(store, PIN)
-    askpass = folder / "askpass"
-    askpass.touch(mode=0o700)
-    askpass.write_text(f"#!/bin/sh\necho '{PIN}'\n")
-    variables = watched.environment(f"Device unix:{socket}") | {
-        "SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":nowhere",
-    }  # fmt: skip
-    with serve("--store", str(store), f"unix:{socket}"):
-        key = watched.enroll(variables, "-O", "verify-required")
-        data = sk_helper.signed_data(sk_helper.capture(sign_command(key), variables, folder, DOCUMENT))
-        signature, told = watched.sign(key, variables)
-    sk_helper.verify_armoured(signature, key.with_name("key.pub"), data)
+def test_a_signature_over_udp_loads_nothing_heavy_and_opens_no_module(watched: Watched, person: Person) -> None:
+    with served(person, "udp:127.0.0.1:0"):
+        told = watched.sign(person, enrolled(person))
+    assert "sk_provider.transports.udp" in told.modules
+    assert_lean(told)
+    assert watched.module_files(told) == []
+
+
+def test_a_signature_by_the_software_authenticator_opens_no_module_and_wants_all_that_is_carried_for_it(
+    watched: Watched, person: Person
+) -> None:
+    told = watched.sign(person, enrolled(person))
+    assert watched.module_files(told) == []
+    assert watched.carried_for_soft() - told.modules == set()
+
+
+def test_a_signature_with_a_pin_loads_the_client_of_fido2_and_nothing_beside_it(
+    watched: Watched, person: Person, sockets: Path
+) -> None:
+    with served(person, f"unix:{sockets}/token"):
+        person.set_pin(PIN)
+        _, key = person.enroll("id", "ed25519-sk", "verify-required")
+        told = watched.sign(person, key, answers=[(PIN_PROMPT, PIN)])
     assert "fido2.ctap2.pin" in told.modules
     assert told.modules & NEVER == set()
