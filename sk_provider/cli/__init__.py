@@ -10,6 +10,7 @@ from sk_provider import __version__
 from sk_provider.errors import SecurityKeyError
 from sk_provider.reporting import printable
 
+from .keys import keys
 from .path import path
 from .pin import pin
 from .reset import reset
@@ -56,5 +57,5 @@ def main() -> None:
     """
 
 
-for command in (path, pin, reset, serve, share):
+for command in (keys, path, pin, reset, serve, share):
     main.add_command(command)

@@ -55,7 +55,7 @@ def change(address: str | None) -> None:
     with _client_pin(address, may_create=False) as (client_pin, operation):
         if not client_pin.ctap.info.options.get("clientPin"):
             raise PinNotSet("the authenticator has no PIN", SET_A_PIN)
-        old = normalize(_read("Current PIN"))
+        old = normalize(read_secret("Current PIN"))
         new = _read_new_pin(client_pin)
         operation.restart()
         try:
@@ -111,13 +111,17 @@ def _read_new_pin(client_pin: ClientPin) -> str:
     from sk_provider.client.pin import normalize
     from sk_provider.errors import PinInvalid
 
-    new = normalize(_read("New PIN"), client_pin.ctap.info.min_pin_length)
-    if sys.stdin.isatty() and normalize(_read("New PIN again")) != new:
+    new = normalize(read_secret("New PIN"), client_pin.ctap.info.min_pin_length)
+    if sys.stdin.isatty() and normalize(read_secret("New PIN again")) != new:
         raise PinInvalid("the two PINs differ", "try again")
     return new
 
 
-def _read(prompt: str) -> str:
+def read_secret(prompt: str) -> str:
+    """Ask for a PIN on the terminal, without showing it; where standard input is none, return its next line.
+
+    Raises InvalidRequest if it cannot be read, and PinInvalid if it is no text.
+    """
     from sk_provider.client.pin import not_text
     from sk_provider.errors import InvalidRequest
 

@@ -27,7 +27,7 @@ def reset(address: str, *, yes: bool) -> None:
     from sk_provider.transports import soft, split
 
     if not yes:
-        _confirm(f"Delete all keys and the PIN of {address}?")
+        confirm(f"Delete all keys and the PIN of {address}?")
     configuration = config.load()
     operation = Operation(configuration.timeout)
     scheme, location = split(address)
@@ -54,7 +54,8 @@ def reset(address: str, *, yes: bool) -> None:
     click.echo("reset", err=True)
 
 
-def _confirm(question: str) -> None:
+def confirm(question: str) -> None:
+    """Ask whether to go on, and end the program if not. Raises InvalidRequest if nobody can be asked."""
     from sk_provider.errors import InvalidRequest
 
     if sys.stdin is None:

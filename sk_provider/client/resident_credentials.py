@@ -1,0 +1,138 @@
+"""The resident credentials that an authenticator lists (CTAP 2.1 §6.8), by python-fido2."""
+
+from __future__ import annotations
+
+from fido2.ctap import CtapError
+from fido2.ctap2 import CredentialManagement
+from fido2.ctap2.pin import ClientPin
+
+from sk_provider.ctap import sha256
+from sk_provider.errors import AuthenticatorError, PinNotSet, PinRequired, Unsupported
+
+from . import pin, refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from fido2.ctap2 import Ctap2
+
+    from sk_provider.operation import Operation
+
+    from .token import Token
+
+_RESULT = CredentialManagement.RESULT
+
+_MAX_ENTRIES = 1000
+"""More than any authenticator has in a list."""
+
+
+class ResidentCredential:
+    """What an authenticator tells of a credential, of which nothing but the types was checked.
+
+    key_handle: not empty; user_name: None if there is none; public_key: a COSE key, or whatever there is instead;
+    cred_protect: the level, or None.
+    """
+
+    __slots__ = ("cred_protect", "key_handle", "public_key", "rp_id", "user_id", "user_name")
+
+    def __init__(
+        self,
+        rp_id: str,
+        key_handle: bytes,
+        user_id: bytes,
+        user_name: str | None,
+        public_key: object,
+        cred_protect: object,
+    ) -> None:
+        self.rp_id = rp_id
+        self.key_handle = key_handle
+        self.user_id = user_id
+        self.user_name = user_name
+        self.public_key = public_key
+        self.cred_protect = cred_protect
+
+
+def open_management(ctap2: Ctap2, given_pin: str | None, token: Token, operation: Operation) -> CredentialManagement:
+    """Return python-fido2's client of credentialManagement, authorized by the PIN or by the authenticator's own means.
+
+    Raises PinRequired where a PIN is wanted and none is given, Unsupported if the authenticator lists no keys,
+    PinNotSet, PinBlocked, and what pin.get_token() and pin.get_uv_token() raise.
+    """
+    if not CredentialManagement.is_supported(ctap2.info):
+        raise Unsupported("the authenticator cannot list its resident keys", "use the key files made at enrollment")
+    permission = ClientPin.PERMISSION.CREDENTIAL_MGMT
+    options = ctap2.info.options
+    if given_pin is not None:
+        client_pin, pin_uv_auth_token = pin.get_token(ctap2, given_pin, permission, None)
+    elif not (options.get("clientPin") or options.get("uv")):
+        raise PinNotSet("the authenticator has no PIN", refusal.SET_A_PIN)
+    elif options.get("uv") and options.get("pinUvAuthToken"):
+        client_pin, pin_uv_auth_token = pin.get_uv_token(ctap2, permission, None, token, operation)
+    else:
+        question = PinRequired("the authenticator wants its PIN to list its keys", "enter it when you are asked")
+        raise refusal.to_ask_for_pin(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
+    return CredentialManagement(ctap2, client_pin.protocol, pin_uv_auth_token)
+
+
+def credentials(
+    management: CredentialManagement, wants: Callable[[str], bool], tell: Callable[[str], object]
+) -> Iterator[ResidentCredential]:
+    """Yield the credentials of the RP IDs that are wanted.
+
+    One that cannot be used is left out, and told. So are those of an RP ID of which the authenticator keeps nothing but
+    the beginning (CTAP 2.1 §6.8.7): nobody can tell how it goes on.
+
+    Raises CtapError and whatever python-fido2 stumbles over, and AuthenticatorError for a list that has no end.
+    """
+    for rp in _entries(management.enumerate_rps_begin, management.enumerate_rps_next, _RESULT.TOTAL_RPS):
+        rp_id, rp_id_hash = rp[_RESULT.RP].get("id"), rp[_RESULT.RP_ID_HASH]
+        if not isinstance(rp_id, str) or "\0" in rp_id or not wants(rp_id):
+            continue
+        if sha256(rp_id.encode()) != rp_id_hash:
+            tell(
+                f"the authenticator knows only the beginning of an application, {rp_id}, whose keys are left out; "
+                "use the key files made at enrollment"
+            )
+            continue
+        yield from _of_one_rp(management, rp_id, rp_id_hash, tell)
+
+
+def _of_one_rp(
+    management: CredentialManagement, rp_id: str, rp_id_hash: bytes, tell: Callable[[str], object]
+) -> Iterator[ResidentCredential]:
+    def begin() -> Mapping[int, Any]:
+        return management.enumerate_creds_begin(rp_id_hash)
+
+    for entry in _entries(begin, management.enumerate_creds_next, _RESULT.TOTAL_CREDENTIALS):
+        descriptor, user = entry.get(_RESULT.CREDENTIAL_ID), entry.get(_RESULT.USER)
+        key_handle = descriptor.get("id") if isinstance(descriptor, dict) else None
+        user_id, name = (user.get("id"), user.get("name")) if isinstance(user, dict) else (None, None)
+        if not isinstance(key_handle, bytes) or not key_handle or not isinstance(user_id, bytes):
+            tell(f"a key for {rp_id} is damaged in the authenticator's list, and left out; try again")
+            continue
+        yield ResidentCredential(
+            rp_id,
+            key_handle,
+            user_id,
+            name if isinstance(name, str) else None,
+            entry.get(_RESULT.PUBLIC_KEY),
+            entry.get(_RESULT.CRED_PROTECT),
+        )
+
+
+def _entries(
+    begin: Callable[[], Mapping[int, Any]], go_on: Callable[[], Mapping[int, Any]], total_member: int
+) -> list[Mapping[int, Any]]:
+    """Return all entries of a list; none of another one may be asked for in between."""
+    try:
+        first = begin()
+    except CtapError as error:
+        if error.code == CtapError.ERR.NO_CREDENTIALS:
+            return []
+        raise
+    total = first.get(total_member, 1)
+    if not isinstance(total, int) or total > _MAX_ENTRIES:
+        raise AuthenticatorError("the authenticator's list of keys has no end", "use another authenticator")
+    return [first, *(go_on() for _ in range(1, total))] if total > 0 else []
