@@ -9,8 +9,10 @@ from .api import (
     EnrollResponse,
 )
 from .client import refusal, selection
+from .credentials import attestation as attestation_statement
+from .credentials import key_handle
 from .credentials.public_key import COSE_ALGORITHMS, public_key_bytes
-from .ctap import AUTHDATA_AT, cbor, commands, sha256, status
+from .ctap import AUTHDATA_AT, AUTHDATA_UP, AUTHDATA_UV, cbor, commands, sha256, status
 from .ctap.requests import NO_CLIENT_DATA
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from fido2.ctap2 import Ctap2
     from fido2.ctap2.base import AttestationResponse
     from fido2.ctap2.pin import PinProtocol
+    from fido2.webauthn import AttestedCredentialData
 
     from .api import EnrollRequest
     from .client.token import Token
@@ -105,8 +108,15 @@ def _make_credential_by(
         options=options or None,
         **authorization.parameters(client_data_hash),
     )
-    _verify_attestation(attestation, client_data_hash)
-    return _to_response(request, attestation, algorithm)
+    try:
+        credential = _checked_credential(attestation, request, extensions, is_verified=authorization.is_given)
+        attestation_statement.verify(attestation, client_data_hash)
+        return _to_response(request, attestation, credential, algorithm)
+    except AuthenticatorError as error:
+        made = attestation.auth_data.credential_data
+        if made is not None:
+            _tell_of_the_rest(error, request, made.credential_id, token)
+        raise
 
 
 def _extensions(request: EnrollRequest, ctap2: Ctap2) -> dict[str, object]:
@@ -162,7 +172,12 @@ class _Authorization:
                 )
                 raise refusal.to_ask_for_pin(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
             else:
-                raise PinNotSet("the authenticator makes keys only for whom it can verify", refusal.SET_A_PIN)
+                raise PinNotSet("the authenticator makes keys only with a PIN, and has none", refusal.SET_A_PIN)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the authenticator knows the person: by a PIN or by its own means."""
+        return self._protocol is not None or bool(self.options)
 
     def parameters(self, client_data_hash: bytes) -> dict[str, Any]:
         """Return what proves the PIN to a command about client_data_hash, as python-fido2's arguments."""
@@ -214,22 +229,13 @@ def _refuse_to_overwrite(request: EnrollRequest, user_id: bytes, ctap2: Ctap2, a
         )
 
 
-def _verify_attestation(attestation: AttestationResponse, client_data_hash: bytes) -> None:
-    """Check that the authenticator that sent the key also signed it; who made it is the challenge's owner's concern."""
-    # From the package, which other threads' imports have completed: its base alone does not know the formats yet.
-    from fido2.attestation import Attestation
+def _checked_credential(
+    attestation: AttestationResponse, request: EnrollRequest, extensions: Mapping[str, object], *, is_verified: bool
+) -> AttestedCredentialData:
+    """Return the new key, once it is the one that was asked for, protected as asked.
 
-    if attestation.fmt == "none":
-        return
-    try:
-        Attestation.for_type(attestation.fmt)().verify(attestation.att_stmt, attestation.auth_data, client_data_hash)
-    except Exception:  # noqa: BLE001 - the statement is the authenticator's: it says what python-fido2 stumbles over
-        raise AuthenticatorError(
-            "the authenticator's attestation of the new key does not verify", "try again, or use another authenticator"
-        ) from None
-
-
-def _to_response(request: EnrollRequest, attestation: AttestationResponse, algorithm: int) -> EnrollResponse:
+    is_verified: whether the person was verified for it. Raises AuthenticatorError if it is another one.
+    """
     authenticator_data = attestation.auth_data
     credential = authenticator_data.credential_data
     if not authenticator_data.flags & AUTHDATA_AT or credential is None:
@@ -238,18 +244,43 @@ def _to_response(request: EnrollRequest, attestation: AttestationResponse, algor
         raise AuthenticatorError("the authenticator's answer is for another application", "try again")
     if not credential.credential_id:
         raise AuthenticatorError("the authenticator's answer has no key handle", "try again")
-    signature = attestation.att_stmt.get("sig", b"")
-    certificates = attestation.att_stmt.get("x5c") or [b""]
-    if not isinstance(signature, bytes) or not isinstance(certificates, list) or not isinstance(certificates[0], bytes):
+    if not authenticator_data.flags & AUTHDATA_UP:
         raise AuthenticatorError(
-            "the authenticator's attestation of the new key cannot be understood",
-            "try again, or use another authenticator",
+            "the authenticator's answer does not confirm that anybody was present", "use another authenticator"
         )
+    if is_verified and not authenticator_data.flags & AUTHDATA_UV:
+        raise AuthenticatorError(
+            "the authenticator's answer does not confirm that it verified the person", "use another authenticator"
+        )
+    made = authenticator_data.extensions or {}
+    if any(made.get(name) != value for name, value in extensions.items()):
+        raise AuthenticatorError(
+            "the authenticator has not protected the new key as it was asked to", "use another authenticator"
+        )
+    return credential
+
+
+def _tell_of_the_rest(
+    error: AuthenticatorError, request: EnrollRequest, untrusted_key_handle: bytes, token: Token
+) -> None:
+    """Tell in the error that a resident key that is refused stays on the authenticator, where it was made."""
+    if request.flags & FLAG_RESIDENT_KEY:
+        error.happened += f"; the resident key that it made for {request.application} stays on it"
+        error.remedy = f"delete it with: pysk keys delete {token.address} {key_handle.digest(untrusted_key_handle)}"
+
+
+def _to_response(
+    request: EnrollRequest, attestation: AttestationResponse, credential: AttestedCredentialData, algorithm: int
+) -> EnrollResponse:
+    signature, certificate = b"", b""
+    if attestation.fmt != "none":
+        signature = attestation.att_stmt["sig"]
+        certificate = attestation.att_stmt.get("x5c", [b""])[0]
     return EnrollResponse(
         flags=request.flags & ~FLAG_FORCE_OPERATION,
         public_key=public_key_bytes(credential.public_key, algorithm),
         key_handle=credential.credential_id,
         signature=signature,
-        attestation_certificate=certificates[0],
-        authenticator_data=cbor.encode(bytes(authenticator_data)),
+        attestation_certificate=certificate,
+        authenticator_data=cbor.encode(bytes(attestation.auth_data)),
     )
