@@ -65,9 +65,9 @@ def _user_id(name: str | None) -> bytes:
 def _make_credential(request: EnrollRequest, user_id: bytes, token: Token, operation: Operation) -> EnrollResponse:
     from fido2.ctap import CtapError
 
-    from .client.fido2_client import errors_translated, open_client
+    from .client.fido2_client import errors_translated
 
-    ctap2 = open_client(token, operation)
+    ctap2 = token.open_client(operation)
     try:
         with errors_translated(pass_status=True):
             return _make_credential_by(ctap2, request, user_id, token, operation)

@@ -27,10 +27,10 @@ def load_resident_keys(
     """
     token = selection.open_for_management(request.device, configuration, operation)
     try:
-        from .client.fido2_client import errors_translated, open_client
+        from .client.fido2_client import errors_translated
         from .client.resident_credentials import credentials, open_management
 
-        ctap2 = open_client(token, operation)
+        ctap2 = token.open_client(operation)
         management = open_management(ctap2, request.pin, token, operation)
         # With user verification of its own the authenticator decides by itself, so no PIN need be asked for.
         asks_for_pin = "uv" not in ctap2.info.options

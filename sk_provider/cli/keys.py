@@ -68,7 +68,6 @@ def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
 def _management(address: str | None) -> Iterator[tuple[CredentialManagement, Operation]]:
     from sk_provider import config
     from sk_provider.client import selection
-    from sk_provider.client.fido2_client import open_client
     from sk_provider.client.pin import normalize
     from sk_provider.client.resident_credentials import open_management
     from sk_provider.errors import PinRequired
@@ -78,7 +77,7 @@ def _management(address: str | None) -> Iterator[tuple[CredentialManagement, Ope
     operation = Operation(configuration.timeout)
     token = selection.open_for_management(address, configuration, operation)
     try:
-        client = open_client(token, operation)
+        client = token.open_client(operation)
         try:
             management = open_management(client, None, token, operation)
         except PinRequired:

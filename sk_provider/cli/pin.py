@@ -90,7 +90,6 @@ def status(address: str | None) -> None:
 def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[ClientPin, Operation]]:
     from sk_provider import config
     from sk_provider.client import selection
-    from sk_provider.client.fido2_client import open_client
     from sk_provider.client.pin import open_client_pin
     from sk_provider.errors import Unsupported
     from sk_provider.operation import Operation
@@ -99,7 +98,7 @@ def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[Clie
     operation = Operation(configuration.timeout)
     token = selection.open_for_management(address, configuration, operation, may_create=may_create)
     try:
-        ctap2 = open_client(token, operation)
+        ctap2 = token.open_client(operation)
         if "clientPin" not in ctap2.info.options:
             raise Unsupported("the authenticator cannot have a PIN", "use one that can")
         yield open_client_pin(ctap2), operation

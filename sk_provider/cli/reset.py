@@ -20,7 +20,7 @@ def reset(address: str, *, yes: bool) -> None:
 
     from sk_provider import config
     from sk_provider.client import refusal, selection
-    from sk_provider.client.fido2_client import errors_translated, open_client
+    from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.token import Token
     from sk_provider.errors import AuthenticatorError, Unsupported
     from sk_provider.operation import Operation
@@ -37,7 +37,7 @@ def reset(address: str, *, yes: bool) -> None:
     else:
         token = selection.open_for_management(address, configuration, operation)
     try:
-        ctap2 = open_client(token, operation)
+        ctap2 = token.open_client(operation)
         if not token.speaks_ctap2:
             raise Unsupported("the authenticator speaks U2F alone, which has no reset", "use another one")
         with errors_translated(pass_status=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posix
+
 from sk_provider import transports
 from sk_provider.errors import CredentialNotFound, DeviceNotFound, SecurityKeyError
 
@@ -87,6 +89,10 @@ def _discover_default() -> list[Found]:
 def may_have_more(found: list[Found]) -> bool:
     """Return whether discover_more() may find others, which come next if none of what is plugged in serves."""
     if any(each.scheme != transports.DEFAULT for each in found):
+        return False
+    try:
+        posix.stat(transports.FALLBACK_SOCKET)
+    except OSError:
         return False
     transport = transports.load(transports.FALLBACK, own_only=True)
     could_be_there = getattr(transport, "could_be_there", None)

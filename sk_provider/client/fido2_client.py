@@ -18,10 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sk_provider.operation import Operation
     from sk_provider.transport_api import Channel, Event
-
-    from .token import Token
 
 
 # By command, the members of an answer that are byte strings (CTAP 2.1 §6.1.2, §6.2.2 and §6.4, CTAP 2.2 §6.4).
@@ -111,17 +108,3 @@ def open_ctap2(channel: Channel, event: Event) -> Ctap2:
     """
     with errors_translated():
         return Ctap2(Device(channel, event), strict_cbor=False)  # type: ignore[arg-type]  # it needs no more than a channel has
-
-
-def open_client(token: Token, operation: Operation) -> Ctap2:
-    """Return a client of the token's protocol, one of U2F with next to no abilities.
-
-    Raises SecurityKeyError if the authenticator does not answer properly.
-    """
-
-    def by_u2f() -> Ctap2:
-        from .u2f import U2fClient
-
-        return U2fClient(token, operation)
-
-    return token.by_its_protocol(lambda: open_ctap2(token, operation), by_u2f)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from fido2.ctap2 import Ctap2
+
     from sk_provider.api import SignRequest
     from sk_provider.transport_api import Channel, Event
 
@@ -128,6 +130,24 @@ class Token:
             from . import u2f
 
             return u2f.get_assertion(request, self, operation)
+
+        return self.by_its_protocol(by_ctap2, by_u2f)
+
+    def open_client(self, operation: Operation) -> Ctap2:
+        """Return python-fido2's client, which has asked for getInfo, or one of U2F with next to no abilities.
+
+        Raises SecurityKeyError if there is no usable answer.
+        """
+
+        def by_ctap2() -> Ctap2:
+            from .fido2_client import open_ctap2
+
+            return open_ctap2(self, operation)
+
+        def by_u2f() -> Ctap2:
+            from .u2f import U2fClient
+
+            return U2fClient(self, operation)
 
         return self.by_its_protocol(by_ctap2, by_u2f)
 

@@ -19,6 +19,9 @@ DEFAULT = "usb"
 FALLBACK = "nfc"
 """Or else, where none of that does, what this discovers."""
 
+FALLBACK_SOCKET = "/run/pcscd/pcscd.comm"
+"""Without which there is nothing for it to discover: so it is loaded for nobody who has no use for it."""
+
 KEY_HANDLE_MARKS = {b"pysk": "soft"}
 """What key handles begin with that one of our own transports recognizes, see transport_api.RecognizesKeyHandles."""
 

@@ -5,7 +5,6 @@ Locations: "" any reader; else the readers whose name contains the text.
 
 from __future__ import annotations
 
-import posix
 import time
 
 from sk_provider.ctap import apdu, commands, framing
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from sk_provider.transport_api import Event
 
     _Header = tuple[int, int, int, int]
-
-_PCSCD_SOCKET = "/run/pcscd/pcscd.comm"
 
 _NFCCTAP_MSG = (apdu.CLA_CTAP2, apdu.INS_NFCCTAP_MSG, apdu.P1_GETRESPONSE_SUPPORTED, 0)
 _NFCCTAP_GETRESPONSE = (apdu.CLA_CTAP2, apdu.INS_NFCCTAP_GETRESPONSE, 0, 0)
@@ -58,11 +55,7 @@ waits_for_a_person = True
 
 
 def could_be_there() -> bool:
-    """Return whether cards can be looked for: pcscd is there, and pyscard. See transport_api.MayBeAbsent."""
-    try:
-        posix.stat(_PCSCD_SOCKET)
-    except OSError:
-        return False
+    """Return whether pyscard is installed. See transport_api.MayBeAbsent."""
     # Of importlib, whose import would cost more, this is what every Python begins with.
     from _frozen_importlib_external import PathFinder
 

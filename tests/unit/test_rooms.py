@@ -52,7 +52,6 @@ KNOWN: set[tuple[str, str]] = {
     ("authenticator.commands.u2f", "authenticator.engine"),
     ("authenticator.pin_uv_auth", "authenticator.engine"),
     ("authenticator.store", "authenticator.engine"),
-    ("client.u2f", "client.fido2_client"),
     ("device_side.udp", "virtual_key.token"),
     ("device_side.uhid", "virtual_key.token"),
     ("device_side.vpcd", "virtual_key.token"),
