@@ -27,15 +27,17 @@ MAX_FILE_SIZE: Final = 1 << 20
 class Configuration:
     """What the files say, first value first.
 
-    presence: PRESENCE_…; timeout: seconds; log_file: a path or None.
+    presence: PRESENCE_…; timeout: seconds; log_file: a path or None; known_keys: the path of the file in which public
+    keys are remembered, or None.
     """
 
-    __slots__ = ("_devices", "_limited_addresses", "already_set", "log_file", "presence", "timeout")
+    __slots__ = ("_devices", "_limited_addresses", "already_set", "known_keys", "log_file", "presence", "timeout")
 
     def __init__(self) -> None:
         self.presence = PRESENCE_ASK
         self.timeout = DEFAULT_TIMEOUT
         self.log_file: str | None = None
+        self.known_keys: str | None = None
         self._devices: list[tuple[list[str], list[str]]] = []
         self._limited_addresses: list[str] = []
         self.already_set: list[str] = []
@@ -96,7 +98,9 @@ def load() -> Configuration:
             raise ConfigurationError(f"{path} does not exist", f"correct or unset {VARIABLE}")
         _Reader(configuration, path, is_limited=True).read(text)
     else:
-        path = home_directory() + "/.ssh/pysk_config"
+        home = home_directory()
+        configuration.known_keys = home + "/.local/share/pysk/known_keys"
+        path = home + "/.ssh/pysk_config"
         text = _read(path)
         if text is not None:
             _Reader(configuration, path, is_limited=False).read(text)
@@ -226,10 +230,9 @@ class _Reader:
         elif name == "logfile":
             if self._is_limited:
                 raise self._error(f"a file named in {VARIABLE} may not set LogFile", "move it to ~/.ssh/pysk_config")
-            path = expand_home(argument)
-            if not path.startswith("/"):
-                raise self._error("LogFile is not an absolute path", "begin it with / or ~/")
-            self._set("log_file", path)
+            self._set("log_file", self._path_of(keyword, argument))
+        elif name == "knownkeys":
+            self._set("known_keys", None if argument.lower() == "none" else self._path_of(keyword, argument))
         else:
             raise self._error(f"unknown keyword {keyword}", "see the README for those that exist")
 
@@ -244,6 +247,12 @@ class _Reader:
         if len(arguments) != 2 or arguments[0].lower() != "application":
             raise self._error("Match takes `application PATTERN` or `all`", "correct the line")
         return [pattern for pattern in arguments[1].split(",") if pattern]
+
+    def _path_of(self, keyword: str, argument: str) -> str:
+        path = expand_home(argument)
+        if not path.startswith("/"):
+            raise self._error(f"{keyword} is not an absolute path", "begin it with / or ~/")
+        return path
 
     def _one_of(self, keyword: str, argument: str, choices: tuple[str, ...]) -> str:
         if argument.lower() not in choices:

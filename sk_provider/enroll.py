@@ -10,10 +10,10 @@ from .api import (
 )
 from .client import refusal, selection
 from .credentials import attestation as attestation_statement
-from .credentials import key_handle
+from .credentials import key_handle, known_keys
 from .credentials.public_key import COSE_ALGORITHMS, public_key_bytes
 from .ctap import AUTHDATA_AT, AUTHDATA_UP, AUTHDATA_UV, cbor, commands, sha256, status
-from .ctap.requests import NO_CLIENT_DATA
+from .ctap.requests import fresh_client_data_hash
 from .errors import AuthenticatorError, CredentialExists, InvalidRequest, PinNotSet, PinRequired, Unsupported
 
 TYPE_CHECKING = False
@@ -48,9 +48,14 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     user_id = _user_id(request.user)
     token = selection.open_for_enrollment(request, configuration, operation)
     try:
-        return _make_credential(request, user_id, token, operation)
+        response = _make_credential(request, user_id, token, operation)
     finally:
         token.close()
+    known_keys.remember(
+        configuration.known_keys,
+        [(request.application, response.key_handle, request.algorithm, response.public_key)],
+    )
+    return response
 
 
 def _user_id(name: str | None) -> bytes:
@@ -211,12 +216,13 @@ def _refuse_to_overwrite(request: EnrollRequest, user_id: bytes, ctap2: Ctap2, a
     """Raise CredentialExists if the authenticator has a resident key for this application and user."""
     from fido2.ctap import CtapError
 
+    client_data_hash = fresh_client_data_hash()
     try:
         assertions = ctap2.get_assertions(
             request.application,
-            NO_CLIENT_DATA,
+            client_data_hash,
             options={"up": False, **authorization.options},
-            **authorization.parameters(NO_CLIENT_DATA),
+            **authorization.parameters(client_data_hash),
         )
     except CtapError as error:
         if error.code == CtapError.ERR.NO_CREDENTIALS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .api import APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
 from .client import selection
+from .credentials import known_keys
 from .credentials.public_key import COSE_ALGORITHMS, public_key_bytes
 from .ctap import commands
 from .errors import AuthenticatorError, PinRequired
@@ -36,14 +37,18 @@ def load_resident_keys(
         asks_for_pin = "uv" not in ctap2.info.options
         with errors_translated():
             listed = credentials(management, lambda rp_id: rp_id.startswith(APPLICATION_PREFIX), operation.tell)
-            keys = [_to_key(credential, operation, asks_for_pin=asks_for_pin) for credential in listed]
-        return [key for key in keys if key is not None]
+            made = [_to_key(credential, operation, asks_for_pin=asks_for_pin) for credential in listed]
+        keys = [key for key in made if key is not None]
     except PinRequired as error:
         # Hosts ask for the PIN before this call, and not again after it, so the person must learn it from us.
         error.is_question = False
         raise
     finally:
         token.close()
+    if token.is_the_only_one:
+        seen = [(key.application, key.key_handle, key.algorithm, key.public_key) for key in keys]
+        known_keys.remember(configuration.known_keys, seen)
+    return keys
 
 
 def _to_key(credential: ResidentCredential, operation: Operation, *, asks_for_pin: bool) -> ResidentKey | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .api import SignRequest
     from .client.token import Token
     from .config import Configuration
+    from .ctap.requests import Assertion
     from .errors import SecurityKeyError
     from .operation import Operation
 
@@ -29,6 +30,8 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     try:
         uv, pin_uv_auth = _authorize(request, token, operation)
         assertion = token.get_assertion(request, operation, uv=uv, pin_uv_auth=pin_uv_auth)
+        if token.public_key is not None:
+            _check_signature(request, assertion, token.public_key)
     except StatusError as error:
         raise _refused(error.code, request, token, operation) from None
     finally:
@@ -57,6 +60,18 @@ def _authorize(request: SignRequest, token: Token, operation: Operation) -> tupl
             raise PinNotSet("this key wants a PIN for every use, and the authenticator has none", refusal.SET_A_PIN)
         case _:
             raise refusal.cannot_verify()
+
+
+def _check_signature(request: SignRequest, assertion: Assertion, public_key: tuple[int, bytes]) -> None:
+    """Raise AuthenticatorError if the signature is not the key's; public_key: as Token has it."""
+    from .credentials.signature import verifies
+
+    message = assertion.signed(request.application, request.message_digest)
+    if not verifies(*public_key, message, assertion.signature):
+        raise AuthenticatorError(
+            "the authenticator's signature is not this key's, so that another one may pretend to hold it",
+            "connect the one that it was enrolled on alone",
+        )
 
 
 def _refused(code: int, request: SignRequest, token: Token, operation: Operation) -> SecurityKeyError:

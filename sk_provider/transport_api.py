@@ -80,6 +80,13 @@ class MayBeAbsent(Transport, Protocol):
         """Return whether discover("") is worth its time, by what costs next to none."""
 
 
+class KnowsNames(Transport, Protocol):
+    """A transport whose authenticators say what they are called."""
+
+    def name(self, location: str) -> str:
+        """Return what the authenticator at a location calls itself, "" if it does not say. Raises nothing."""
+
+
 class RecognizesKeyHandles(Transport, Protocol):
     """A transport whose authenticators can be told by the key handles that they make."""
 

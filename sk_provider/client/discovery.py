@@ -34,7 +34,8 @@ class Found:
     def open(self, configuration: Configuration, operation: Operation, *, may_create: bool) -> Token:
         """Open it; may_create, and what is raised: see transport_api.Transport."""
         channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
-        return Token(channel, self.address)
+        name = getattr(self.transport, "name", None)
+        return Token(channel, self.address, name and (lambda: name(self.location)))
 
 
 def discover(addresses: list[str], configuration: Configuration) -> list[Found]:

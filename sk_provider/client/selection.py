@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sk_provider.credentials import known_keys
 from sk_provider.ctap import status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import (
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from .discovery import Found
     from .token import Token
 
-# What an authenticator says when it is silently asked for a key.
+# What an authenticator says when it is silently asked for a key; a proof makes it certain.
+_CERTAINLY_HOLDS = 3
 _HOLDS = 2
 _MAYBE = 1
 _NOT = 0
@@ -72,16 +74,18 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
     if len(found) == 1 and not has_more:
         return found[0].open(configuration, operation, may_create=False)
     candidates = _Candidates(configuration, operation)
+    known = known_keys.recall(configuration.known_keys, request.application, request.key_handle)
     try:
-        token = candidates.find_holder(found, request)
-        if token is None and has_more:
-            token = candidates.find_holder(discovery.discover_more(), request)
+        token = candidates.find_holder(found, request, known)
+        if token is None and not candidates.holders and has_more:
+            token = candidates.find_holder(discovery.discover_more(), request, known)
         if token is None:
             token = _choose(candidates, request, operation)
     except BaseException:
         candidates.close_all_but(None)
         raise
     candidates.close_all_but(token)
+    token.public_key = known
     return token
 
 
@@ -107,7 +111,8 @@ def _open_one(
         if len(candidates.tokens) == 1 and not candidates.failures:
             token = candidates.tokens[0]
         else:
-            token = _choose_by_touch(candidates.tokens, candidates.failures, operation, sends_pin=sends_pin)
+            what = "are connected"
+            token = _choose_by_touch(candidates.tokens, candidates.failures, operation, what, sends_pin=sends_pin)
     except BaseException:
         candidates.close_all_but(None)
         raise
@@ -118,17 +123,18 @@ def _open_one(
 class _Candidates:
     """The authenticators that may serve an operation.
 
-    tokens: those that could be opened; maybe: those of them that may hold the key; failures: why others, which may
-    hold it as well, could not be asked.
+    tokens: those that could be opened; holders: those of them that say that they hold the key; maybe: those that may;
+    failures: why others, which may hold it as well, could not be asked.
     """
 
-    __slots__ = ("_absences", "_configuration", "_operation", "failures", "maybe", "tokens")
+    __slots__ = ("_absences", "_configuration", "_operation", "failures", "holders", "maybe", "tokens")
 
     def __init__(self, configuration: Configuration, operation: Operation) -> None:
         self._configuration = configuration
         self._operation = operation
         self._absences: list[BaseException] = []
         self.tokens: list[Token] = []
+        self.holders: list[Token] = []
         self.maybe: list[Token] = []
         self.failures: list[BaseException] = []
 
@@ -140,17 +146,26 @@ class _Candidates:
 
         self._note_errors(at_once(open_one, found, self._operation))
 
-    def find_holder(self, found: list[Found], request: SignRequest) -> Token | None:
-        """Ask all at once, and return the first that says that it holds the key, None if none does."""
+    def find_holder(self, found: list[Found], request: SignRequest, known: tuple[int, bytes] | None) -> Token | None:
+        """Ask all at once, and return the one that holds the key, None if it is not known which one does.
+
+        Without a PIN it is the first that says so. A PIN goes to none of several that may hold the key, or that do not
+        answer, unless its public key is known and proves it: whatever says so may lie.
+
+        known: sk-api's algorithm and the public key, None if they are not known.
+        """
         race = Race(self._operation)
+        enough = _HOLDS if request.pin is None else _CERTAINLY_HOLDS
 
         def ask(each: Found) -> None:
             token = each.open(self._configuration, race, may_create=False)
             self.tokens.append(token)
-            answer = _probe(token, request, race)
-            if answer == _HOLDS and race.winner is None:
+            answer = _probe(token, request, known, race)
+            if answer >= enough and race.winner is None:
                 race.winner = token
-            if answer == _MAYBE:
+            if answer >= _HOLDS:
+                self.holders.append(token)
+            elif answer == _MAYBE:
                 self.maybe.append(token)
 
         self._note_errors(at_once(ask, found, self._operation))
@@ -173,6 +188,9 @@ class _Candidates:
         return [*self.failures, *self._absences][0]
 
     def close_all_but(self, kept: Token | None) -> None:
+        """Close what was opened; kept: the one that serves, which was not the only one."""
+        if kept is not None:
+            kept.is_the_only_one = False
         for token in self.tokens:
             if token is not kept:
                 token.close()
@@ -195,20 +213,22 @@ def _choose(candidates: _Candidates, request: SignRequest, operation: Operation)
     """
     from sk_provider.api import FLAG_USER_VERIFICATION
 
-    if not candidates.maybe:
+    claimants = [*candidates.holders, *candidates.maybe]
+    if not claimants:
         if candidates.failures or not candidates.tokens:
             raise candidates.first_error()
         raise CredentialNotFound("no authenticator that is connected holds this key", "connect the one that does")
     spends_tries = request.pin is not None or bool(request.flags & FLAG_USER_VERIFICATION)
-    if len(candidates.maybe) == 1 and not (candidates.failures and spends_tries):
-        return candidates.maybe[0]
+    if len(claimants) == 1 and not (candidates.failures and spends_tries):
+        return claimants[0]
     if request.pin is None:
-        refusals = _refusals_without_pin(candidates.maybe, request, operation)
-        if len(refusals) == len(candidates.maybe):
+        refusals = _refusals_without_pin(claimants, request, operation)
+        if len(refusals) == len(claimants):
             # The host asks for a PIN and calls again: the touch that chooses one is wanted only then.
             question = next((error for error in refusals if isinstance(error, PinRequired)), None)
             raise question or [*candidates.failures, *refusals][0]
-    return _choose_by_touch(candidates.maybe, candidates.failures, operation, sends_pin=spends_tries)
+    what = f"may hold the key for {request.application}"
+    return _choose_by_touch(claimants, candidates.failures, operation, what, sends_pin=spends_tries)
 
 
 def _refusals_without_pin(tokens: list[Token], request: SignRequest, operation: Operation) -> list[BaseException]:
@@ -239,7 +259,7 @@ def _refusals_without_pin(tokens: list[Token], request: SignRequest, operation: 
     return refusals + [_told(error) for error in failures if error is not None]
 
 
-def _probe(token: Token, request: SignRequest, operation: Operation) -> int:
+def _probe(token: Token, request: SignRequest, known: tuple[int, bytes] | None, operation: Operation) -> int:
     """Ask silently whether the authenticator holds the key.
 
     Nobody need come, so an authenticator that takes its time does not hold up the one with the key.
@@ -247,18 +267,25 @@ def _probe(token: Token, request: SignRequest, operation: Operation) -> int:
     from sk_provider.api import FLAG_USER_VERIFICATION
 
     try:
-        return _HOLDS if token.holds_key(request.application, request.key_handle, operation) else _NOT
+        claim = token.probe(request.application, request.key_handle, operation)
     except StatusError as error:
         if error.code in (status.NO_CREDENTIALS, status.INVALID_CREDENTIAL):
             # A key that wants verification for every use (credProtect 3) is hidden without it.
             return _MAYBE if request.flags & FLAG_USER_VERIFICATION else _NOT
         return _MAYBE
+    if claim is None:
+        return _NOT
+    if known is None or not claim.signature:
+        return _HOLDS
+    from sk_provider.credentials.signature import verifies
+
+    return _CERTAINLY_HOLDS if verifies(*known, claim.message, claim.signature) else _NOT
 
 
 def _choose_by_touch(
-    tokens: list[Token], failures: list[BaseException], operation: Operation, *, sends_pin: bool
+    tokens: list[Token], failures: list[BaseException], operation: Operation, what: str, *, sends_pin: bool
 ) -> Token:
-    """Return the authenticator that a person touches; failures: why others cannot be touched.
+    """Return the authenticator that a person touches; failures: why others cannot be touched; what: is said of them.
 
     One that wants no touch is none that was chosen: it may serve only if it is alone and gets no PIN.
 
@@ -267,7 +294,8 @@ def _choose_by_touch(
     if failures and isinstance(failures[0], SecurityKeyError):
         operation.tell(f"{failures[0].happened}; touch another authenticator to use that one")
     else:
-        operation.tell(f"{len(tokens)} authenticators are connected; touch the one to use")
+        names = ", ".join(sorted(token.describe() for token in tokens))
+        operation.tell(f"{len(tokens)} authenticators {what} ({names}); touch the one to use")
     race = Race(operation)
     waiting = len(tokens)
     may_be_untouched = waiting == 1 and not sends_pin

@@ -27,19 +27,35 @@ def probe_patience(operation: Operation) -> Operation:
     return Operation(PROBE_PATIENCE, operation.is_set, operation.tell)
 
 
+class Claim:
+    """That a token holds a key. message, signature: the proof of it, b"" where U2F gives none."""
+
+    __slots__ = ("message", "signature")
+
+    def __init__(self, message: bytes, signature: bytes) -> None:
+        self.message = message
+        self.signature = signature
+
+
 class Token:
     """A channel with what is known of the authenticator behind it; what both protocols offer, it offers alike.
 
-    address: what names it, as a user writes it; capabilities: see transport_api.Channel.
+    address: what names it, as a user writes it; capabilities: see transport_api.Channel; is_the_only_one: whether there
+    was no other to choose from; public_key: sk-api's algorithm and the key that it is to sign by, where there were
+    others and it is known.
     """
 
-    __slots__ = ("_channel", "_has_spoken_ctap2", "address", "capabilities")
+    __slots__ = ("_channel", "_has_spoken_ctap2", "_name", "address", "capabilities", "is_the_only_one", "public_key")
 
-    def __init__(self, channel: Channel, address: str) -> None:
+    def __init__(self, channel: Channel, address: str, name: Callable[[], str] | None = None) -> None:
+        """name: returns what the device calls itself, "" if it does not say, where anything knows that."""
         self._channel = channel
+        self._name = name
         self._has_spoken_ctap2 = False
         self.address = address
         self.capabilities = channel.capabilities
+        self.is_the_only_one = True
+        self.public_key: tuple[int, bytes] | None = None
 
     @property
     def speaks_ctap2(self) -> bool:
@@ -68,6 +84,11 @@ class Token:
         """See transport_api.Channel."""
         self._channel.close()
 
+    def describe(self) -> str:
+        """Return its address, and what it calls itself, for a person who has to tell it from others."""
+        name = self._name() if self._name is not None else ""
+        return f"{self.address}, {name}" if name else self.address
+
     def by_its_protocol(self, by_ctap2: Callable[[], Result], by_u2f: Callable[[], Result]) -> Result:
         """Return what the function for its protocol returns; by_ctap2 begins with a CTAP2 command."""
         if self.speaks_ctap2:
@@ -78,21 +99,23 @@ class Token:
                     raise
         return by_u2f()
 
-    def holds_key(self, application: str, key_handle: bytes, operation: Operation) -> bool:
-        """Ask silently whether it holds a key: no PIN goes out, and nobody need touch it.
+    def probe(self, application: str, key_handle: bytes, operation: Operation) -> Claim | None:
+        """Ask silently for a key, and return the claim to hold it, None if it does not: no PIN goes out for that.
 
         Raises StatusError if it does not say, and SecurityKeyError: TimedOut after PROBE_PATIENCE.
         """
 
-        def by_ctap2() -> bool:
+        def by_ctap2() -> Claim:
             patience = probe_patience(operation)
-            requests.get_assertion(self, application, requests.NO_CLIENT_DATA, key_handle, patience, up=False)
-            return True
+            client_data_hash = requests.fresh_client_data_hash()
+            assertion = requests.get_assertion(self, application, client_data_hash, key_handle, patience, up=False)
+            return Claim(assertion.signed(application, client_data_hash), assertion.signature)
 
-        def by_u2f() -> bool:
+        def by_u2f() -> Claim | None:
             from . import u2f  # which takes its own time on a slow machine
 
-            return u2f.holds_key(self, application, key_handle, probe_patience(operation))
+            is_held = u2f.holds_key(self, application, key_handle, probe_patience(operation))
+            return Claim(b"", b"") if is_held else None
 
         return self.by_its_protocol(by_ctap2, by_u2f)
 

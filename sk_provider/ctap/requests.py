@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posix
+
 from sk_provider.errors import AuthenticatorError
 
 from . import AUTHDATA_AT, AUTHDATA_ED, AUTHDATA_UP, AUTHDATA_UV, cbor, commands, framing, sha256, status
@@ -13,7 +15,20 @@ if TYPE_CHECKING:
     from sk_provider.transport_api import Channel
 
 NO_CLIENT_DATA = bytes(32)
-"""What is "signed" where only the existence of a key is asked for, so that nobody can use the signature."""
+"""What is asked to be "signed" where nothing is: no message has this SHA-256."""
+
+
+def fresh_client_data_hash() -> bytes:
+    """Return what is "signed" where only the existence of a key is asked for: 16 zero bytes and 16 random ones.
+
+    No message can be found whose SHA-256 begins so, so nobody can use the signature; and no recorded one fits.
+    """
+    return bytes(16) + posix.urandom(16)
+
+
+def is_of_no_message(client_data_hash: bytes) -> bool:
+    """Return whether a client data hash is one that no message has, see fresh_client_data_hash()."""
+    return len(client_data_hash) == 32 and client_data_hash[:16] == bytes(16)
 
 
 class Assertion:
@@ -25,6 +40,11 @@ class Assertion:
         self.flags = flags
         self.counter = counter
         self.signature = signature
+
+    def signed(self, rp_id: str, client_data_hash: bytes) -> bytes:
+        """Return what the signature is of, if it was made for these: authenticatorData and the client data hash."""
+        counter = self.counter.to_bytes(4, "big")
+        return sha256(rp_id.encode()) + bytes((self.flags,)) + counter + client_data_hash
 
 
 def _nonsense(what: str) -> AuthenticatorError:

@@ -202,7 +202,8 @@ class Gate:
         if parameters.get(4):
             raise Refused(f"a signature for {permitted.shown(rp_id)} with extensions", status.NOT_ALLOWED)
         if permitted.options(parameters.get(5)).get("up") is False:
-            if parameters.get(2) != requests.NO_CLIENT_DATA:
+            client_data_hash = parameters.get(2)
+            if not isinstance(client_data_hash, bytes) or not requests.is_of_no_message(client_data_hash):
                 raise Refused(f"a signature for {permitted.shown(rp_id)} without a touch", status.UP_REQUIRED)
             self._say(f"asks whether there is a key for {permitted.shown(rp_id)}")
         else:

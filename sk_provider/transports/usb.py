@@ -79,17 +79,27 @@ def _is_fido(name: str) -> bool:
     return report_descriptor.startswith(_USAGE_PAGE_FIDO + _USAGE_CTAPHID)
 
 
-def _identity(name: str) -> tuple[int, int] | None:
-    """Return vendor and product from the line HID_ID=bus:vendor:product of the kernel's uevent file."""
+def _uevent(name: str, variable: bytes) -> bytes | None:
+    """Return a variable of the kernel's uevent file, None if it has none."""
     try:
         lines = _read(f"{_CLASS}/{name}/device/uevent").split(b"\n")
     except OSError:
         return None
-    for line in lines:
-        if line.startswith(b"HID_ID="):
-            _, vendor, product = line[7:].split(b":")
-            return int(vendor, 16), int(product, 16)
-    return None
+    return next((line[len(variable) + 1 :] for line in lines if line.startswith(variable + b"=")), None)
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    """Return vendor and product, which the kernel tells as bus:vendor:product."""
+    identity = _uevent(name, b"HID_ID")
+    if identity is None:
+        return None
+    _, vendor, product = identity.split(b":")
+    return int(vendor, 16), int(product, 16)
+
+
+def name(location: str) -> str:
+    """Return what the device calls itself, manufacturer and product. See transport_api.KnowsNames."""
+    return (_uevent(location.rpartition("/")[2], b"HID_NAME") or b"").decode(errors="replace")
 
 
 def open(location: str, configuration: Configuration, operation: Operation, *, may_create: bool) -> HidChannel:  # noqa: A001, ARG001 - see Transport

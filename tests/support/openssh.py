@@ -241,6 +241,11 @@ def provider_lines(errors: str) -> list[str]:
     return [line for line in errors.splitlines() if line.startswith("libpysk")]
 
 
+def asks_to_choose(line: str, number: int, what: str = "are connected") -> bool:
+    """Whether the provider asks a person to touch one of so many authenticators, and names them."""
+    return re.fullmatch(rf"libpysk: {number} authenticators {what} \(.+\); touch the one to use", line) is not None
+
+
 def enrolled(person: Person, kind: str = "ed25519-sk", *options: str) -> Path:
     """Return the path of a new key, which nothing was to be said about."""
     done, key = person.enroll("id", kind, *options)

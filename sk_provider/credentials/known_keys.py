@@ -1,0 +1,101 @@
+"""The public keys that were seen with certainty, in a small file: so that of several tokens none can lie about a key.
+
+The file begins with a line that says what it is, and has a line for each key, the newest last: the SHA-256 of
+application and key handle, sk-api's number of the algorithm, and the public key, in hexadecimal. Nothing in it is
+secret. Whatever is wrong with it means that nothing is known; a file that is not one of these is left alone.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from sk_provider.ctap import sha256
+
+_HEADER = "# libpysk: public keys of security keys, version 1"
+_MAX_KEYS = 500
+_MAX_SIZE = 200_000
+"""Bytes, more than so many keys take."""
+
+
+def recall(path: str | None, application: str, key_handle: bytes) -> tuple[int, bytes] | None:
+    """Return sk-api's number of the algorithm, and the public key as sk-api has it; None if they are not known.
+
+    path: the file's, None where nothing is remembered.
+    """
+    if path is None:
+        return None
+    name = _name(application, key_handle)
+    for line in reversed(_read(path) or ()):
+        words = line.split()
+        if len(words) == 3 and words[0] == name:
+            try:
+                return int(words[1]), bytes.fromhex(words[2])
+            except ValueError:
+                return None
+    return None
+
+
+def remember(path: str | None, keys: list[tuple[str, bytes, int, bytes]]) -> None:
+    """Add keys, by application, key handle, algorithm and public key, and forget the oldest if there are too many.
+
+    Nothing is raised: what is not remembered is not known.
+    """
+    lines = None if path is None else _read(path)
+    if path is None or lines is None:
+        return
+    added = [f"{_name(application, handle)} {algorithm} {key.hex()}" for application, handle, algorithm, key in keys]
+    kept = [line for line in lines if line not in added] + added
+    if kept == lines:
+        return
+    content = "\n".join([_HEADER, *kept[-_MAX_KEYS:], ""]).encode()
+    beside = f"{path}.{posix.getpid()}"
+    try:
+        _make_folders(path.rpartition("/")[0])
+        descriptor = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+        try:
+            is_whole = posix.write(descriptor, content) == len(content)
+        finally:
+            posix.close(descriptor)
+        if is_whole:
+            posix.rename(beside, path)
+        else:
+            posix.unlink(beside)
+    except OSError:
+        return
+
+
+def _name(application: str, key_handle: bytes) -> str:
+    return sha256(sha256(application.encode("utf-8", "surrogateescape")) + key_handle).hex()
+
+
+def _read(path: str) -> list[str] | None:
+    """Return the lines of the keys, [] if there is no file, and None if it is none that only we have written."""
+    flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+    try:
+        descriptor = posix.open(path, flags)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return None
+    try:
+        status = posix.fstat(descriptor)
+        if status.st_mode & 0o170022 != 0o100000 or status.st_uid != posix.geteuid():
+            return None
+        content = posix.read(descriptor, _MAX_SIZE)
+    except OSError:
+        return None
+    finally:
+        posix.close(descriptor)
+    try:
+        header, *lines = content.decode("ascii").split("\n")
+    except UnicodeDecodeError:
+        return None
+    return [line for line in lines if line] if header == _HEADER else None
+
+
+def _make_folders(path: str) -> None:
+    try:
+        posix.stat(path)
+    except FileNotFoundError:
+        _make_folders(path.rpartition("/")[0])
+        posix.mkdir(path, 0o700)

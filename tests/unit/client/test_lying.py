@@ -1,0 +1,174 @@
+"""Of several tokens one lies: that it holds a key, that it was touched, that it has signed. It gets no PIN."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from support.soft_token import PIN, Device, Person, credential_id
+
+from sk_provider.api import ALGORITHM_ECDSA, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest, SignResponse
+from sk_provider.authenticator.store import Store
+from sk_provider.client import discovery
+from sk_provider.client.discovery import Found
+from sk_provider.config import Configuration
+from sk_provider.credentials import known_keys
+from sk_provider.credentials.public_key import public_key_bytes
+from sk_provider.ctap import ES256, cbor, commands, framing, sha256, status
+from sk_provider.errors import AuthenticatorError, CredentialNotFound
+from sk_provider.operation import Operation
+from sk_provider.sign import sign
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sk_provider.transport_api import Channel, Event
+
+    OnKeepalive = Callable[[int], None]
+    Answer = Callable[[bytes, Event | None], bytes]
+
+APPLICATION = "ssh:"
+DIGEST = bytes(range(32))
+PIN_TRIES = (commands.GET_PIN_TOKEN, commands.GET_TOKEN_USING_PIN)
+
+
+class Recorded:
+    """A channel that keeps what it is asked, and has a function answer CTAP2 commands."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.capabilities = framing.CAPABILITY_CBOR
+        self.requests: list[bytes] = []
+        self._answer = answer
+
+    def call(
+        self, cmd: int, data: bytes = b"", event: Event | None = None, on_keepalive: OnKeepalive | None = None
+    ) -> bytes:
+        self.requests.append(data)
+        if data[0] == commands.MAKE_CREDENTIAL and on_keepalive is not None:
+            on_keepalive(framing.STATUS_UPNEEDED)
+        return self._answer(data, event)
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+    @property
+    def got_a_pin(self) -> bool:
+        return any(data[0] == commands.CLIENT_PIN and cbor.decode(data[1:])[2] in PIN_TRIES for data in self.requests)
+
+
+class Drawer:
+    """A transport with one channel in it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def discover(self, location: str) -> list[str]:
+        return [location]
+
+    def open(self, *_: object, may_create: bool) -> Channel:
+        return self._channel
+
+
+def honest(device: Device) -> Recorded:
+    return Recorded(lambda data, _event: device.call(framing.CBOR, data))
+
+
+def invented(data: bytes, event: Event | None) -> bytes:
+    """Claim to hold every key, and to have signed; wait for a touch for ever; have a PIN like others."""
+    if data[0] == commands.MAKE_CREDENTIAL:
+        assert event is not None
+        while not event.is_set():
+            time.sleep(0.01)
+        raise event.reason()
+    if data[0] == commands.GET_ASSERTION:
+        flags = 1 if cbor.decode(data[1:]).get(5, {}).get("up", True) else 0
+        authenticator_data = sha256(APPLICATION.encode()) + bytes([flags | 4]) + bytes(4)
+        return b"\0" + cbor.encode({2: authenticator_data, 3: bytes.fromhex("3006020101020101")})
+    if data[0] == commands.GET_INFO:
+        return b"\0" + cbor.encode({1: ["FIDO_2_0"], 3: bytes(16), 4: {"clientPin": True}, 6: [1]})
+    return bytes([status.PIN_INVALID])
+
+
+class Table:
+    """What lies on the table: an honest token with a key, whatever lies beside it, and what is known of the key."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        person = Person()
+        person.meanwhile = lambda: time.sleep(0.3)
+        self.device = Device(Store.create(str(folder / "store")), person)
+        made = self.device.make(APPLICATION)
+        self.key_handle = credential_id(made)
+        assert made.auth_data.credential_data is not None
+        self.public_key = public_key_bytes(made.auth_data.credential_data.public_key, ES256)
+        self.device.set_pin()
+        self.holder = honest(self.device)
+        self.configuration = Configuration()
+        self.configuration.known_keys = str(folder / "known_keys")
+        self.told: list[str] = []
+        self._monkeypatch = monkeypatch
+
+    def remember(self) -> None:
+        key = (APPLICATION, self.key_handle, ALGORITHM_ECDSA, self.public_key)
+        known_keys.remember(self.configuration.known_keys, [key])
+
+    def sign(self, *channels: Channel, pin: str | None = None) -> SignResponse:
+        found = [Found("unix", Drawer(channel), f"/{number}") for number, channel in enumerate(channels)]
+        self._monkeypatch.setattr(discovery, "discover", lambda *_: found)
+        self.configuration.add_devices([], ["unix:/0"], is_limited=False)
+        flags = FLAG_USER_PRESENCE | (FLAG_USER_VERIFICATION if pin else 0)
+        request = SignRequest(ALGORITHM_ECDSA, DIGEST, APPLICATION, self.key_handle, flags, pin, None)
+        return sign(request, self.configuration, Operation(30, tell=self.told.append))
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
+    return Table(tmp_path, monkeypatch)
+
+
+def test_a_pin_goes_to_the_touched_one_of_several_that_claim_the_key(table: Table) -> None:
+    liar = Recorded(invented)
+    assert table.sign(liar, table.holder, pin=PIN).flags & 4
+    assert table.holder.got_a_pin
+    assert not liar.got_a_pin
+    assert table.told == ["2 authenticators may hold the key for ssh: (unix:/0, unix:/1); touch the one to use"]
+
+
+def test_a_pin_goes_without_a_touch_to_the_one_that_proves_a_known_key(table: Table) -> None:
+    table.remember()
+    liar = Recorded(invented)
+    assert table.sign(liar, table.holder, pin=PIN).flags & 4
+    assert not liar.got_a_pin
+    assert table.told == []
+
+
+def test_a_claim_that_a_known_key_contradicts_is_none(table: Table) -> None:
+    table.remember()
+    with pytest.raises(CredentialNotFound):
+        table.sign(Recorded(invented), Recorded(invented))
+    assert table.sign(Recorded(invented), table.holder).flags & 1
+
+
+def test_a_recorded_claim_proves_nothing(table: Table) -> None:
+    table.remember()
+    table.sign(Recorded(invented), table.holder)
+    (probe, *_) = [data for data in table.holder.requests if data[0] == commands.GET_ASSERTION]
+    recorded = table.device.call(framing.CBOR, probe)
+    with pytest.raises(CredentialNotFound):
+        table.sign(Recorded(invented), Recorded(lambda *_: recorded))
+
+
+def test_a_signature_that_is_not_the_known_keys_is_an_error(table: Table) -> None:
+    def pass_probes_on(data: bytes, event: Event | None) -> bytes:
+        is_probe = data[0] == commands.GET_ASSERTION and cbor.decode(data[1:]).get(5) == {"up": False}
+        return table.device.call(framing.CBOR, data) if is_probe else invented(data, event)
+
+    table.remember()
+    with pytest.raises(AuthenticatorError, match="not this key's"):
+        table.sign(Recorded(pass_probes_on), Recorded(invented))
+
+
+def test_nothing_is_verified_where_there_is_one_token(table: Table) -> None:
+    table.remember()
+    assert table.sign(Recorded(invented)).sig_r == bytes(31) + b"\1"
