@@ -28,6 +28,7 @@ _PIN_READING = (commands.GET_PIN_RETRIES, commands.GET_KEY_AGREEMENT, commands.G
 _PERMISSIONS = (
     commands.PERMISSION_MAKE_CREDENTIAL | commands.PERMISSION_GET_ASSERTION | commands.PERMISSION_CREDENTIAL_MANAGEMENT
 )
+_PERMISSIONS_FOR_AN_APPLICATION = commands.PERMISSION_MAKE_CREDENTIAL | commands.PERMISSION_GET_ASSERTION
 
 _MAX_ENTRIES = 1000
 """More than any authenticator has in a list."""
@@ -52,6 +53,8 @@ class Gate:
         self._rest: dict[tuple[int, int], list[bytes]] = {}
         self._rp_id_hashes: set[bytes] = set()
         self._told_apdu = b""
+        # What the pinUvAuthToken that the client has last got is good for, None as long as that is open.
+        self._token_rp_id: str | None = None
 
     def call(self, cmd: int, data: bytes, event: Event, on_keepalive: OnKeepalive | None) -> bytes:
         """Answer a CTAPHID MSG or CBOR command as the authenticator would, or refuse it.
@@ -88,7 +91,7 @@ class Gate:
         match command:
             case commands.MAKE_CREDENTIAL:
                 parameters = permitted.only(untrusted_parameters, permitted.MAKE_CREDENTIAL)
-                rp_id = self._check_make_credential(parameters)
+                rp_id = self._check_make_credential(parameters, event)
                 attestation = self._ask(command, parameters, event, on_keepalive)
                 _check_rp(attestation, rp_id)
                 return _success(attestation, _ATTESTATION)
@@ -101,7 +104,11 @@ class Gate:
             case commands.CLIENT_PIN:
                 parameters = permitted.only(untrusted_parameters, permitted.CLIENT_PIN)
                 self._check_client_pin(parameters)
-                return self._forward(command, parameters, event, on_keepalive)
+                response = self._forward(command, parameters, event, on_keepalive)
+                if parameters.get(2) not in _PIN_READING and response[0] == status.SUCCESS:
+                    bound_to = parameters.get(10)
+                    self._token_rp_id = bound_to if isinstance(bound_to, str) else None
+                return response
             case commands.GET_NEXT_ASSERTION:
                 return self._next(command, 0)
             case commands.CREDENTIAL_MANAGEMENT | commands.CREDENTIAL_MANAGEMENT_PREVIEW:
@@ -184,23 +191,50 @@ class Gate:
             raise Refused("the rest of a list that was not begun here", status.NOT_ALLOWED)
         return rest.pop(0)
 
-    def _check_make_credential(self, parameters: Mapping[int, object]) -> str:
+    def _check_make_credential(self, parameters: Mapping[int, object], event: Event) -> str:
         rp = parameters.get(2)
         rp_id = permitted.application(rp.get("id") if isinstance(rp, dict) else None)
         extensions = parameters.get(6)
         if isinstance(extensions, dict) and set(extensions) - {"credProtect"}:
             raise Refused(f"a key for {permitted.shown(rp_id)} with more than ssh asks for", status.NOT_ALLOWED)
-        if permitted.options(parameters.get(7)).get("up") is False:
+        options = permitted.options(parameters.get(7))
+        if options.get("up") is False:
             raise Refused(f"a key for {permitted.shown(rp_id)} without a touch", status.INVALID_OPTION)
+        self._bind_token(rp_id, parameters.get(8))
+        shown = permitted.shown(rp_id)
+        if options.get("rk"):
+            self._require_verification(shown, event)
+            self._say(f"wants a new RESIDENT key for {shown}; it replaces one of the same application and user")
+            return rp_id
         # An empty pinUvAuthParam asks for a touch alone (step 1), but an authenticator that knows no PIN makes the key.
         touch = "a touch, or " if parameters.get(8) == b"" else ""
-        self._say(f"wants {touch}a new key for {permitted.shown(rp_id)}")
+        self._say(f"wants {touch}a new key for {shown}")
         return rp_id
+
+    def _require_verification(self, shown: str, event: Event) -> None:
+        """Refuse a resident key where nobody is verified for it: it could replace another, and nobody would know."""
+        options = self._ask(commands.GET_INFO, {}, event).get(4)
+        if not isinstance(options, dict) or True not in (options.get("clientPin"), options.get("uv")):
+            raise Refused(f"a resident key for {shown}, as the authenticator has no PIN", status.NOT_ALLOWED)
+
+    def _bind_token(self, rp_id: str, pin_uv_auth_param: object) -> None:
+        """Let the token of a PIN or gesture serve one application alone, which the person knows from its first use.
+
+        CTAP 2.1 binds most of them so itself; those of CTAP 2.0 serve for all.
+        """
+        if not pin_uv_auth_param:
+            return
+        if self._token_rp_id is None:
+            self._token_rp_id = rp_id
+        elif self._token_rp_id != rp_id:
+            one, other = permitted.shown(self._token_rp_id), permitted.shown(rp_id)
+            raise Refused(f"a PIN that was entered for {one}, used for {other}", status.PIN_AUTH_INVALID)
 
     def _check_get_assertion(self, parameters: Mapping[int, object]) -> str:
         rp_id = permitted.application(parameters.get(1))
         if parameters.get(4):
             raise Refused(f"a signature for {permitted.shown(rp_id)} with extensions", status.NOT_ALLOWED)
+        self._bind_token(rp_id, parameters.get(6))
         if permitted.options(parameters.get(5)).get("up") is False:
             client_data_hash = parameters.get(2)
             if not isinstance(client_data_hash, bytes) or not requests.is_of_no_message(client_data_hash):
@@ -226,16 +260,18 @@ class Gate:
         if subcommand in _PIN_READING:
             return
         if subcommand == commands.GET_PIN_TOKEN:
-            self._say("enters a PIN")
+            self._say("enters a PIN, for the first application that it is used for")
             return
         if subcommand not in (commands.GET_TOKEN_USING_PIN, commands.GET_TOKEN_USING_UV):
             raise Refused("a change of the PIN", status.NOT_ALLOWED)
         permissions = parameters.get(9)
         if not isinstance(permissions, int) or permissions & ~_PERMISSIONS:
             raise Refused("a PIN's token for more than keys of ssh", status.NOT_ALLOWED)
-        if 10 in parameters:
-            permitted.application(parameters[10])
-        self._say("enters a PIN" if subcommand == commands.GET_TOKEN_USING_PIN else "wants you verified")
+        rp_id = permitted.application(parameters[10]) if 10 in parameters else None
+        if rp_id is None and permissions & _PERMISSIONS_FOR_AN_APPLICATION:
+            raise Refused("a PIN's token for any application", status.MISSING_PARAMETER)
+        what = "enters a PIN" if subcommand == commands.GET_TOKEN_USING_PIN else "wants you verified"
+        self._say(f"{what}, to list keys" if rp_id is None else f"{what} for {permitted.shown(rp_id)}")
 
     def _manage_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
         match parameters.get(1):

@@ -195,7 +195,7 @@ def test_the_far_side_of_ssh_signs_with_the_pin(person: Person, tmp_path: Path, 
         assert Signature(signature.read_text()).flags == USER_PRESENT | USER_VERIFIED
         done, _ = login.far.sign(key, answers=[(PIN_PROMPT, WRONG_PIN)])
         assert provider_lines(done.errors) == ["libpysk: wrong PIN, 7 tries left; try again"]
-        assert "enters a PIN" in sharing.told()
+        assert "enters a PIN for ssh:" in sharing.told()
 
 
 @pytest.mark.parametrize("leaving", ["ctrl-c", "logout"])
@@ -361,7 +361,8 @@ def test_nothing_is_changed_or_deleted(sharing: Sharing) -> None:
 
 def test_no_signature_is_made_without_a_touch(sharing: Sharing) -> None:
     ctap2 = sharing.open()
-    assert refusal(ctap2.get_assertion, RP["id"], HASH, options={"up": False}) == ERR.UP_REQUIRED
+    digest = bytes(range(1, 33))  # which a message could have
+    assert refusal(ctap2.get_assertion, RP["id"], digest, options={"up": False}) == ERR.UP_REQUIRED
     useless = ctap2.get_assertion(RP["id"], bytes(32), options={"up": False})
     assert not useless.auth_data.flags & 1
 

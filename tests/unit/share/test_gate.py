@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fido2.ctap1 import Ctap1
+from fido2.ctap2 import Ctap2
+from fido2.ctap2.pin import ClientPin
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.answering import Token
@@ -196,6 +199,92 @@ def test_an_application_is_told_by_characters_that_all_can_be_seen(shared: Share
     assert shared.told[-1] == r"refused: a key for 'b\u2800', which is not ssh's"
     shared.request(0x02, {1: "b" + 40 * " " + "process 1 (ssh) wants a signature", 2: CLIENT_DATA_HASH})
     assert shared.told[-1] == "refused: a key for 'b process 1 (ssh) wants a signature', which is not ssh's"
+
+
+def make_request(rp_id: str, **members: object) -> dict[int, Any]:
+    parameters = {
+        1: CLIENT_DATA_HASH,
+        2: {"id": rp_id},
+        3: {"id": b"user", "name": "user"},
+        4: [{"type": "public-key", "alg": -7}],
+    }
+    return parameters | {int(name.removeprefix("m")): value for name, value in members.items()}
+
+
+def test_a_new_resident_key_is_told_to_replace_another(shared: Shared) -> None:
+    shared.token.set_pin()
+    auth = shared.token.auth(shared.token.pin_token(Permission.MAKE_CREDENTIAL, "ssh:work"))
+    request = make_request("ssh:work", m7={"rk": True}, m8=auth["pin_uv_param"], m9=auth["pin_uv_protocol"])
+    assert shared.request(0x01, request)[0] == status.SUCCESS
+    assert shared.told == ["wants a new RESIDENT key for ssh:work; it replaces one of the same application and user"]
+
+
+def test_no_resident_key_is_made_where_nobody_is_verified_for_it(shared: Shared) -> None:
+    assert shared.request(0x01, make_request("ssh:work", m7={"rk": True})) == NOT_ALLOWED
+    assert shared.told == ["refused: a resident key for ssh:work, as the authenticator has no PIN"]
+    assert shared.token.store.read().credentials == {}
+
+
+def key_agreement() -> dict[int, Any]:
+    return {1: 2, 3: -25, -1: 1, -2: bytes(32), -3: bytes(32)}
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "permissions", "rp_id", "told"),
+    [
+        (0x09, 0x01, "ssh:work", "enters a PIN for ssh:work"),
+        (0x06, 0x03, "ssh:work", "wants you verified for ssh:work"),
+        (0x06, 0x02, "ssh:two words", "wants you verified for ssh:two words"),
+        (0x09, 0x04, None, "enters a PIN, to list keys"),
+        (0x06, 0x04, None, "wants you verified, to list keys"),
+        (0x09, 0x01, None, "refused: a PIN's token for any application"),
+        (0x06, 0x02, None, "refused: a PIN's token for any application"),
+        (0x09, 0x05, None, "refused: a PIN's token for any application"),
+        (0x05, None, None, "enters a PIN, for the first application that it is used for"),
+    ],
+)
+def test_the_person_is_told_what_a_pin_or_a_gesture_is_for(
+    tmp_path: Path, subcommand: int, permissions: int | None, rp_id: str | None, told: str
+) -> None:
+    shared = Shared(tmp_path, "uv")
+    shared.token.set_pin()
+    request: dict[int, Any] = {1: 2, 2: subcommand, 3: key_agreement(), 6: bytes(32)}
+    request |= ({} if permissions is None else {9: permissions}) | ({} if rp_id is None else {10: rp_id})
+    shared.request(0x06, request)
+    assert shared.told == [told]
+
+
+def test_a_pin_for_one_application_buys_nothing_for_another(tmp_path: Path) -> None:
+    shared = Shared(tmp_path, "fido2.0")  # whose tokens are bound to no application
+    token = shared.token
+    token.set_pin()
+    auth = token.auth(token.client_pin().get_pin_token("1234"))
+    handles = {rp_id: credential_id(token.make(rp_id, **auth)) for rp_id in ("ssh:", "ssh:work")}
+    far: Any = SimpleNamespace(capabilities=framing.CAPABILITY_CBOR, call=lambda cmd, data, *_: shared.ask(data, cmd))
+    client_pin = ClientPin(Ctap2(far))
+
+    def sign(rp_id: str, pin_token: bytes) -> bytes:
+        allowed = [{"type": "public-key", "id": handles[rp_id]}]
+        pin_uv_auth_param = client_pin.protocol.authenticate(pin_token, CLIENT_DATA_HASH)
+        return shared.request(0x02, {1: rp_id, 2: CLIENT_DATA_HASH, 3: allowed, 6: pin_uv_auth_param, 7: 1})
+
+    pin_token = client_pin.get_pin_token("1234")
+    assert sign("ssh:", pin_token)[0] == status.SUCCESS
+    assert sign("ssh:work", pin_token) == bytes([status.PIN_AUTH_INVALID])
+    assert shared.told[-1] == "refused: a PIN that was entered for ssh:, used for ssh:work"
+    shared.request(0x06, {1: 1, 2: 0x05, 3: key_agreement(), 6: bytes(16)})  # which is no PIN
+    assert sign("ssh:work", pin_token) == bytes([status.PIN_AUTH_INVALID])
+    assert sign("ssh:", pin_token)[0] == status.SUCCESS
+    assert sign("ssh:work", client_pin.get_pin_token("1234"))[0] == status.SUCCESS
+
+
+@pytest.mark.parametrize("zeros", [32, 16, 15, 0])
+def test_a_silent_question_is_about_what_no_message_can_be(shared: Shared, zeros: int) -> None:
+    handle = credential_id(shared.token.make("ssh:"))
+    allowed = [{"type": "public-key", "id": handle}]
+    client_data_hash = bytes(zeros) + bytes(range(1, 33 - zeros))
+    response = shared.request(0x02, {1: "ssh:", 2: client_data_hash, 3: allowed, 5: {"up": False}})
+    assert response[0] == (status.SUCCESS if zeros >= 16 else status.UP_REQUIRED)
 
 
 def test_only_keys_that_could_be_used_are_listed(shared: Shared) -> None:
