@@ -1,20 +1,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from fido2.cose import CoseKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sk_provider.authenticator.key_handle import DISCOVERABLE, LENGTH, MARK, seal, store_id_of, unseal
-from sk_provider.authenticator.keys import ALGORITHMS
+from sk_provider.authenticator.keys import ALGORITHMS, public_key, sign
 from sk_provider.ctap import EDDSA, ES256
+from sk_provider.ctap.cbor import decode
 
 STORE_ID = bytes(range(16))
 SECRET = bytes(range(32))
 RP_ID_HASH = hashlib.sha256(b"ssh:").digest()
 PRIVATE_KEY = b"k" * 32
+
+# One of each kind, as the first version made them for STORE_ID and SECRET: people's key files hold such.
+RECORDED = json.loads(Path(__file__).with_name("key_handles.json").read_text())
 
 
 def test_the_format_is_the_one_that_key_files_hold() -> None:
@@ -30,6 +38,20 @@ def test_the_format_is_the_one_that_key_files_hold() -> None:
     assert (opened.cred_protect, opened.discoverable) == (2, True)
     assert (opened.cred_random_uv, opened.cred_random) == (b"v" * 32, b"n" * 32)
     assert len(handle) == LENGTH
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_a_recorded_key_handle_opens_and_its_key_signs(recorded: dict[str, Any]) -> None:
+    opened = unseal(STORE_ID, SECRET, ALGORITHMS, RP_ID_HASH, bytes.fromhex(recorded["key_handle"]))
+    assert opened is not None
+    assert opened.algorithm == recorded["algorithm"]
+    assert opened.cred_protect == recorded["cred_protect"]
+    assert opened.discoverable is recorded["discoverable"]
+    assert opened.cred_random_uv.hex() == recorded["cred_random_uv"]
+    assert opened.cred_random.hex() == recorded["cred_random"]
+    cose_key = decode(bytes.fromhex(recorded["public_key"]))
+    assert public_key(opened.algorithm, opened.private_key) == cose_key
+    CoseKey.parse(cose_key).verify(b"a message", sign(opened.algorithm, opened.private_key, b"a message"))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
