@@ -136,7 +136,7 @@ class Authenticator:
         :param event: ends the waiting for a person once it is set.
         :param on_keepalive: called with 2 before a person is asked.
         :return: a status byte and CBOR, or the U2F response data and its status word.
-        :raises StoreError: if the store cannot be read or written.
+        :raises StoreUnusable: if the store cannot be read or written.
         """
         self._event = event
         self._on_keepalive = on_keepalive
@@ -194,7 +194,7 @@ class Authenticator:
     def announced(self) -> int:
         """Tell the capabilities of this moment: there is no U2F while user verification is always required (§7.2.4).
 
-        :raises StoreError: if the store cannot be read.
+        :raises StoreUnusable: if the store cannot be read.
         """
         return self.capabilities | (framing.CAPABILITY_NMSG if self.always_uv(self.store.read()) else 0)
 

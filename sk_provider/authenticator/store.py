@@ -10,6 +10,7 @@ import time
 
 from sk_provider.ctap import sha256
 from sk_provider.ctap.cbor import CborError, decode, encode
+from sk_provider.errors import StoreMissing, StoreUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +33,8 @@ MAX_PIN_LENGTH = 63  # bytes
 EMPTY_LARGE_BLOBS = b"\x80" + sha256(b"\x80")[:16]
 
 
-class StoreError(Exception):
-    """The store cannot be used: its message is a sentence for a person."""
-
-
-class StoreMissingError(StoreError):
-    """There is no store at the path."""
+class NewerFormat(Exception):
+    """A newer libpysk has written the state."""
 
 
 class State:
@@ -126,14 +123,14 @@ class State:
     def from_bytes(cls, untrusted_data: bytes) -> State:
         """Read the content of the file.
 
-        :raises StoreError: if a newer format wrote it.
+        :raises NewerFormat: if it is of a format that came after this one.
         :raises CborError: if it is anything else than a whole state.
         """
         outer = decode(untrusted_data, canonical=True)
         if type(outer) is not dict or type(outer.get("format")) is not int:
             raise CborError("no state")
         if outer["format"] > FORMAT:
-            raise StoreError("was written by a newer libpysk; upgrade this one to use it")
+            raise NewerFormat
         content = outer.get("state")
         if type(content) is not bytes or outer.get("sha256") != sha256(content):
             raise CborError("checksum")
@@ -190,8 +187,8 @@ class Store:
     def open(cls, path: str) -> Store:
         """Open the store at a path, creating nothing.
 
-        :raises StoreMissingError: if there is none.
-        :raises StoreError: if it cannot be read, is damaged, written by a newer libpysk, or open to others.
+        :raises StoreMissing: if there is none.
+        :raises StoreUnusable: if it cannot be read, is damaged, written by a newer libpysk, or open to others.
         """
         path = os.path.abspath(path)
         return cls(path, _read(path).store_id)
@@ -203,28 +200,28 @@ class Store:
         Of several processes that do so at once, one creates it. A crash at any moment leaves no store or a whole one.
 
         :param path: a directory, which is made (0700, parents too) if need be; one that exists must be empty.
-        :raises StoreError: as open does, and if the directory holds other files or cannot be written.
+        :raises StoreUnusable: as open does, and if the directory holds other files or cannot be written.
         """
         path = os.path.abspath(path)
         try:
             _make_directories(path)
         except OSError as error:
-            raise StoreError(f"the store {path} cannot be created: {error.strerror}") from error
+            raise _cannot("created", path, error) from error
         directory = _Directory(path)
         try:
             names = set(os.listdir(directory.fd))
             if STATE_FILE not in names and names - {LOCK_FILE, NEW_STATE_FILE}:
-                raise StoreError(f"{path} is no store and holds other files; name an empty or a new directory")
+                raise StoreUnusable(f"{path} is no store and holds other files", "name an empty or a new directory")
             directory.lock()
             try:
                 state = directory.read_state()
-            except StoreMissingError:
+            except StoreMissing:
                 state = State.new()
                 os.fchmod(directory.fd, 0o700)
                 directory.write_state(state.to_bytes())
                 _synchronise(os.path.dirname(path))
         except OSError as error:
-            raise StoreError(f"the store {path} cannot be created: {error.strerror}") from error
+            raise _cannot("created", path, error) from error
         finally:
             directory.close()
         return cls(path, state.store_id)
@@ -233,17 +230,17 @@ class Store:
     def find(cls, path: str) -> Store | None:
         """Open the store at a path; None if there is none.
 
-        :raises StoreError: as open does.
+        :raises StoreUnusable: as open does.
         """
         try:
             return cls.open(path)
-        except StoreMissingError:
+        except StoreMissing:
             return None
 
     def read(self) -> State:
         """Read the state as it is at this moment.
 
-        :raises StoreError: as open does.
+        :raises StoreUnusable: as open does.
         """
         return _read(self.path)
 
@@ -254,7 +251,7 @@ class Store:
         leaves the statement, nothing is changed.
 
         :param event: ends the waiting for the lock once it is set.
-        :raises StoreError: as open does, if another process holds the lock for long or until event is set, or if the
+        :raises StoreUnusable: as open does, if another process holds the lock for long or until event is set, or if the
             state cannot be written; then the store holds the old state or the new one, whole: the new one if it has
             taken the old one's place and only its lasting there cannot be made sure of. So nothing may be given away
             on the strength of a change before it is written, and what a change ends in RAM is to end before, too.
@@ -276,7 +273,7 @@ class Transaction:
     def __enter__(self) -> State:
         try:
             if not self._directory.has_state():  # a store that is gone is not brought back by its lock
-                raise StoreMissingError(f"there is no store at {self._directory.path}")
+                raise _missing(self._directory.path)
             self._directory.lock(self._event)
             self._state = self._directory.read_state()
         except BaseException:
@@ -308,11 +305,13 @@ class _Directory:
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
-            raise StoreMissingError(f"there is no store at {path}") from None
+            raise _missing(path) from None
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise StoreError(f"the store {path} is not a directory of its own") from error
-            raise StoreError(f"the store {path} cannot be read: {error.strerror}") from error
+                raise StoreUnusable(
+                    f"the store {path} is not a directory of its own", "name a directory, and not by a link"
+                ) from error
+            raise _cannot("read", path, error) from error
         try:
             self._check(os.fstat(self.fd), path, 0o022)
         except BaseException:
@@ -331,14 +330,16 @@ class _Directory:
             try:
                 self._lock_fd = self._open(LOCK_FILE, os.O_RDWR | os.O_CREAT)
             except OSError as error:
-                raise StoreError(f"the store {self.path} cannot be locked: {error.strerror}") from error
+                raise _cannot("locked", self.path, error) from error
             while True:
                 try:
                     fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline or (event is not None and event.is_set()):
-                        raise StoreError(f"the store {self.path} is in use by another process; try again") from None
+                        raise StoreUnusable(
+                            f"the store {self.path} is in use by another process", "try again"
+                        ) from None
                     time.sleep(0.003)
             try:
                 if os.path.samestat(os.fstat(self._lock_fd), os.stat(LOCK_FILE, dir_fd=self.fd)):
@@ -360,9 +361,9 @@ class _Directory:
         try:
             fd = self._open(STATE_FILE, os.O_RDONLY)
         except FileNotFoundError:
-            raise StoreMissingError(f"there is no store at {self.path}") from None
+            raise _missing(self.path) from None
         except OSError as error:
-            raise StoreError(f"the store {self.path} cannot be read: {error.strerror}") from error
+            raise _cannot("read", self.path, error) from error
         try:
             chunks = []
             size = 0
@@ -370,16 +371,20 @@ class _Directory:
                 chunks.append(chunk)
                 size += len(chunk)
         except OSError as error:
-            raise StoreError(f"the store {self.path} cannot be read: {error.strerror}") from error
+            raise _cannot("read", self.path, error) from error
         finally:
             os.close(fd)
         try:
             self.content = b"".join(chunks)
             return State.from_bytes(self.content)
         except CborError:
-            raise StoreError(f"the store {self.path} is damaged or not a store; restore it from a backup") from None
-        except StoreError as error:
-            raise StoreError(f"the store {self.path} {error}") from None
+            raise StoreUnusable(
+                f"the store {self.path} is damaged or not a store", "restore it from a backup"
+            ) from None
+        except NewerFormat:
+            raise StoreUnusable(
+                f"the store {self.path} was written by a newer libpysk", "upgrade this one to use it"
+            ) from None
 
     def write_state(self, content: bytes) -> None:
         """Replace the state; the lock is held."""
@@ -396,7 +401,7 @@ class _Directory:
             os.fsync(self.fd)
         except OSError as error:
             self._remove_new_state()
-            raise StoreError(f"the store {self.path} cannot be written: {error.strerror}") from error
+            raise _cannot("written", self.path, error) from error
 
     def _remove_new_state(self) -> None:
         try:
@@ -410,7 +415,7 @@ class _Directory:
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                raise StoreError(f"{self.path}/{name} is not a file")
+                raise StoreUnusable(f"{self.path}/{name} is not a file", "restore the store from a backup")
             self._check(status, f"{self.path}/{name}", 0o077)
         except BaseException:
             os.close(fd)
@@ -420,9 +425,17 @@ class _Directory:
     @staticmethod
     def _check(status: os.stat_result, name: str, forbidden: int) -> None:
         if status.st_uid not in (0, os.geteuid()):
-            raise StoreError(f"{name} belongs to another user")
+            raise StoreUnusable(f"{name} belongs to another user", "name a store of your own")
         if stat.S_IMODE(status.st_mode) & forbidden:
-            raise StoreError(f"{name} is open to other users; run chmod go-rwx on it")
+            raise StoreUnusable(f"{name} is open to other users", "run chmod go-rwx on it")
+
+
+def _cannot(what: str, path: str, error: OSError) -> StoreUnusable:
+    return StoreUnusable(f"the store {path} cannot be {what}: {error.strerror}", "correct that and try again")
+
+
+def _missing(path: str) -> StoreMissing:
+    return StoreMissing(f"there is no store at {path}", "restore it from a backup or begin with a new one")
 
 
 def _read(path: str) -> State:

@@ -41,9 +41,10 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     One line on standard output names the addresses once all are served. Without --store the keys are gone afterwards.
     """
     from sk_provider.authenticator.profiles import DEFAULT, profile
-    from sk_provider.authenticator.store import Store, StoreError
+    from sk_provider.authenticator.store import Store
     from sk_provider.device_side.errors import ServeError
     from sk_provider.device_side.loop import Loop
+    from sk_provider.errors import StoreUnusable
     from sk_provider.virtual_key.token import Token
 
     try:
@@ -56,7 +57,7 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
     try:
         _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say), loop, addresses)
-    except (ServeError, StoreError) as error:
+    except (ServeError, StoreUnusable) as error:
         _say(str(error))
         raise click.exceptions.Exit(1) from None
     finally:

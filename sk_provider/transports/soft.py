@@ -5,7 +5,14 @@ from __future__ import annotations
 import posix
 
 from sk_provider.config import PRESENCE_AUTO, PRESENCE_DENY, expand_home, home_directory
-from sk_provider.errors import ConfigurationError, CredentialNotFound, DeviceNotFound, PresenceDenied, StoreUnusable
+from sk_provider.errors import (
+    ConfigurationError,
+    CredentialNotFound,
+    DeviceNotFound,
+    PresenceDenied,
+    StoreMissing,
+    StoreUnusable,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +20,7 @@ if TYPE_CHECKING:
 
     from sk_provider.authenticator.engine import Authenticator, PresenceRequest
     from sk_provider.authenticator.engine import Event as TokenEvent
-    from sk_provider.authenticator.store import Store, StoreError
+    from sk_provider.authenticator.store import Store
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
     from sk_provider.transport_api import Event
@@ -61,15 +68,12 @@ class SoftChannel:
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
         """See transport_api.Channel. Raises StoreUnusable if the store cannot be read or written."""
-        from sk_provider.authenticator.store import StoreError
-
         try:
-            response: bytes = self._authenticator.call(cmd, data, event, on_keepalive)
-        except StoreError as error:
+            return self._authenticator.call(cmd, data, event, on_keepalive)
+        except StoreUnusable:
             if event is not None and event.is_set():
                 raise event.reason() from None
-            raise to_error(error) from None
-        return response
+            raise
 
     def close(self) -> None:
         """See transport_api.Channel."""
@@ -85,17 +89,15 @@ def open(  # noqa: A001 - see Transport
 
     Raises DeviceNotFound if there is none, and StoreUnusable if it cannot be used.
     """
-    from sk_provider.authenticator.store import Store, StoreError, StoreMissingError
+    from sk_provider.authenticator.store import Store
 
     path = store_path(location)
     try:
         store = Store.create(path) if may_create else Store.open(path)
-    except StoreMissingError:
+    except StoreMissing:
         raise DeviceNotFound(
             f"there is no software authenticator in {path}", f"enroll a key with -O device=soft:{location} to make one"
         ) from None
-    except StoreError as error:
-        raise to_error(error) from None
     return _channel(store, configuration, operation, may_reset=may_reset)
 
 
@@ -109,12 +111,9 @@ def open_holder(
     """
     for location in [location for location in [*locations, ""] if discover(location)]:
         from sk_provider.authenticator.key_handle import store_id_of
-        from sk_provider.authenticator.store import Store, StoreError
+        from sk_provider.authenticator.store import Store
 
-        try:
-            store = Store.find(store_path(location))
-        except StoreError as error:
-            raise to_error(error) from None
+        store = Store.find(store_path(location))
         if store is not None and store.store_id == store_id_of(key_handle):
             return location, _channel(store, configuration, operation)
     raise CredentialNotFound(
@@ -133,12 +132,6 @@ def _channel(
             store, _presence(configuration, operation), power_cycle=_boot_id(), reset_allowed=lambda: may_reset
         )
     )
-
-
-def to_error(error: StoreError) -> StoreUnusable:
-    """Return what to raise for an error of the store."""
-    happened, _, remedy = str(error).partition("; ")
-    return StoreUnusable(happened, remedy or "correct that and try again")
 
 
 def _presence(

@@ -9,12 +9,12 @@ import time
 import traceback
 
 from sk_provider.authenticator.engine import Authenticator
-from sk_provider.authenticator.store import StoreError
 from sk_provider.ctap.commands import GET_INFO
 from sk_provider.ctap.framing import CBOR, MSG
 from sk_provider.ctap.status import KEEPALIVE_CANCEL
 from sk_provider.device_side.errors import ServeError
 from sk_provider.device_side.job import Job
+from sk_provider.errors import StoreUnusable
 
 from .asking import Asker
 
@@ -89,7 +89,7 @@ class Token:
         """Tell the capabilities that INIT and SELECT announce at this moment."""
         try:
             return self._authenticator.announced()
-        except StoreError as error:
+        except StoreUnusable as error:
             self.say(str(error))
             return self.capabilities
 
@@ -133,7 +133,7 @@ class Token:
             return authenticator.call(
                 job.command, job.data, job.cancelled, None if job.command == MSG else on_keepalive
             )
-        except StoreError as error:
+        except StoreUnusable as error:
             self.say(str(error))
         except Exception as error:  # noqa: BLE001 - a token answers, and goes on, whatever happens inside it
             place = traceback.extract_tb(error.__traceback__)[-1]

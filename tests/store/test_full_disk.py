@@ -11,8 +11,9 @@ import pytest
 PROGRAM = """
 import os, sys
 from sk_provider.authenticator.engine import Authenticator
-from sk_provider.authenticator.store import Store, StoreError
+from sk_provider.authenticator.store import Store
 from sk_provider.ctap.cbor import encode
+from sk_provider.errors import StoreUnusable
 
 folder = sys.argv[1]
 
@@ -27,7 +28,7 @@ def fill():
 def expect_full(call):
     try:
         call()
-    except StoreError as error:
+    except StoreUnusable as error:
         assert "No space left on device" in str(error), error
     else:
         raise SystemExit("there was room")
@@ -55,7 +56,7 @@ names = 0
 while True:
     try:
         answer = token.call(0x10, request.replace(b"u" * 64, b"%064d" % names))
-    except StoreError:
+    except StoreUnusable:
         break
     assert answer[0] == 0
     names += 1
@@ -77,14 +78,15 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(tmp_path: os.PathLike[str])
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path: os.PathLike[str]) -> None:
     program = """
 import os, sys
-from sk_provider.authenticator.store import Store, StoreError
+from sk_provider.authenticator.store import Store
+from sk_provider.errors import StoreUnusable
 folder = sys.argv[1]
 store = Store.open(folder + "/store")
 assert store.read().counter == 0
 for call in (lambda: store.transaction().__enter__(), lambda: Store.create(folder + "/other")):
     try:
         call()
-    except StoreError as error:
+    except StoreUnusable as error:
         assert "Read-only file system" in str(error), error
     else:
         raise SystemExit("was written")

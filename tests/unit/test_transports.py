@@ -9,8 +9,9 @@ import pytest
 
 from sk_provider import transports
 from sk_provider.authenticator.key_handle import MARK
+from sk_provider.authenticator.store import Store
 from sk_provider.config import Configuration
-from sk_provider.errors import ConfigurationError
+from sk_provider.errors import ConfigurationError, StoreUnusable
 from sk_provider.operation import Operation
 from sk_provider.transports import soft, udp
 
@@ -83,3 +84,13 @@ def test_a_store_has_an_absolute_path() -> None:
     assert soft.store_path("~/x").startswith("/")
     with pytest.raises(ConfigurationError, match="not an absolute path"):
         soft.store_path("x")
+
+
+def test_what_is_wrong_with_a_store_is_told_in_the_stores_own_words(tmp_path: Path) -> None:
+    path = tmp_path / "one; two"
+    Store.create(str(path))
+    (path / "state").chmod(0o640)
+    with pytest.raises(StoreUnusable) as caught:
+        soft.open(str(path), Configuration(), Operation(1), may_create=False)
+    assert caught.value.happened == f"{path}/state is open to other users"
+    assert caught.value.remedy == "run chmod go-rwx on it"

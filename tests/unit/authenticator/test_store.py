@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from sk_provider.authenticator import store as store_module
-from sk_provider.authenticator.store import FORMAT, State, Store, StoreError, StoreMissingError
+from sk_provider.authenticator.store import FORMAT, State, Store
 from sk_provider.ctap.cbor import decode, encode
+from sk_provider.errors import StoreMissing, StoreUnusable
 
 
 def state_file(store: Store) -> Path:
@@ -47,7 +48,7 @@ def test_an_empty_folder_that_becomes_a_store_is_closed_to_others(tmp_path: Path
 
 def test_a_store_below_a_dangling_link_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "unmounted").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(StoreError, match="cannot be created: No such file or directory"):
+    with pytest.raises(StoreUnusable, match="cannot be created: No such file or directory"):
         Store.create(str(tmp_path / "unmounted" / "store"))
 
 
@@ -61,18 +62,18 @@ def test_creating_a_store_again_opens_it(store: Store) -> None:
 def test_looking_for_a_store_creates_none(tmp_path: Path) -> None:
     path = str(tmp_path / "store")
     assert Store.find(path) is None
-    with pytest.raises(StoreMissingError, match="there is no store at"):
+    with pytest.raises(StoreMissing, match="there is no store at"):
         Store.open(path)
     os.mkdir(path, 0o700)
     assert Store.find(path) is None
-    with pytest.raises(StoreMissingError):
+    with pytest.raises(StoreMissing):
         Store.open(path)
     assert not os.listdir(path)
 
 
 def test_a_folder_with_other_files_does_not_become_a_store(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(StoreError, match="holds other files"):
+    with pytest.raises(StoreUnusable, match="holds other files"):
         Store.create(str(tmp_path))
     assert listing(tmp_path) == {"letter.txt": b"dear"}
 
@@ -80,10 +81,10 @@ def test_a_folder_with_other_files_does_not_become_a_store(tmp_path: Path) -> No
 def test_a_store_that_was_removed_is_not_brought_back(store: Store) -> None:
     for name in os.listdir(store.path):
         os.unlink(f"{store.path}/{name}")
-    with pytest.raises(StoreMissingError), store.transaction():
+    with pytest.raises(StoreMissing), store.transaction():
         pass
     assert not os.listdir(store.path)
-    with pytest.raises(StoreMissingError):
+    with pytest.raises(StoreMissing):
         store.read()
 
 
@@ -105,11 +106,11 @@ def test_a_damaged_or_foreign_file_is_refused_and_left_alone(store: Store) -> No
     for damaged in every_damage(whole):
         state_file(store).write_bytes(damaged)
         for attempt in (lambda: Store.open(store.path), lambda: Store.create(store.path), store.read):
-            with pytest.raises(StoreError) as caught:
+            with pytest.raises(StoreUnusable) as caught:
                 attempt()
             assert store.path in str(caught.value)
             assert "\n" not in str(caught.value)
-        with pytest.raises(StoreError), store.transaction():
+        with pytest.raises(StoreUnusable), store.transaction():
             pytest.fail("was read")
         assert listing(store.path) == {"state": damaged, "lock": b""}
     state_file(store).write_bytes(whole)
@@ -133,16 +134,16 @@ def test_a_state_with_members_of_the_wrong_kind_is_damaged(store: Store, change:
     content = encode({**decode(outer["state"]), **change})
     outer |= {"state": content, "sha256": hashlib.sha256(content).digest()}
     state_file(store).write_bytes(encode(outer))
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreUnusable, match="damaged"):
         store.read()
 
 
 def test_a_newer_format_is_refused_with_what_to_do(store: Store) -> None:
     newer = encode({"format": FORMAT + 1, "anything": "else"})
     state_file(store).write_bytes(newer)
-    with pytest.raises(StoreError, match="newer libpysk; upgrade"):
+    with pytest.raises(StoreUnusable, match="newer libpysk; upgrade"):
         Store.open(store.path)
-    with pytest.raises(StoreError, match="newer libpysk"), store.transaction():
+    with pytest.raises(StoreUnusable, match="newer libpysk"), store.transaction():
         pass
     assert state_file(store).read_bytes() == newer
 
@@ -151,13 +152,13 @@ def test_a_newer_format_is_refused_with_what_to_do(store: Store) -> None:
 @pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
 def test_what_others_could_write_is_refused(store: Store, name: str, mode: int) -> None:
     os.chmod(f"{store.path}/{name}", mode | (0o100 if name == "." else 0))
-    with pytest.raises(StoreError, match="open to other users; run chmod go-rwx"), store.transaction():
+    with pytest.raises(StoreUnusable, match="open to other users; run chmod go-rwx"), store.transaction():
         pass
 
 
 def test_what_others_could_read_is_refused(store: Store) -> None:
     os.chmod(state_file(store), 0o640)
-    with pytest.raises(StoreError, match="open to other users"):
+    with pytest.raises(StoreUnusable, match="open to other users"):
         Store.open(store.path)
 
 
@@ -165,40 +166,92 @@ def test_what_others_could_read_is_refused(store: Store) -> None:
 @pytest.mark.parametrize("name", ["state", "."])
 def test_what_belongs_to_another_user_is_refused(store: Store, name: str) -> None:
     os.chown(f"{store.path}/{name}", 12345, 12345)
-    with pytest.raises(StoreError, match="belongs to another user"):
+    with pytest.raises(StoreUnusable, match="belongs to another user; name a store of your own"):
         Store.open(store.path)
+
+
+def test_every_sentence_says_what_happened_and_what_to_do(store: Store, tmp_path: Path) -> None:
+    told = []
+    state, lock, folder = state_file(store), Path(store.path, "lock"), Path(store.path)
+    content = state.read_bytes()
+
+    def note(attempt: Callable[[], object]) -> None:
+        with pytest.raises(StoreUnusable) as caught:
+            attempt()
+        told.append(str(caught.value).replace(store.path, "STORE").replace(str(tmp_path), "FOLDER"))
+
+    note(lambda: Store.open(f"{tmp_path}/none"))
+    note(lambda: Store.open("/proc/self/mem/store"))
+    (tmp_path / "letter.txt").write_text("dear")
+    note(lambda: Store.create(str(tmp_path)))
+    note(lambda: Store.create("/proc/nowhere"))
+    state.write_bytes(b"")
+    note(store.read)
+    state.write_bytes(encode({"format": FORMAT + 1}))
+    note(store.read)
+    state.chmod(0o640)
+    note(store.read)
+    state.unlink()
+    note(store.read)
+    state.mkdir()
+    note(store.read)
+    state.rmdir()
+    state.symlink_to("elsewhere")
+    note(store.read)
+    state.unlink()
+    state.touch(0o600)
+    state.write_bytes(content)
+    lock.unlink()
+    lock.symlink_to("elsewhere")
+    note(lambda: add_one(store.path))
+    folder.chmod(0o777)
+    note(store.read)
+    assert told == [
+        "there is no store at FOLDER/none; restore it from a backup or begin with a new one",
+        "the store /proc/self/mem/store is not a directory of its own; name a directory, and not by a link",
+        "FOLDER is no store and holds other files; name an empty or a new directory",
+        "the store /proc/nowhere cannot be created: No such file or directory; correct that and try again",
+        "the store STORE is damaged or not a store; restore it from a backup",
+        "the store STORE was written by a newer libpysk; upgrade this one to use it",
+        "STORE/state is open to other users; run chmod go-rwx on it",
+        "there is no store at STORE; restore it from a backup or begin with a new one",
+        "STORE/state is not a file; restore the store from a backup",
+        "the store STORE cannot be read: Too many levels of symbolic links; correct that and try again",
+        "the store STORE cannot be locked: Too many levels of symbolic links; correct that and try again",
+        "STORE is open to other users; run chmod go-rwx on it",
+    ]
 
 
 def test_links_and_pipes_are_not_followed_or_waited_for(store: Store, tmp_path: Path) -> None:
     link = str(tmp_path / "link")
     os.symlink(store.path, link)
     for path in (link, link + "/"):
-        with pytest.raises(StoreError, match="not a directory of its own"):
+        with pytest.raises(StoreUnusable, match="not a directory of its own"):
             Store.open(path)
-        with pytest.raises(StoreError, match="not a directory of its own"):
+        with pytest.raises(StoreUnusable, match="not a directory of its own"):
             Store.create(path)
     os.rename(state_file(store), f"{store.path}/elsewhere")
     os.symlink("elsewhere", state_file(store))
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreUnusable, match="cannot be read"):
         Store.open(store.path)
     os.unlink(state_file(store))
     os.mkfifo(state_file(store), 0o600)
-    with pytest.raises(StoreError, match="is not a file"):
+    with pytest.raises(StoreUnusable, match="is not a file"):
         Store.open(store.path)
-    with pytest.raises(StoreError, match="is not a file"), store.transaction():
+    with pytest.raises(StoreUnusable, match="is not a file"), store.transaction():
         pass
     os.unlink(state_file(store))
     state_file(store).mkdir(0o700)
-    with pytest.raises(StoreError, match="is not a file"):
+    with pytest.raises(StoreUnusable, match="is not a file"):
         Store.open(store.path)
 
 
 def test_a_file_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "file", tmp_path / "file" / "store"):
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreUnusable):
             Store.create(str(path))
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreUnusable):
             Store.open(str(path))
 
 
@@ -246,7 +299,7 @@ def test_a_lock_that_is_never_released_is_reported(store: Store, monkeypatch: py
     monkeypatch.setattr(store_module, "LOCK_PATIENCE", 0.1)
     fd = os.open(f"{store.path}/lock", os.O_RDWR)
     fcntl.flock(fd, fcntl.LOCK_EX)
-    with pytest.raises(StoreError, match="in use by another process"), store.transaction():
+    with pytest.raises(StoreUnusable, match="in use by another process; try again"), store.transaction():
         pass
     assert store.read().counter == 0  # reading needs no lock
     os.close(fd)
@@ -261,10 +314,10 @@ def test_no_descriptor_is_left_open(store: Store) -> None:
             state.counter += 1
         Store.open(store.path)
         Store.create(store.path)
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreUnusable):
             Store.open("/proc/nowhere")
     state_file(store).write_bytes(b"")
-    with pytest.raises(StoreError), store.transaction():
+    with pytest.raises(StoreUnusable), store.transaction():
         pass
     assert os.listdir("/proc/self/fd") == before
 
@@ -307,7 +360,7 @@ def fail_at(call_number: int, action: Callable[[], object], monkeypatch: pytest.
             patch.setattr(os, name, failing(getattr(os, name)))
         try:
             action()
-        except StoreError:
+        except StoreUnusable:
             assert calls == call_number
             return True
     assert calls < call_number

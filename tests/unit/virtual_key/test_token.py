@@ -65,4 +65,4 @@ def test_what_is_announced_is_told_from_the_store_of_the_moment(token: Token) ->
 def test_a_store_that_cannot_be_read_is_told_and_ends_nothing(token: Token, said: list[str], tmp_path: Path) -> None:
     os.unlink(tmp_path / "store" / STATE_FILE)
     assert token.announced() == 0x04
-    assert said == [f"there is no store at {tmp_path}/store"]
+    assert said == [f"there is no store at {tmp_path}/store; restore it from a backup or begin with a new one"]

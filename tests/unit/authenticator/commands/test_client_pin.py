@@ -9,8 +9,8 @@ from fido2.ctap2 import ClientPin
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
 from support.soft_token import PIN, RP_ID, Device, Permission, Person, credential_id, refusal
 
-from sk_provider.authenticator.store import StoreError
 from sk_provider.ctap import status
+from sk_provider.errors import StoreUnusable
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [PinProtocolV1(), PinProtocolV2()], ids=["1", "2"])
 
@@ -338,7 +338,7 @@ def test_a_retry_that_may_not_last_is_spent_and_tells_nothing_of_the_pin(
     device.set_pin()
     for tries in (7, 6, 5):
         fail_to_last(0)
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreUnusable):
             device.client_pin().get_pin_token(pin)
         assert device.client_pin().get_pin_retries() == (tries, tries == 5)
     assert refusal(device.client_pin().get_pin_token, PIN) == status.PIN_AUTH_BLOCKED
@@ -351,7 +351,7 @@ def test_a_right_pin_whose_success_may_not_last_gives_no_token(
     made = credential_id(device.make())
     auth = device.auth(device.pin_token(Permission.GET_ASSERTION, RP_ID))
     fail_to_last(1)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreUnusable):
         device.pin_token(Permission.GET_ASSERTION, RP_ID)
     assert device.client_pin().get_pin_retries() == (8, False)
     device.get(made, **auth)  # the token before is the one in use
@@ -364,7 +364,7 @@ def test_a_new_pin_that_may_not_last_voids_tokens_given_out_before(
     made = credential_id(device.make())
     auth = device.auth(device.pin_token(Permission.GET_ASSERTION, RP_ID))
     fail_to_last(2)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreUnusable):
         device.client_pin().change_pin(PIN, "9876")
     assert refusal(device.get, made, **auth) == status.PIN_AUTH_INVALID
     device.client_pin().get_pin_token("9876")
@@ -376,7 +376,7 @@ def test_a_pin_change_that_is_forced_but_may_not_last_voids_the_token(
     device.set_pin()
     config = device.config()
     fail_to_last(0)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreUnusable):
         config.set_min_pin_length(force_change_pin=True)
     assert refusal(config.toggle_always_uv) == status.PIN_AUTH_INVALID
 
@@ -387,6 +387,6 @@ def test_a_reset_that_may_not_last_voids_tokens_for_a_verified_user(
     device = make_device("uv")
     auth = device.auth(device.client_pin().get_uv_token(Permission.MAKE_CREDENTIAL, RP_ID))
     fail_to_last(0)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreUnusable):
         device.ctap2.reset()
     assert refusal(device.make, **auth) == status.PIN_AUTH_INVALID
