@@ -5,7 +5,7 @@ from __future__ import annotations
 from sk_provider.ctap.status import StatusError
 
 from .engine import DENIED, GRANTED, REFUSALS
-from .store import UV_RETRIES
+from .state import UV_RETRIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

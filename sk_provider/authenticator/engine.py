@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from .pin_uv_auth import PinUvAuth
     from .profiles import Profile
-    from .store import State, Store, Transaction
+    from .state import State
+    from .store import Store, Transaction
 
     class Event(Protocol):
         """What tells that a command shall end: threading.Event is one."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
     from .engine import Authenticator
-    from .store import State
+    from .state import State
 
 # COSE's ECDH-ES + HKDF-256, which a key agreement key names although neither protocol is that (section 6.5.6).
 KEY_AGREEMENT_ALGORITHM = -25

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .store import State
+    from .state import State
 
 # Bytes of UTF-8, the least that WebAuthn allows.
 MAX_NAME_LENGTH = 64

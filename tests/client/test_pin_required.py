@@ -18,7 +18,8 @@ from sk_provider.api import (
     ResidentRequest,
     SignRequest,
 )
-from sk_provider.authenticator.store import PIN_RETRIES, Store
+from sk_provider.authenticator.state import PIN_RETRIES
+from sk_provider.authenticator.store import Store
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.enroll import enroll

@@ -15,7 +15,8 @@ from support.soft_token import RP_ID, Device, Person, credential_id, descriptor
 
 from sk_provider.authenticator.key_handle import LENGTH
 from sk_provider.authenticator.resident import find
-from sk_provider.authenticator.store import State, Store
+from sk_provider.authenticator.state import State
+from sk_provider.authenticator.store import Store
 from sk_provider.ctap import sha256, status
 from sk_provider.ctap.cbor import CborError, decode, encode
 from sk_provider.ctap.status import StatusError

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 # What is not instrumented runs many times faster. Each message to the engine has the whole store read, which is CBOR;
 # that reader has a target of its own.
-READERS = ["sk_provider.ctap.cbor", "sk_provider.authenticator.store"]
+READERS = ["sk_provider.ctap.cbor", "sk_provider.authenticator.state", "sk_provider.authenticator.store"]
 PACKAGES, EXCEPT = {
     "engine": (["sk_provider"], READERS),
     "provider": (["sk_provider", "fido2"], []),

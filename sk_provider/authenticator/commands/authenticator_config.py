@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.store import MAX_PIN_LENGTH
+from sk_provider.authenticator.state import MAX_PIN_LENGTH
 from sk_provider.ctap import status
 from sk_provider.ctap.cbor import encode
 from sk_provider.ctap.commands import CONFIG, SET_MIN_PIN_LENGTH, TOGGLE_ALWAYS_UV
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sk_provider.authenticator.engine import Authenticator
-    from sk_provider.authenticator.store import State
+    from sk_provider.authenticator.state import State
 
 MAX_RP_IDS = 16
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 
-from sk_provider.authenticator.store import MAX_PIN_LENGTH, PIN_RETRIES, UV_RETRIES
+from sk_provider.authenticator.state import MAX_PIN_LENGTH, PIN_RETRIES, UV_RETRIES
 from sk_provider.ctap import status
 from sk_provider.ctap.commands import (
     CHANGE_PIN,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.pin_uv_auth import PinUvAuthProtocol
-    from sk_provider.authenticator.store import State
+    from sk_provider.authenticator.state import State
 
 # The types of a request's members, whichever of them its subcommand takes, and those that each subcommand needs.
 TYPES = {1: int, 2: int, 3: dict, 4: bytes, 5: bytes, 6: bytes, 9: int, 10: str}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.resident import ResidentCredential
-    from sk_provider.authenticator.store import State
+    from sk_provider.authenticator.state import State
 
 MAX_CRED_BLOB_LENGTH = 32
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sk_provider.authenticator.engine import Authenticator
-    from sk_provider.authenticator.store import State
+    from sk_provider.authenticator.state import State
 
 # The subCommandParams without which a subcommand says MISSING_PARAMETER; the other subcommands take none.
 MANDATORY: dict[int, dict[int, type[Any]]] = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.key_handle import KeyHandle
     from sk_provider.authenticator.resident import ResidentCredential
-    from sk_provider.authenticator.store import State
+    from sk_provider.authenticator.state import State
 
     from .assertion_extensions import AssertionExtensions
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sk_provider.authenticator.engine import Authenticator
-    from sk_provider.authenticator.store import State
+    from sk_provider.authenticator.state import State
 
 # WebAuthn section 5.4.3.
 MAX_USER_ID_LENGTH = 64

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.key_handle import KeyHandle
-    from sk_provider.authenticator.store import State
+    from sk_provider.authenticator.state import State
 
 NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
 WRONG_LENGTH = apdu.SW_WRONG_LENGTH.to_bytes(2, "big")

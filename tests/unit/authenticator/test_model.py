@@ -25,7 +25,8 @@ from support.soft_token import (
 )
 
 from sk_provider.authenticator.engine import DENIED, GRANTED
-from sk_provider.authenticator.store import EMPTY_LARGE_BLOBS, Store
+from sk_provider.authenticator.state import EMPTY_LARGE_BLOBS
+from sk_provider.authenticator.store import Store
 from sk_provider.ctap import status
 
 # What goes on in most cases comes more often, so that sequences get far.

@@ -9,7 +9,7 @@ import pytest
 from fido2.ctap2 import LargeBlobs
 from support.soft_token import Device, Permission, refusal
 
-from sk_provider.authenticator.store import EMPTY_LARGE_BLOBS
+from sk_provider.authenticator.state import EMPTY_LARGE_BLOBS
 from sk_provider.ctap import status
 
 EMPTY = bytes.fromhex("8076be8b528d0075f7aae98d6fa57a6d3c")  # CTAP 2.1 section 6.10

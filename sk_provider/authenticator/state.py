@@ -1,0 +1,154 @@
+"""What a store holds: everything that a token remembers from one power-up to the next, and how a file has it."""
+
+from __future__ import annotations
+
+import os
+
+from sk_provider.ctap import sha256
+from sk_provider.ctap.cbor import CborError, decode, encode
+
+FORMAT = 1
+
+PIN_RETRIES = 8
+UV_RETRIES = 3
+MIN_PIN_LENGTH = 4  # code points
+MAX_PIN_LENGTH = 63  # bytes
+# An empty large-blob array and its checksum (CTAP 2.1 section 6.10).
+EMPTY_LARGE_BLOBS = b"\x80" + sha256(b"\x80")[:16]
+
+
+class NewerFormat(Exception):
+    """A newer libpysk has written the state."""
+
+
+class State:
+    """What a store holds.
+
+    A credential is a nested CBOR map (see resident.py) under its credential ID; looking one up decodes no other.
+    pin is empty, or salt (16) and verifier (32); power_cycle is the one in which pin_wrong_in_a_row was counted;
+    always_uv is None until it was set, so that the profile decides.
+    """
+
+    __slots__ = (
+        "always_uv",
+        "attestation_certificate",
+        "attestation_key",
+        "counter",
+        "credential_serial",
+        "credentials",
+        "force_pin_change",
+        "large_blobs",
+        "min_pin_length",
+        "min_pin_length_rp_ids",
+        "pin",
+        "pin_length",
+        "pin_retries",
+        "pin_wrong_in_a_row",
+        "power_cycle",
+        "secret",
+        "store_id",
+        "uv_retries",
+    )
+
+    store_id: bytes
+    counter: int
+    secret: bytes
+    attestation_key: bytes
+    attestation_certificate: bytes
+    pin: bytes
+    pin_length: int
+    pin_retries: int
+    pin_wrong_in_a_row: int
+    power_cycle: bytes
+    uv_retries: int
+    min_pin_length: int
+    min_pin_length_rp_ids: list[str]
+    force_pin_change: bool
+    always_uv: bool | None
+    credentials: dict[bytes, bytes]
+    credential_serial: int
+    large_blobs: bytes
+
+    @classmethod
+    def new(cls) -> State:
+        """Make the state of a token that nobody has used yet."""
+        state = cls()
+        state.store_id = os.urandom(16)
+        state.counter = 0
+        state.clear()
+        return state
+
+    def clear(self) -> None:
+        """Forget all but the store's id and the signature counter, which never goes back, and renew the keys."""
+        from .attestation import make_attestation
+
+        self.secret = os.urandom(32)
+        self.attestation_key, self.attestation_certificate = make_attestation()
+        self.pin = b""
+        self.pin_length = 0
+        self.pin_retries = PIN_RETRIES
+        self.pin_wrong_in_a_row = 0
+        self.power_cycle = b""
+        self.uv_retries = UV_RETRIES
+        self.min_pin_length = MIN_PIN_LENGTH
+        self.min_pin_length_rp_ids = []
+        self.force_pin_change = False
+        self.always_uv = None
+        self.credentials = {}
+        self.credential_serial = 0
+        self.large_blobs = EMPTY_LARGE_BLOBS
+
+    def to_bytes(self) -> bytes:
+        """Write the state as the content of the file: a map of format, state (a nested map) and the state's SHA-256."""
+        content = encode({name: getattr(self, name) for name in self.__slots__})
+        return encode({"format": FORMAT, "state": content, "sha256": sha256(content)})
+
+    @classmethod
+    def from_bytes(cls, untrusted_data: bytes) -> State:
+        """Read the content of the file.
+
+        :raises NewerFormat: if it is of a format that came after this one.
+        :raises CborError: if it is anything else than a whole state.
+        """
+        outer = decode(untrusted_data, canonical=True)
+        if type(outer) is not dict or type(outer.get("format")) is not int:
+            raise CborError("no state")
+        if outer["format"] > FORMAT:
+            raise NewerFormat
+        content = outer.get("state")
+        if type(content) is not bytes or outer.get("sha256") != sha256(content):
+            raise CborError("checksum")
+        members = decode(content, canonical=True)
+        if type(members) is not dict or members.keys() != set(cls.__slots__):
+            raise CborError("members")
+        for name, value in members.items():
+            if type(value) is not _TYPES[name] and (name, value) != ("always_uv", None):
+                raise CborError(name)
+        state = cls()
+        for name, value in members.items():
+            setattr(state, name, value)
+        if len(state.store_id) != 16 or len(state.secret) != 32 or len(state.pin) not in (0, 48):
+            raise CborError("lengths")
+        return state
+
+
+_TYPES = {
+    "always_uv": bool,
+    "attestation_certificate": bytes,
+    "attestation_key": bytes,
+    "counter": int,
+    "credential_serial": int,
+    "credentials": dict,
+    "force_pin_change": bool,
+    "large_blobs": bytes,
+    "min_pin_length": int,
+    "min_pin_length_rp_ids": list,
+    "pin": bytes,
+    "pin_length": int,
+    "pin_retries": int,
+    "pin_wrong_in_a_row": int,
+    "power_cycle": bytes,
+    "secret": bytes,
+    "store_id": bytes,
+    "uv_retries": int,
+}
