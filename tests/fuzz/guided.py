@@ -21,10 +21,11 @@ PACKAGES, EXCEPT = {
 
 with atheris.instrument_imports(include=PACKAGES, exclude=EXCEPT, enable_loader_override=False):
     import sk_provider.authenticator
+    import sk_provider.authenticator.commands
     import sk_provider.ctap
 
     # What the engine imports when it first needs it would not be instrumented.
-    for package in (sk_provider.authenticator, sk_provider.ctap):
+    for package in (sk_provider.authenticator, sk_provider.authenticator.commands, sk_provider.ctap):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.ispkg:
                 importlib.import_module(module.name)
