@@ -30,19 +30,6 @@ REFUSED = 2
 UNANSWERED = 3
 
 
-def presence_question(action: str, rp_id: str) -> str:
-    """Return what to ask when the software authenticator wants a person's presence; action: PresenceRequest's."""
-    match action:
-        case "enroll":
-            return f"Make a key for {rp_id} on the software authenticator?"
-        case "sign":
-            return f"Sign for {rp_id} with the software authenticator?"
-        case "reset":
-            return "Delete all keys of the software authenticator?"
-        case _:
-            return "Use the software authenticator?"
-
-
 def confirm(question: str, event: Event) -> int:
     """Ask a person; return CONFIRMED, REFUSED, or UNANSWERED once event is set.
 

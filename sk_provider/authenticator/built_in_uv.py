@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sk_provider.ctap.status import StatusError
 
-from .engine import DENIED, GRANTED, REFUSALS
+from .presence import DENIED, GRANTED, REFUSALS
 from .state import UV_RETRIES
 
 TYPE_CHECKING = False

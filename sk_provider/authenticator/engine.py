@@ -12,59 +12,25 @@ from sk_provider.ctap import commands, framing, status
 from sk_provider.ctap.cbor import CborError, decode, encode
 from sk_provider.ctap.status import StatusError
 
+from .presence import CANCELLED, GRANTED, REFUSALS, TIMED_OUT, PresenceRequest
 from .profiles import DEFAULT, profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
+    from .event import Event
     from .pin_uv_auth import PinUvAuth
+    from .presence import Presence
     from .profiles import Profile
     from .state import State
     from .store import Store, Transaction
 
-    class Event(Protocol):
-        """What tells that a command shall end: threading.Event is one."""
-
-        def is_set(self) -> bool:
-            """Tell whether it shall."""
-            ...
-
-    Presence = Callable[["PresenceRequest", Event | None], int]
     OnKeepalive = Callable[[int], None]
-
-# How a person answers a request for presence.
-GRANTED = 0
-DENIED = 1
-TIMED_OUT = 2
-CANCELLED = 3
-
-REFUSALS = {
-    DENIED: status.OPERATION_DENIED,
-    TIMED_OUT: status.USER_ACTION_TIMEOUT,
-    CANCELLED: status.KEEPALIVE_CANCEL,
-}
 
 # How long a stateful command waits for its continuation, in seconds (CTAP 2.1 section 6).
 CONTINUATION_PATIENCE = 30.0
-
-
-class PresenceRequest:
-    """What a person is asked for.
-
-    :ivar action: "enroll", "sign", "select", "reset", or "verify" for built-in user verification, which is
-        presence too.
-    :ivar rp_id: the RP id; for U2F the hexadecimal SHA-256 of one; empty for select and reset.
-    :ivar user_name: the account's name, empty if none is known.
-    """
-
-    __slots__ = ("action", "rp_id", "user_name")
-
-    def __init__(self, action: str, rp_id: str = "", user_name: str = "") -> None:
-        self.action = action
-        self.rp_id = rp_id
-        self.user_name = user_name
 
 
 class Continuation:

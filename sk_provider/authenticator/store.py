@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .engine import Event
+    from .event import Event
 
 STATE_FILE = "state"
 NEW_STATE_FILE = "state.new"

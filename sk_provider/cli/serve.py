@@ -10,7 +10,8 @@ import click
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.engine import Event, Presence, PresenceRequest
+    from sk_provider.authenticator.event import Event
+    from sk_provider.authenticator.presence import Presence, PresenceRequest
     from sk_provider.device_side.loop import Loop
     from sk_provider.virtual_key.token import Token
 
@@ -97,12 +98,12 @@ class _UserAction:
 
 def _presence(option: str) -> Presence:
     """Return what asks a person, for auto, deny, after:MS or ask. Raises ValueError if the option is none of them."""
-    from sk_provider.authenticator import engine
+    from sk_provider.authenticator.presence import CANCELLED, DENIED, GRANTED, TIMED_OUT
 
     if option == "ask":
         return _ask
     if option in ("auto", "deny"):
-        answer = engine.GRANTED if option == "auto" else engine.DENIED
+        answer = GRANTED if option == "auto" else DENIED
         return lambda _request, _event: answer
     kind, _, milliseconds = option.partition(":")
     if kind != "after" or not milliseconds.isdecimal():
@@ -113,25 +114,24 @@ def _presence(option: str) -> Presence:
         action = _UserAction(event)
         while time.monotonic() < touched_at:
             if action.is_set():
-                return engine.CANCELLED if action.is_cancelled() else engine.TIMED_OUT
+                return CANCELLED if action.is_cancelled() else TIMED_OUT
             time.sleep(max(0.0, min(TICK, touched_at - time.monotonic())))
-        return engine.GRANTED
+        return GRANTED
 
     return after
 
 
 def _ask(request: PresenceRequest, event: Event | None) -> int:
     from sk_provider.asking import confirmation as prompt
-    from sk_provider.authenticator import engine
+    from sk_provider.authenticator.presence import CANCELLED, DENIED, GRANTED, TIMED_OUT
     from sk_provider.errors import PresenceDenied
 
     action = _UserAction(event)
     try:
-        question = prompt.presence_question(request.action, request.rp_id)
-        answer = prompt.confirm(question, action)
+        answer = prompt.confirm(request.question(), action)
     except PresenceDenied as error:
         _say(str(error))
-        return engine.DENIED
+        return DENIED
     if answer == prompt.UNANSWERED:
-        return engine.CANCELLED if action.is_cancelled() else engine.TIMED_OUT
-    return engine.GRANTED if answer == prompt.CONFIRMED else engine.DENIED
+        return CANCELLED if action.is_cancelled() else TIMED_OUT
+    return GRANTED if answer == prompt.CONFIRMED else DENIED

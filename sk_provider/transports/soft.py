@@ -18,8 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.engine import Authenticator, PresenceRequest
-    from sk_provider.authenticator.engine import Event as TokenEvent
+    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.event import Event as TokenEvent
+    from sk_provider.authenticator.presence import Presence, PresenceRequest
     from sk_provider.authenticator.store import Store
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
@@ -134,28 +135,25 @@ def _channel(
     )
 
 
-def _presence(
-    configuration: Configuration, operation: Operation
-) -> Callable[[PresenceRequest, TokenEvent | None], int]:
+def _presence(configuration: Configuration, operation: Operation) -> Presence:
     """Return what the authenticator calls when a person must confirm."""
-    from sk_provider.authenticator import engine
+    from sk_provider.authenticator import presence
 
     def ask(request: PresenceRequest, event: TokenEvent | None) -> int:
         if configuration.presence == PRESENCE_AUTO:
-            return engine.GRANTED
+            return presence.GRANTED
         if configuration.presence == PRESENCE_DENY:
             raise PresenceDenied(
                 "pysk_config refuses whatever wants a touch of soft: (Presence deny)", "change that line"
             )
         from sk_provider.asking import confirmation as prompt
 
-        question = prompt.presence_question(request.action, request.rp_id)
-        answer = prompt.confirm(question, event or operation)
+        answer = prompt.confirm(request.question(), event or operation)
         if answer == prompt.UNANSWERED:
             if operation.is_set():
                 raise operation.reason()
-            return engine.CANCELLED
-        return engine.GRANTED if answer == prompt.CONFIRMED else engine.DENIED
+            return presence.CANCELLED
+        return presence.GRANTED if answer == prompt.CONFIRMED else presence.DENIED
 
     return ask
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from concurrent import futures
 
-from sk_provider.authenticator.engine import TIMED_OUT
+from sk_provider.authenticator.presence import TIMED_OUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.engine import Event, Presence, PresenceRequest
+    from sk_provider.authenticator.event import Event
+    from sk_provider.authenticator.presence import Presence, PresenceRequest
 
 MOMENT = 0.05  # seconds in which who needs not think has answered
 POLL_PATIENCE = 2.0  # seconds between two polls, after which the client is taken to have given up

@@ -22,7 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.authenticator.engine import Event, Presence, PresenceRequest
+    from sk_provider.authenticator.event import Event
+    from sk_provider.authenticator.presence import Presence, PresenceRequest
     from sk_provider.authenticator.profiles import Profile
     from sk_provider.authenticator.store import Store
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fido2.ctap2 import ClientPin, Ctap2
 
-from sk_provider.authenticator.engine import GRANTED, Authenticator
+from sk_provider.authenticator.engine import Authenticator
+from sk_provider.authenticator.presence import GRANTED
 from sk_provider.authenticator.store import Store
 from sk_provider.transports.soft import SoftChannel
 

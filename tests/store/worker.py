@@ -10,7 +10,8 @@ import itertools
 import sys
 from typing import Any
 
-from sk_provider.authenticator.engine import GRANTED, Authenticator
+from sk_provider.authenticator.engine import Authenticator
+from sk_provider.authenticator.presence import GRANTED
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap.cbor import decode, encode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Generic, TypeVar
 
-from sk_provider.authenticator.engine import GRANTED
+from sk_provider.authenticator.presence import GRANTED
 from sk_provider.authenticator.profiles import profile
 from sk_provider.authenticator.store import Store
 from sk_provider.cli.serve import _presence
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sk_provider.authenticator.engine import Event, PresenceRequest
+    from sk_provider.authenticator.event import Event
+    from sk_provider.authenticator.presence import PresenceRequest
     from sk_provider.device_side.loop import Server
 
 AnyServer = TypeVar("AnyServer", bound="Server")

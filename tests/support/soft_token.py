@@ -11,7 +11,8 @@ from fido2.ctap import CtapDevice, CtapError
 from fido2.ctap2 import AssertionResponse, AttestationResponse, ClientPin, Config, CredentialManagement, Ctap2
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
 
-from sk_provider.authenticator.engine import GRANTED, Authenticator, PresenceRequest
+from sk_provider.authenticator.engine import Authenticator
+from sk_provider.authenticator.presence import GRANTED, PresenceRequest
 from sk_provider.authenticator.profiles import profile
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap.cbor import decode, encode

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sk_provider.authenticator.attestation import attest
 from sk_provider.authenticator.authenticator_data import authenticator_data
-from sk_provider.authenticator.engine import CANCELLED
 from sk_provider.authenticator.key_handle import seal, unseal
 from sk_provider.authenticator.keys import ALGORITHMS, generate, public_key
+from sk_provider.authenticator.presence import CANCELLED
 from sk_provider.authenticator.profiles import AAGUID
 from sk_provider.authenticator.resident import ResidentCredential, newest_first, shorten
 from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, ES256, sha256, status

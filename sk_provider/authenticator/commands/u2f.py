@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sk_provider.authenticator.attestation import attest
 from sk_provider.authenticator.authenticator_data import authenticator_data
-from sk_provider.authenticator.engine import GRANTED
 from sk_provider.authenticator.key_handle import seal, unseal
 from sk_provider.authenticator.keys import generate, public_key, sign
+from sk_provider.authenticator.presence import GRANTED
 from sk_provider.ctap import AUTHDATA_UP, ES256, apdu
 from sk_provider.ctap.commands import CRED_PROTECT_REQUIRED
 

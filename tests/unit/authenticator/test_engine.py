@@ -24,7 +24,8 @@ from support.soft_token import (
     refusal,
 )
 
-from sk_provider.authenticator.engine import CANCELLED, DENIED, GRANTED, TIMED_OUT, Authenticator
+from sk_provider.authenticator.engine import Authenticator
+from sk_provider.authenticator.presence import CANCELLED, DENIED, GRANTED, TIMED_OUT
 from sk_provider.authenticator.profiles import PROFILES, profile
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap import status

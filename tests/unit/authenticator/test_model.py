@@ -24,7 +24,7 @@ from support.soft_token import (
     descriptor,
 )
 
-from sk_provider.authenticator.engine import DENIED, GRANTED
+from sk_provider.authenticator.presence import DENIED, GRANTED
 from sk_provider.authenticator.state import EMPTY_LARGE_BLOBS
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap import status

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.answering import Token
 from support.soft_token import CLIENT_DATA_HASH, FUZZ_EXAMPLES, Device, Permission, Person, credential_id
 
-from sk_provider.authenticator.engine import DENIED, GRANTED
+from sk_provider.authenticator.presence import DENIED, GRANTED
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.operation import Operation

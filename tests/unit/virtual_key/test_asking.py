@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import threading
 import time
-from threading import Event, get_ident
 from types import SimpleNamespace
 
 import pytest
 from support.serve import wait_until
 
-from sk_provider.authenticator.engine import CANCELLED, DENIED, GRANTED, TIMED_OUT, PresenceRequest
+from sk_provider.authenticator.presence import CANCELLED, DENIED, GRANTED, TIMED_OUT, PresenceRequest
 from sk_provider.virtual_key import asking
 from sk_provider.virtual_key.asking import MOMENT, POLL_PATIENCE, Asker
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sk_provider.authenticator import engine
+    from sk_provider.authenticator.event import Event
 
 SIGN = PresenceRequest("sign", "aa")
 
@@ -28,7 +28,7 @@ class Person:
         self.is_asked = False
         self.asked: list[str] = []
 
-    def __call__(self, request: PresenceRequest, event: engine.Event | None) -> int:
+    def __call__(self, request: PresenceRequest, event: Event | None) -> int:
         assert not self.is_asked
         self.is_asked = True
         self.asked.append(f"{request.action} {request.rp_id}")
@@ -105,7 +105,7 @@ def test_a_touch_that_no_poll_takes_is_forgotten(asker: Asker, person: Person, m
 
 def test_what_ctap2_asks_withdraws_a_polled_question_and_waits(asker: Asker, person: Person) -> None:
     assert asker.poll(SIGN) == TIMED_OUT
-    cancelled = Event()
+    cancelled = threading.Event()
     cancelled.set()
     assert asker.ask(PresenceRequest("select"), cancelled) == CANCELLED
     assert person.asked == ["sign aa", "select "]
@@ -114,18 +114,18 @@ def test_what_ctap2_asks_withdraws_a_polled_question_and_waits(asker: Asker, per
 def test_what_is_asked_once_is_asked_at_once_in_the_callers_thread() -> None:
     threads: list[int] = []
 
-    def note_thread(_request: PresenceRequest, _event: engine.Event | None) -> int:
-        threads.append(get_ident())
+    def note_thread(_request: PresenceRequest, _event: Event | None) -> int:
+        threads.append(threading.get_ident())
         return GRANTED
 
     asker = Asker(note_thread)
     assert asker.ask(SIGN, None) == GRANTED
-    assert threads == [get_ident()]
+    assert threads == [threading.get_ident()]
     asker.close()
 
 
 def test_what_asking_raises_is_raised_to_who_polls() -> None:
-    def fail(_request: PresenceRequest, _event: engine.Event | None) -> int:
+    def fail(_request: PresenceRequest, _event: Event | None) -> int:
         raise OSError("no terminal")
 
     asker = Asker(fail)

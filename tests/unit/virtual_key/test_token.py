@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from support.serve import wait_until
 
-from sk_provider.authenticator.engine import GRANTED
+from sk_provider.authenticator.presence import GRANTED
 from sk_provider.authenticator.profiles import profile
 from sk_provider.authenticator.store import STATE_FILE, Store
 from sk_provider.ctap import status

@@ -8,9 +8,9 @@ import pytest
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
 from support.soft_token import CLIENT_DATA_HASH, RP_ID, Device, Person, credential_id, descriptor, refusal
 
-from sk_provider.authenticator.engine import DENIED, GRANTED
 from sk_provider.authenticator.key_handle import unseal
 from sk_provider.authenticator.keys import ALGORITHMS
+from sk_provider.authenticator.presence import DENIED, GRANTED
 from sk_provider.ctap import status
 
 SALT = bytes(range(32))

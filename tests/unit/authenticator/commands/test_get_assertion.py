@@ -20,7 +20,7 @@ from support.soft_token import (
     refusal,
 )
 
-from sk_provider.authenticator.engine import CANCELLED, DENIED, TIMED_OUT
+from sk_provider.authenticator.presence import CANCELLED, DENIED, TIMED_OUT
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap import status
 

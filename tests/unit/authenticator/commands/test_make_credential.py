@@ -22,8 +22,8 @@ from support.soft_token import (
     refusal,
 )
 
-from sk_provider.authenticator.engine import CANCELLED, DENIED, TIMED_OUT
 from sk_provider.authenticator.key_handle import MARK
+from sk_provider.authenticator.presence import CANCELLED, DENIED, TIMED_OUT
 from sk_provider.authenticator.profiles import AAGUID
 from sk_provider.ctap import status
 

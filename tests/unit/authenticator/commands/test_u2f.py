@@ -10,7 +10,7 @@ from fido2.ctap1 import ApduError, Ctap1, SignatureData
 from fido2.webauthn import AuthenticatorData
 from support.soft_token import EDDSA, Device, Person, credential_id, refusal
 
-from sk_provider.authenticator.engine import DENIED
+from sk_provider.authenticator.presence import DENIED
 from sk_provider.ctap import status
 
 APPLICATION = os.urandom(32)
