@@ -155,7 +155,7 @@ class Authenticator:
         if self._pin_uv_auth is None:
             from .pin_uv_auth import PinUvAuth
 
-            self._pin_uv_auth = PinUvAuth(self)
+            self._pin_uv_auth = PinUvAuth(self.profile, self.clock, self.ask, self.is_protected)
         return self._pin_uv_auth
 
     def announced(self) -> int:

@@ -11,11 +11,12 @@ from sk_provider.ctap.status import StatusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-    from .engine import Authenticator
+    from .profiles import Profile
     from .state import State
 
 # COSE's ECDH-ES + HKDF-256, which a key agreement key names although neither protocol is that (section 6.5.6).
@@ -30,17 +31,18 @@ MAX_USAGE_PERIOD = 600.0
 class PinUvAuthProtocol:
     """One of the PIN/UV auth protocols (sections 6.5.6 and 6.5.7): its key agreement key and its pinUvAuthToken.
 
-    :ivar version: 1 or 2.
+    version: 1 or 2.
+    pin_uv_auth_token: 32 bytes.
     """
 
-    __slots__ = ("_key", "token", "version")
+    __slots__ = ("_key", "pin_uv_auth_token", "version")
 
     _key: EllipticCurvePrivateKey
 
     def __init__(self, version: int) -> None:
         self.version = version
         self.regenerate()
-        self.token = os.urandom(32)
+        self.pin_uv_auth_token = os.urandom(32)
 
     def regenerate(self) -> None:
         """Make a new key agreement key."""
@@ -113,22 +115,40 @@ class PinUvAuth:
     """The PIN/UV auth protocols of a power-up, and what the one pinUvAuthToken in use permits (section 6.5.2.1)."""
 
     __slots__ = (
+        "_ask",
+        "_clock",
         "_first_used",
         "_in_use",
+        "_is_protected",
         "_permissions",
         "_pin",
+        "_profile",
         "_rp_id",
         "_started",
-        "_token",
         "_user_present",
         "_user_verified",
         "_version",
         "protocols",
     )
 
-    def __init__(self, token: Authenticator) -> None:
-        self._token = token
-        self.protocols = {version: PinUvAuthProtocol(version) for version in token.profile.pin_protocols}
+    def __init__(
+        self,
+        profile: Profile,
+        clock: Callable[[], float],
+        ask: Callable[[str], None],
+        is_protected: Callable[[State], bool],
+    ) -> None:
+        """Power up, with a new key and a new pinUvAuthToken for each protocol.
+
+        clock: returns seconds that only grow.
+        ask: waits for a person's presence, for an action, or raises StatusError.
+        is_protected: returns whether there is some form of user verification.
+        """
+        self._profile = profile
+        self._clock = clock
+        self._ask = ask
+        self._is_protected = is_protected
+        self.protocols = {version: PinUvAuthProtocol(version) for version in profile.pin_protocols}
         self._version = 0
         self._started = 0.0
         self._pin = b""
@@ -141,7 +161,7 @@ class PinUvAuth:
             MISSING_PARAMETER or INVALID_PARAMETER if the protocol is missing or none of ours.
         """
         if not pin_uv_auth_param:
-            self._token.ask("select")
+            self._ask("select")
             raise StatusError(status.PIN_INVALID if state.pin else status.PIN_NOT_SET)
         self.protocol(version)
 
@@ -157,7 +177,7 @@ class PinUvAuth:
         return self.protocols[version]
 
     def stop_using(self) -> None:
-        """End the use of the token in use: stopUsingPinUvAuthToken."""
+        """End the use of the pinUvAuthToken in use: stopUsingPinUvAuthToken."""
         self._in_use = False
         self._permissions = 0
         self._rp_id: str | None = None
@@ -165,29 +185,29 @@ class PinUvAuth:
         self._user_verified = False
         self._first_used = False
 
-    def reset_tokens(self) -> None:
-        """Make new tokens, none of them in use: resetPinUvAuthToken for all protocols."""
+    def reset_pin_uv_auth_tokens(self) -> None:
+        """Make new pinUvAuthTokens, none of them in use: resetPinUvAuthToken for all protocols."""
         self.stop_using()
         for protocol in self.protocols.values():
-            protocol.token = os.urandom(32)
+            protocol.pin_uv_auth_token = os.urandom(32)
 
     def issue(self, state: State, version: int, permissions: int, rp_id: str | None, *, present: bool = False) -> bytes:
-        """Begin the use of a new token: beginUsingPinUvAuthToken.
+        """Begin the use of a new pinUvAuthToken: beginUsingPinUvAuthToken.
 
         :param state: the state under whose PIN it holds; another PIN ends it.
         :param present: whether the user's presence was established as well.
         :return: the pinUvAuthToken, 32 bytes.
         """
-        self.reset_tokens()
+        self.reset_pin_uv_auth_tokens()
         self._in_use = True
         self._version = version
-        self._started = self._token.clock()
+        self._started = self._clock()
         self._permissions = permissions
         self._rp_id = rp_id
         self._user_present = present
         self._user_verified = True
         self._pin = state.pin
-        return self.protocols[version].token
+        return self.protocols[version].pin_uv_auth_token
 
     def verify(
         self,
@@ -198,64 +218,70 @@ class PinUvAuth:
         permission: int,
         rp_id: str | None = None,
     ) -> None:
-        """Check that a request is authenticated by a token which permits it.
+        """Check that a request is authenticated by a pinUvAuthToken which permits it.
 
         :param rp_id: for makeCredential and getAssertion, which need the user verified: the RP id that the request is
-            about. A token that is bound to no RP id is bound to it from now on.
+            about. A pinUvAuthToken that is bound to no RP id is bound to it from now on.
         :raises StatusError: PIN_AUTH_INVALID, or as protocol does; for makeCredential and getAssertion PIN_NOT_SET if
-            there is nothing that a token could have been given out for.
+            there is nothing that a pinUvAuthToken could have been given out for.
         """
         protocol = self.protocol(version)
-        if rp_id is not None and not self._token.is_protected(state):
+        if rp_id is not None and not self._is_protected(state):
             raise StatusError(status.PIN_NOT_SET)
         self._expire()
         if not (
             self._in_use
             and self._version == version
             and self._pin == state.pin
-            and protocol.verify(protocol.token, message, pin_uv_auth_param)
+            and protocol.verify(protocol.pin_uv_auth_token, message, pin_uv_auth_param)
             and self._permissions & permission
             and (rp_id is None or (self._user_verified and self._rp_id in (None, rp_id)))
         ):
             raise StatusError(status.PIN_AUTH_INVALID)
         self._first_used = True
-        if rp_id is not None and self._token.profile.pin_uv_auth_token:
+        if rp_id is not None and self._profile.pin_uv_auth_token:
             self._rp_id = rp_id
 
     @property
     def rp_id(self) -> str | None:
-        """The RP id that the token in use is bound to."""
+        """The RP id that the pinUvAuthToken in use is bound to."""
         return self._rp_id
 
     @property
     def user_present(self) -> bool:
-        """Whether the user's presence is established by the token: getUserPresentFlagValue."""
+        """Whether the user's presence is established by the pinUvAuthToken: getUserPresentFlagValue."""
         self._expire()
         return self._user_present
 
     @property
     def end(self) -> float:
-        """When the token in use ends at the latest, by the authenticator's clock."""
-        return self._started + MAX_USAGE_PERIOD if self._token.profile.pin_uv_auth_token else float("inf")
+        """When the pinUvAuthToken in use ends at the latest, by the authenticator's clock."""
+        return self._started + MAX_USAGE_PERIOD if self._profile.pin_uv_auth_token else float("inf")
 
     def clear_after_use(self) -> None:
-        """Let the token serve no second ceremony: clearUserPresentFlag, clearUserVerifiedFlag, clear...ExceptLbw."""
-        if self._token.profile.pin_uv_auth_token:  # CTAP 2.0 tokens serve until power-down
+        """Let the pinUvAuthToken serve no second ceremony.
+
+        clearUserPresentFlag, clearUserVerifiedFlag and clearPinUvAuthTokenPermissionsExceptLbw.
+        """
+        if self._profile.pin_uv_auth_token:  # those of CTAP 2.0 serve until power-down
             self._user_present = False
             self._user_verified = False
             self._permissions &= commands.PERMISSION_LARGE_BLOB_WRITE
 
     def _expire(self) -> None:
         """Do what the pinUvAuthTokenUsageTimerObserver does (section 6.5.2.1), at the moment when it matters."""
-        if not self._in_use or not self._token.profile.pin_uv_auth_token:
+        if not self._in_use or not self._profile.pin_uv_auth_token:
             return
-        age = self._token.clock() - self._started
+        age = self._clock() - self._started
         if age > USER_PRESENT_LIMIT:
             self._user_present = False
-        if self._token.clock() > self.end or (age > INITIAL_USAGE_LIMIT and not self._first_used):
+        if self._clock() > self.end or (age > INITIAL_USAGE_LIMIT and not self._first_used):
             self.stop_using()
 
 
 def _hkdf(secret: bytes, info: bytes) -> bytes:
-    """HKDF-SHA-256 with a salt of 32 zero bytes, for 32 bytes of output (RFC 5869)."""
-    return hmac.digest(hmac.digest(bytes(32), secret, "sha256"), info + b"\x01", "sha256")
+    """Return 32 bytes by HKDF-SHA-256 with a salt of 32 zero bytes (RFC 5869)."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), 32, salt=bytes(32), info=info).derive(secret)

@@ -144,7 +144,7 @@ def authenticated(device: Device, command: int, parameters: dict[Any, Any]) -> d
     member, version_member = AUTH_MEMBERS[command]
     if parameters.get(member) == MARK_AUTH:
         protocol = pin_uv_auth.protocol(parameters[version_member])
-        secret = protocol.decapsulate(parameters[3]) if command == 6 else protocol.token
+        secret = protocol.decapsulate(parameters[3]) if command == 6 else protocol.pin_uv_auth_token
         parameters[member] = authenticate(protocol.version, secret, what_is_signed(command, parameters))
     return parameters
 

@@ -50,7 +50,6 @@ KNOWN: set[tuple[str, str]] = {
     ("authenticator.commands.make_credential", "authenticator.engine"),
     ("authenticator.commands.reset", "authenticator.engine"),
     ("authenticator.commands.u2f", "authenticator.engine"),
-    ("authenticator.pin_uv_auth", "authenticator.engine"),
     ("device_side.udp", "virtual_key.token"),
     ("device_side.uhid", "virtual_key.token"),
     ("device_side.vpcd", "virtual_key.token"),

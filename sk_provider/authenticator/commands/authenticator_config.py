@@ -55,7 +55,7 @@ def _set_min_pin_length(token: Authenticator, arguments: dict[Any, Any]) -> None
     with token.transaction() as state:
         _apply(state, state.min_pin_length if length is None else length, rp_ids, force_pin_change)
         if state.force_pin_change:
-            token.pin_uv_auth.reset_tokens()
+            token.pin_uv_auth.reset_pin_uv_auth_tokens()
 
 
 def _apply(state: State, length: int, rp_ids: list[str] | None, force_pin_change: bool) -> None:

@@ -86,8 +86,8 @@ def client_pin(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, An
     if subcommand == GET_PIN_TOKEN:
         return _get_pin_token(token, protocol, key_agreement, parameters)
     if subcommand == GET_TOKEN_USING_PIN:
-        return _get_token_using_pin(token, protocol, key_agreement, parameters)
-    return _get_token_using_uv(token, protocol, key_agreement, parameters)
+        return _get_pin_uv_auth_token_using_pin(token, protocol, key_agreement, parameters)
+    return _get_pin_uv_auth_token_using_uv(token, protocol, key_agreement, parameters)
 
 
 def _set_pin(
@@ -127,30 +127,30 @@ def _change_pin(
         if state.force_pin_change and _is_pin(state, _hash(new_pin)):
             raise StatusError(status.PIN_POLICY_VIOLATION)
         _store_pin(state, new_pin)
-        token.pin_uv_auth.reset_tokens()
+        token.pin_uv_auth.reset_pin_uv_auth_tokens()
 
 
 def _get_pin_token(
     token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
-    """Give out a token as CTAP 2.0 does (section 6.5.5.7.1)."""
+    """Give out a pinUvAuthToken as CTAP 2.0 does (section 6.5.5.7.1)."""
     if 9 in parameters or 10 in parameters:
         raise StatusError(status.INVALID_PARAMETER)
     # PIN_POLICY_VIOLATION would tell nothing to a CTAP 2.0 platform.
     state, secret = _verify_pin(token, protocol, key_agreement, parameters[6], must_change=status.PIN_INVALID)
-    issued = token.pin_uv_auth.issue(state, protocol.version, token.profile.legacy_permissions, None)
-    return {2: protocol.encrypt(secret, issued)}
+    pin_uv_auth_token = token.pin_uv_auth.issue(state, protocol.version, token.profile.legacy_permissions, None)
+    return {2: protocol.encrypt(secret, pin_uv_auth_token)}
 
 
-def _get_token_using_pin(
+def _get_pin_uv_auth_token_using_pin(
     token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
-    """Give out a token with the permissions that are asked for (section 6.5.5.7.2)."""
+    """Give out a pinUvAuthToken with the permissions that are asked for (section 6.5.5.7.2)."""
     permissions, rp_id = _permissions(token, parameters)
     must_change = status.PIN_POLICY_VIOLATION
     state, secret = _verify_pin(token, protocol, key_agreement, parameters[6], must_change=must_change)
-    issued = token.pin_uv_auth.issue(state, protocol.version, permissions, rp_id)
-    return {2: protocol.encrypt(secret, issued)}
+    pin_uv_auth_token = token.pin_uv_auth.issue(state, protocol.version, permissions, rp_id)
+    return {2: protocol.encrypt(secret, pin_uv_auth_token)}
 
 
 def _verify_pin(
@@ -161,7 +161,7 @@ def _verify_pin(
     *,
     must_change: int,
 ) -> tuple[State, bytes]:
-    """Check the PIN before a token is given out.
+    """Check the PIN before a pinUvAuthToken is given out.
 
     :param must_change: the status if the right PIN has to be changed first.
     :return: the state that the PIN matched, and the secret shared with the platform.
@@ -178,17 +178,17 @@ def _verify_pin(
     return state, secret
 
 
-def _get_token_using_uv(
+def _get_pin_uv_auth_token_using_uv(
     token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
-    """Give out a token for built-in user verification (section 6.5.5.7.3)."""
+    """Give out a pinUvAuthToken for built-in user verification (section 6.5.5.7.3)."""
     from sk_provider.authenticator.built_in_uv import verify_user
 
     permissions, rp_id = _permissions(token, parameters)
     secret = protocol.decapsulate(key_agreement)
     verify_user(token, rp_id or "", status.UV_INVALID, blocked=status.UV_BLOCKED, attempts=1)
-    issued = token.pin_uv_auth.issue(token.store.read(), protocol.version, permissions, rp_id, present=True)
-    return {2: protocol.encrypt(secret, issued)}
+    pin_uv_auth_token = token.pin_uv_auth.issue(token.store.read(), protocol.version, permissions, rp_id, present=True)
+    return {2: protocol.encrypt(secret, pin_uv_auth_token)}
 
 
 def _permissions(token: Authenticator, parameters: dict[Any, Any]) -> tuple[int, str | None]:
