@@ -9,14 +9,14 @@ from .state import UV_RETRIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .engine import Authenticator
+    from .power_up import PowerUp
 
 # maxUvAttemptsForInternalRetries
 INTERNAL_RETRIES = 3
 
 
 def verify_user(
-    token: Authenticator,
+    power_up: PowerUp,
     rp_id: str,
     refusal: int,
     *,
@@ -31,12 +31,12 @@ def verify_user(
     :raises StatusError: one of these, USER_ACTION_TIMEOUT or KEEPALIVE_CANCEL.
     """
     for _ in range(attempts):
-        if token.store.read().uv_retries == 0:
+        if power_up.store.read().uv_retries == 0:
             raise StatusError(blocked)
-        answer = token.request("verify", rp_id)
+        answer = power_up.request("verify", rp_id)
         if answer not in (GRANTED, DENIED):
             raise StatusError(REFUSALS[answer])
-        with token.transaction() as state:
+        with power_up.transaction() as state:
             state.uv_retries = UV_RETRIES if answer == GRANTED else max(state.uv_retries - 1, 0)
         if answer == GRANTED:
             return

@@ -106,13 +106,13 @@ def run(data: bytes) -> None:
 
 def power_up(device: Device) -> None:
     device.power_up()
-    for protocol in device.authenticator.pin_uv_auth.protocols.values():
+    for protocol in device.authenticator.power_up.pin_uv_auth.protocols.values():
         protocol._key = TOKEN_KEY
 
 
 def issue(device: Device, permissions: int, choice: int) -> None:
     protocols = device.profile.pin_protocols
-    device.authenticator.pin_uv_auth.issue(
+    device.authenticator.power_up.pin_uv_auth.issue(
         device.store.read(),
         protocols[(choice >> 1) % len(protocols)],
         permissions,
@@ -135,7 +135,7 @@ def complete(device: Device, kind: int, message: bytes) -> bytes:
 
 def authenticated(device: Device, command: int, parameters: dict[Any, Any]) -> dict[Any, Any]:
     """Compute what MARK_AUTH stands for: the pinUvAuthParam, or the saltAuth of hmac-secret."""
-    pin_uv_auth = device.authenticator.pin_uv_auth
+    pin_uv_auth = device.authenticator.power_up.pin_uv_auth
     if command == 2 and "hmac-secret" in parameters.get(4, {}):
         salts = parameters[4]["hmac-secret"]
         version = salts.get(4, 1)

@@ -74,7 +74,7 @@ class Device(CtapDevice):
         self.authenticator = Authenticator(
             self.store, self.person, self.profile, b"cycle %d" % self.cycles, lambda: self.reset_allowed
         )
-        self.authenticator.clock = lambda: self.now
+        self.authenticator.power_up.clock = lambda: self.now
 
     @property
     def capabilities(self) -> int:

@@ -13,9 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.key_handle import KeyHandle
     from sk_provider.authenticator.pin_uv_auth import PinUvAuthProtocol
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.resident import ResidentCredential
 
 
@@ -30,8 +30,8 @@ class AssertionExtensions:
     _protocol: PinUvAuthProtocol
     _secret: bytes
 
-    def __init__(self, token: Authenticator, untrusted_inputs: dict[Any, Any]) -> None:
-        self._inputs = {name: value for name, value in untrusted_inputs.items() if name in token.profile.extensions}
+    def __init__(self, power_up: PowerUp, untrusted_inputs: dict[Any, Any]) -> None:
+        self._inputs = {name: value for name, value in untrusted_inputs.items() if name in power_up.profile.extensions}
         optional(self._inputs, "credBlob", bool)
         self.wants_large_blob_key = optional(self._inputs, "largeBlobKey", bool) or False
         self._salts = b""
@@ -42,7 +42,7 @@ class AssertionExtensions:
             required(hmac_secret, 3, bytes)
             optional(hmac_secret, 4, int)
 
-    def check(self, token: Authenticator, up: bool) -> None:
+    def check(self, power_up: PowerUp, up: bool) -> None:
         """Check the inputs' values, when it is their turn (section 6.2.2, step 10).
 
         :raises StatusError: INVALID_OPTION, UNSUPPORTED_OPTION, or what is wrong with hmac-secret's salts.
@@ -52,11 +52,11 @@ class AssertionExtensions:
         if "hmac-secret" in self._inputs:
             if not up:
                 raise StatusError(status.UNSUPPORTED_OPTION)
-            self._read_salts(token, self._inputs["hmac-secret"])
+            self._read_salts(power_up, self._inputs["hmac-secret"])
 
-    def _read_salts(self, token: Authenticator, hmac_secret: dict[Any, Any]) -> None:
+    def _read_salts(self, power_up: PowerUp, hmac_secret: dict[Any, Any]) -> None:
         """Read one or two salts, encrypted for us (section 12.5)."""
-        self._protocol = token.pin_uv_auth.protocol(hmac_secret.get(4, 1))
+        self._protocol = power_up.pin_uv_auth.protocol(hmac_secret.get(4, 1))
         self._secret = self._protocol.decapsulate(hmac_secret[1])
         if not self._protocol.verify(self._secret, hmac_secret[2], hmac_secret[3]):
             raise StatusError(status.PIN_AUTH_INVALID)

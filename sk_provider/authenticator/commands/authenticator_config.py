@@ -15,13 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.state import State
 
 MAX_RP_IDS = 16
 
 
-def authenticator_config(token: Authenticator, parameters: dict[Any, Any]) -> None:
+def authenticator_config(power_up: PowerUp, parameters: dict[Any, Any]) -> None:
     """Toggle whether user verification is always required, or set the minimum PIN length."""
     subcommand = required(parameters, 1, int)
     arguments = optional(parameters, 2, dict)
@@ -31,20 +31,20 @@ def authenticator_config(token: Authenticator, parameters: dict[Any, Any]) -> No
         raise StatusError(status.INVALID_PARAMETER)
     if subcommand == SET_MIN_PIN_LENGTH and arguments is None:
         raise StatusError(status.MISSING_PARAMETER)
-    state = token.store.read()
-    if token.is_protected(state) or (token.always_uv(state) and subcommand != TOGGLE_ALWAYS_UV):
+    state = power_up.store.read()
+    if power_up.is_protected(state) or (power_up.always_uv(state) and subcommand != TOGGLE_ALWAYS_UV):
         if pin_uv_auth_param is None:
             raise StatusError(status.PUAT_REQUIRED)
         message = b"\xff" * 32 + bytes((CONFIG, subcommand)) + (b"" if arguments is None else encode(arguments))
-        token.pin_uv_auth.verify(state, version, message, pin_uv_auth_param, PERMISSION)
+        power_up.pin_uv_auth.verify(state, version, message, pin_uv_auth_param, PERMISSION)
     if subcommand == TOGGLE_ALWAYS_UV:
-        with token.transaction() as changed:
-            changed.always_uv = not token.always_uv(changed)
+        with power_up.transaction() as changed:
+            changed.always_uv = not power_up.always_uv(changed)
     else:
-        _set_min_pin_length(token, arguments or {})
+        _set_min_pin_length(power_up, arguments or {})
 
 
-def _set_min_pin_length(token: Authenticator, arguments: dict[Any, Any]) -> None:
+def _set_min_pin_length(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
     """Raise the minimum PIN length, and tell which RPs may learn it (section 6.11.4)."""
     length = optional(arguments, 1, int)
     rp_ids = optional(arguments, 2, list)
@@ -52,10 +52,10 @@ def _set_min_pin_length(token: Authenticator, arguments: dict[Any, Any]) -> None
     for rp_id in rp_ids or ():
         if type(rp_id) is not str:
             raise StatusError(status.CBOR_UNEXPECTED_TYPE)
-    with token.transaction() as state:
+    with power_up.transaction() as state:
         _apply(state, state.min_pin_length if length is None else length, rp_ids, force_pin_change)
         if state.force_pin_change:
-            token.pin_uv_auth.reset_pin_uv_auth_tokens()
+            power_up.pin_uv_auth.reset_pin_uv_auth_tokens()
 
 
 def _apply(state: State, length: int, rp_ids: list[str] | None, force_pin_change: bool) -> None:

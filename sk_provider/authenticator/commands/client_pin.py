@@ -32,8 +32,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.pin_uv_auth import PinUvAuthProtocol
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.state import State
 
 # The types of a request's members, whichever of them its subcommand takes, and those that each subcommand needs.
@@ -54,12 +54,12 @@ MAX_WRONG_IN_A_ROW = 3
 PADDED_PIN_LENGTH = 64
 
 
-def client_pin(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any] | None:
+def client_pin(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any] | None:
     """Set, change or try the PIN, or give out a pinUvAuthToken."""
     for key, kind in TYPES.items():
         optional(parameters, key, kind)
     subcommand = required(parameters, 2, int)
-    profile = token.profile
+    profile = power_up.profile
     if (
         subcommand not in MANDATORY
         or (subcommand in (GET_TOKEN_USING_UV, GET_UV_RETRIES) and not profile.uv)
@@ -68,50 +68,50 @@ def client_pin(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, An
         raise StatusError(status.INVALID_SUBCOMMAND)
     for key in MANDATORY[subcommand]:
         required(parameters, key, TYPES[key])
-    state = token.store.read()
+    state = power_up.store.read()
     if subcommand == GET_PIN_RETRIES:
-        return {3: state.pin_retries, 4: _needs_power_cycle(token, state)}
+        return {3: state.pin_retries, 4: _needs_power_cycle(power_up, state)}
     if subcommand == GET_UV_RETRIES:
         return {5: state.uv_retries}
-    protocol = token.pin_uv_auth.protocol(parameters[1])
+    protocol = power_up.pin_uv_auth.protocol(parameters[1])
     if subcommand == GET_KEY_AGREEMENT:
         return {1: protocol.public_key()}
     key_agreement = cose_key(parameters, 3)
     if subcommand == SET_PIN:
-        _set_pin(token, protocol, key_agreement, parameters)
+        _set_pin(power_up, protocol, key_agreement, parameters)
         return None
     if subcommand == CHANGE_PIN:
-        _change_pin(token, protocol, key_agreement, parameters)
+        _change_pin(power_up, protocol, key_agreement, parameters)
         return None
     if subcommand == GET_PIN_TOKEN:
-        return _get_pin_token(token, protocol, key_agreement, parameters)
+        return _get_pin_token(power_up, protocol, key_agreement, parameters)
     if subcommand == GET_TOKEN_USING_PIN:
-        return _get_pin_uv_auth_token_using_pin(token, protocol, key_agreement, parameters)
-    return _get_pin_uv_auth_token_using_uv(token, protocol, key_agreement, parameters)
+        return _get_pin_uv_auth_token_using_pin(power_up, protocol, key_agreement, parameters)
+    return _get_pin_uv_auth_token_using_uv(power_up, protocol, key_agreement, parameters)
 
 
 def _set_pin(
-    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+    power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> None:
     """Set the first PIN (section 6.5.5.5)."""
     pin_uv_auth_param, new_pin_enc = parameters[4], parameters[5]
-    if token.store.read().pin:
+    if power_up.store.read().pin:
         raise StatusError(status.PIN_AUTH_INVALID)
     secret = protocol.decapsulate(key_agreement)
     if not protocol.verify(secret, new_pin_enc, pin_uv_auth_param):
         raise StatusError(status.PIN_AUTH_INVALID)
-    with token.transaction() as state:
+    with power_up.transaction() as state:
         if state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)
         _store_pin(state, _new_pin(state, protocol.decrypt(secret, new_pin_enc)))
 
 
 def _change_pin(
-    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+    power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> None:
     """Replace the PIN, given the old one (section 6.5.5.6)."""
     pin_uv_auth_param, new_pin_enc, pin_hash_enc = parameters[4], parameters[5], parameters[6]
-    state = token.store.read()
+    state = power_up.store.read()
     if not state.pin:
         raise StatusError(status.PIN_NOT_SET)
     if state.pin_retries == 0:
@@ -119,42 +119,42 @@ def _change_pin(
     secret = protocol.decapsulate(key_agreement)
     if not protocol.verify(secret, new_pin_enc + pin_hash_enc, pin_uv_auth_param):
         raise StatusError(status.PIN_AUTH_INVALID)
-    pin = _try_pin(token, protocol, secret, pin_hash_enc).pin
-    with token.transaction() as state:
+    pin = _try_pin(power_up, protocol, secret, pin_hash_enc).pin
+    with power_up.transaction() as state:
         if state.pin != pin:
             raise StatusError(status.PIN_INVALID)
         new_pin = _new_pin(state, protocol.decrypt(secret, new_pin_enc))
         if state.force_pin_change and _is_pin(state, _hash(new_pin)):
             raise StatusError(status.PIN_POLICY_VIOLATION)
         _store_pin(state, new_pin)
-        token.pin_uv_auth.reset_pin_uv_auth_tokens()
+        power_up.pin_uv_auth.reset_pin_uv_auth_tokens()
 
 
 def _get_pin_token(
-    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+    power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
     """Give out a pinUvAuthToken as CTAP 2.0 does (section 6.5.5.7.1)."""
     if 9 in parameters or 10 in parameters:
         raise StatusError(status.INVALID_PARAMETER)
     # PIN_POLICY_VIOLATION would tell nothing to a CTAP 2.0 platform.
-    state, secret = _verify_pin(token, protocol, key_agreement, parameters[6], must_change=status.PIN_INVALID)
-    pin_uv_auth_token = token.pin_uv_auth.issue(state, protocol.version, token.profile.legacy_permissions, None)
+    state, secret = _verify_pin(power_up, protocol, key_agreement, parameters[6], must_change=status.PIN_INVALID)
+    pin_uv_auth_token = power_up.pin_uv_auth.issue(state, protocol.version, power_up.profile.legacy_permissions, None)
     return {2: protocol.encrypt(secret, pin_uv_auth_token)}
 
 
 def _get_pin_uv_auth_token_using_pin(
-    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+    power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
     """Give out a pinUvAuthToken with the permissions that are asked for (section 6.5.5.7.2)."""
-    permissions, rp_id = _permissions(token, parameters)
+    permissions, rp_id = _permissions(power_up, parameters)
     must_change = status.PIN_POLICY_VIOLATION
-    state, secret = _verify_pin(token, protocol, key_agreement, parameters[6], must_change=must_change)
-    pin_uv_auth_token = token.pin_uv_auth.issue(state, protocol.version, permissions, rp_id)
+    state, secret = _verify_pin(power_up, protocol, key_agreement, parameters[6], must_change=must_change)
+    pin_uv_auth_token = power_up.pin_uv_auth.issue(state, protocol.version, permissions, rp_id)
     return {2: protocol.encrypt(secret, pin_uv_auth_token)}
 
 
 def _verify_pin(
-    token: Authenticator,
+    power_up: PowerUp,
     protocol: PinUvAuthProtocol,
     key_agreement: dict[Any, Any],
     pin_hash_enc: bytes,
@@ -166,36 +166,38 @@ def _verify_pin(
     :param must_change: the status if the right PIN has to be changed first.
     :return: the state that the PIN matched, and the secret shared with the platform.
     """
-    state = token.store.read()
+    state = power_up.store.read()
     if not state.pin:
         raise StatusError(status.PIN_NOT_SET)
     if state.pin_retries == 0:
         raise StatusError(status.PIN_BLOCKED)
     secret = protocol.decapsulate(key_agreement)
-    state = _try_pin(token, protocol, secret, pin_hash_enc)
+    state = _try_pin(power_up, protocol, secret, pin_hash_enc)
     if state.force_pin_change:
         raise StatusError(must_change)
     return state, secret
 
 
 def _get_pin_uv_auth_token_using_uv(
-    token: Authenticator, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
+    power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
     """Give out a pinUvAuthToken for built-in user verification (section 6.5.5.7.3)."""
     from sk_provider.authenticator.built_in_uv import verify_user
 
-    permissions, rp_id = _permissions(token, parameters)
+    permissions, rp_id = _permissions(power_up, parameters)
     secret = protocol.decapsulate(key_agreement)
-    verify_user(token, rp_id or "", status.UV_INVALID, blocked=status.UV_BLOCKED, attempts=1)
-    pin_uv_auth_token = token.pin_uv_auth.issue(token.store.read(), protocol.version, permissions, rp_id, present=True)
+    verify_user(power_up, rp_id or "", status.UV_INVALID, blocked=status.UV_BLOCKED, attempts=1)
+    pin_uv_auth_token = power_up.pin_uv_auth.issue(
+        power_up.store.read(), protocol.version, permissions, rp_id, present=True
+    )
     return {2: protocol.encrypt(secret, pin_uv_auth_token)}
 
 
-def _permissions(token: Authenticator, parameters: dict[Any, Any]) -> tuple[int, str | None]:
+def _permissions(power_up: PowerUp, parameters: dict[Any, Any]) -> tuple[int, str | None]:
     permissions, rp_id = parameters[9], parameters.get(10)
     if permissions <= 0:
         raise StatusError(status.INVALID_PARAMETER)
-    profile = token.profile
+    profile = power_up.profile
     if (
         permissions & PERMISSION_BIO_ENROLLMENT
         or (permissions & PERMISSION_CREDENTIAL_MANAGEMENT and not profile.credential_management)
@@ -208,27 +210,27 @@ def _permissions(token: Authenticator, parameters: dict[Any, Any]) -> tuple[int,
     return permissions, rp_id
 
 
-def _needs_power_cycle(token: Authenticator, state: State) -> bool:
-    return state.pin_wrong_in_a_row >= MAX_WRONG_IN_A_ROW and state.power_cycle == token.power_cycle
+def _needs_power_cycle(power_up: PowerUp, state: State) -> bool:
+    return state.pin_wrong_in_a_row >= MAX_WRONG_IN_A_ROW and state.power_cycle == power_up.power_cycle
 
 
-def _try_pin(token: Authenticator, protocol: PinUvAuthProtocol, secret: bytes, pin_hash_enc: bytes) -> State:
+def _try_pin(power_up: PowerUp, protocol: PinUvAuthProtocol, secret: bytes, pin_hash_enc: bytes) -> State:
     """Compare the PIN that a platform has sent, at the cost of a retry that is written before.
 
     :param pin_hash_enc: the first half of the PIN's SHA-256, encrypted.
     :return: the state that the PIN matched.
     :raises StatusError: PIN_INVALID, PIN_AUTH_BLOCKED or PIN_BLOCKED.
     """
-    with token.transaction() as state:
+    with power_up.transaction() as state:
         if not state.pin:
             raise StatusError(status.PIN_NOT_SET)
         if state.pin_retries == 0:
             raise StatusError(status.PIN_BLOCKED)
-        if _needs_power_cycle(token, state):
+        if _needs_power_cycle(power_up, state):
             raise StatusError(status.PIN_AUTH_BLOCKED)
-        if state.power_cycle != token.power_cycle:
+        if state.power_cycle != power_up.power_cycle:
             state.pin_wrong_in_a_row = 0
-            state.power_cycle = token.power_cycle
+            state.power_cycle = power_up.power_cycle
         state.pin_retries -= 1
         state.pin_wrong_in_a_row += 1
     pin_hash = protocol.decrypt(secret, pin_hash_enc)
@@ -236,10 +238,10 @@ def _try_pin(token: Authenticator, protocol: PinUvAuthProtocol, secret: bytes, p
         protocol.regenerate()
         if state.pin_retries == 0:
             raise StatusError(status.PIN_BLOCKED)
-        if _needs_power_cycle(token, state):
+        if _needs_power_cycle(power_up, state):
             raise StatusError(status.PIN_AUTH_BLOCKED)
         raise StatusError(status.PIN_INVALID)
-    with token.transaction() as changed:
+    with power_up.transaction() as changed:
         if changed.pin == state.pin:  # else the success says nothing about the PIN that is set now
             changed.pin_retries = PIN_RETRIES
             changed.uv_retries = UV_RETRIES

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.resident import ResidentCredential
     from sk_provider.authenticator.state import State
 
@@ -32,8 +32,8 @@ class CreationExtensions:
 
     cred_protect: int
 
-    def __init__(self, token: Authenticator, untrusted_inputs: dict[Any, Any], *, rk: bool) -> None:
-        self._inputs = {name: value for name, value in untrusted_inputs.items() if name in token.profile.extensions}
+    def __init__(self, power_up: PowerUp, untrusted_inputs: dict[Any, Any], *, rk: bool) -> None:
+        self._inputs = {name: value for name, value in untrusted_inputs.items() if name in power_up.profile.extensions}
         self._rk = rk
         for name, kind in TYPES.items():
             optional(self._inputs, name, kind)

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.state import State
 
 # The subCommandParams without which a subcommand says MISSING_PARAMETER; the other subcommands take none.
@@ -37,20 +37,20 @@ MANDATORY: dict[int, dict[int, type[Any]]] = {
 }
 
 
-def credential_management(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any] | None:
+def credential_management(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any] | None:
     """List, delete or rename discoverable credentials."""
-    return _manage(token, parameters, CREDENTIAL_MANAGEMENT)
+    return _manage(power_up, parameters, CREDENTIAL_MANAGEMENT)
 
 
-def credential_management_preview(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any] | None:
+def credential_management_preview(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any] | None:
     """List or delete discoverable credentials, as FIDO_2_1_PRE tokens do."""
-    return _manage(token, parameters, CREDENTIAL_MANAGEMENT_PREVIEW)
+    return _manage(power_up, parameters, CREDENTIAL_MANAGEMENT_PREVIEW)
 
 
-def _manage(token: Authenticator, parameters: dict[Any, Any], command: int) -> dict[int, Any] | None:
+def _manage(power_up: PowerUp, parameters: dict[Any, Any], command: int) -> dict[int, Any] | None:
     subcommand = required(parameters, 1, int)
     if subcommand in (ENUMERATE_RPS_NEXT, ENUMERATE_CREDENTIALS_NEXT):
-        answer: dict[int, Any] = token.continue_with(command, subcommand)
+        answer: dict[int, Any] = power_up.continue_with(command, subcommand)
         return answer
     if subcommand not in (
         GET_CREDS_METADATA,
@@ -60,26 +60,26 @@ def _manage(token: Authenticator, parameters: dict[Any, Any], command: int) -> d
         UPDATE_USER_INFORMATION,
     ) or (subcommand == UPDATE_USER_INFORMATION and command == CREDENTIAL_MANAGEMENT_PREVIEW):
         raise StatusError(status.INVALID_SUBCOMMAND)
-    state = token.store.read()
+    state = power_up.store.read()
     arguments = optional(parameters, 2, dict) or {}
-    _authenticate(token, state, parameters, subcommand, arguments)
+    _authenticate(power_up, state, parameters, subcommand, arguments)
     if subcommand == GET_CREDS_METADATA:
         existing = len(state.credentials)
-        return {1: existing, 2: max(token.profile.max_resident - existing, 0)}
+        return {1: existing, 2: max(power_up.profile.max_resident - existing, 0)}
     if subcommand == ENUMERATE_RPS_BEGIN:
-        return _enumerate_rps(token, state, command)
+        return _enumerate_rps(power_up, state, command)
     if subcommand == ENUMERATE_CREDENTIALS_BEGIN:
-        return _enumerate_credentials(token, state, command, required(arguments, 1, bytes))
-    token.forget_continuations()  # which would list what is no longer so
+        return _enumerate_credentials(power_up, state, command, required(arguments, 1, bytes))
+    power_up.forget_continuations()  # which would list what is no longer so
     if subcommand == DELETE_CREDENTIAL:
-        _delete(token, arguments)
+        _delete(power_up, arguments)
     else:
-        _update_user(token, arguments)
+        _update_user(power_up, arguments)
     return None
 
 
 def _authenticate(
-    token: Authenticator, state: State, parameters: dict[Any, Any], subcommand: int, arguments: dict[Any, Any]
+    power_up: PowerUp, state: State, parameters: dict[Any, Any], subcommand: int, arguments: dict[Any, Any]
 ) -> None:
     """Check the pinUvAuthParam over the subcommand and its parameters, which canonical CBOR writes as they came."""
     version = optional(parameters, 3, int)
@@ -91,31 +91,31 @@ def _authenticate(
         for key, kind in MANDATORY[subcommand].items():
             required(arguments, key, kind)
         message += encode(arguments)
-    token.pin_uv_auth.verify(state, version, message, pin_uv_auth_param, PERMISSION)
-    if subcommand not in MANDATORY and token.pin_uv_auth.rp_id is not None:
+    power_up.pin_uv_auth.verify(state, version, message, pin_uv_auth_param, PERMISSION)
+    if subcommand not in MANDATORY and power_up.pin_uv_auth.rp_id is not None:
         raise StatusError(status.PIN_AUTH_INVALID)
 
 
-def _require_rp_id(token: Authenticator, credential: ResidentCredential) -> None:
+def _require_rp_id(power_up: PowerUp, credential: ResidentCredential) -> None:
     """Refuse a credential of another RP than the one that the pinUvAuthToken is bound to."""
-    if token.pin_uv_auth.rp_id not in (None, credential.rp["id"]):
+    if power_up.pin_uv_auth.rp_id not in (None, credential.rp["id"]):
         raise StatusError(status.PIN_AUTH_INVALID)
 
 
-def _enumerate_rps(token: Authenticator, state: State, command: int) -> dict[int, Any]:
+def _enumerate_rps(power_up: PowerUp, state: State, command: int) -> dict[int, Any]:
     """Answer with the first RP, and remember the others (section 6.8.3)."""
     by_id = {credential.rp["id"]: credential for credential in reversed(newest_first(state))}
     answers = [{3: credential.rp, 4: credential.rp_id_hash} for credential in by_id.values()]
     if not answers:
         raise StatusError(status.NO_CREDENTIALS)
     first: dict[int, Any] = answers.pop(0)
-    token.await_continuation(command, ENUMERATE_RPS_NEXT, answers, authenticated=True)
+    power_up.await_continuation(command, ENUMERATE_RPS_NEXT, answers, authenticated=True)
     return {**first, 5: len(answers) + 1}
 
 
-def _enumerate_credentials(token: Authenticator, state: State, command: int, rp_id_hash: bytes) -> dict[int, Any]:
+def _enumerate_credentials(power_up: PowerUp, state: State, command: int, rp_id_hash: bytes) -> dict[int, Any]:
     """Answer with the first credential of an RP, and remember the others (section 6.8.4)."""
-    bound_to = token.pin_uv_auth.rp_id
+    bound_to = power_up.pin_uv_auth.rp_id
     if bound_to is not None and sha256(bound_to.encode()) != rp_id_hash:
         raise StatusError(status.PIN_AUTH_INVALID)
     answers = []
@@ -135,19 +135,19 @@ def _enumerate_credentials(token: Authenticator, state: State, command: int, rp_
     if not answers:
         raise StatusError(status.NO_CREDENTIALS)
     first = answers.pop(0)
-    token.await_continuation(command, ENUMERATE_CREDENTIALS_NEXT, answers, authenticated=True)
+    power_up.await_continuation(command, ENUMERATE_CREDENTIALS_NEXT, answers, authenticated=True)
     return {**first, 9: len(answers) + 1}
 
 
-def _delete(token: Authenticator, arguments: dict[Any, Any]) -> None:
+def _delete(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
     """Delete a credential (section 6.8.5)."""
     credential_id = descriptor(required(arguments, 2, dict)) or b""
-    with token.transaction() as state:
-        _require_rp_id(token, _existing(state, credential_id))
+    with power_up.transaction() as state:
+        _require_rp_id(power_up, _existing(state, credential_id))
         del state.credentials[credential_id]
 
 
-def _update_user(token: Authenticator, arguments: dict[Any, Any]) -> None:
+def _update_user(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
     """Replace the user's names; those that are missing or empty are removed (section 6.8.6)."""
     credential_id = descriptor(required(arguments, 2, dict)) or b""
     untrusted_user = required(arguments, 3, dict)
@@ -155,9 +155,9 @@ def _update_user(token: Authenticator, arguments: dict[Any, Any]) -> None:
     for name in ("name", "displayName"):
         if value := optional(untrusted_user, name, str):
             user[name] = shorten(value)
-    with token.transaction() as state:
+    with power_up.transaction() as state:
         credential = _existing(state, credential_id)
-        _require_rp_id(token, credential)
+        _require_rp_id(power_up, credential)
         if credential.user["id"] != user["id"]:
             raise StatusError(status.INVALID_PARAMETER)
         credential.user = user

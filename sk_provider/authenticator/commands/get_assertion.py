@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.resident import ResidentCredential
     from sk_provider.authenticator.state import State
 
@@ -45,87 +45,87 @@ class _Request:
         self.extensions: AssertionExtensions | None = None
 
 
-def get_assertion(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any]:
+def get_assertion(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any]:
     """Sign with a credential of the allowList, or with the RP's discoverable ones, the newest first."""
     rp_id = required(parameters, 1, str)
     data_hash = client_data_hash(parameters, 2)
-    allow_list = descriptors(parameters, 3, token.profile.max_credentials_in_list)
+    allow_list = descriptors(parameters, 3, power_up.profile.max_credentials_in_list)
     untrusted_extensions = optional(parameters, 4, dict)
     chosen = options(parameters, 5)
     pin_uv_auth_param = optional(parameters, 6, bytes)
     protocol = optional(parameters, 7, int)
     request = _Request(rp_id, data_hash, len(allow_list or ()))
-    state = token.store.read()
+    state = power_up.store.read()
 
     if pin_uv_auth_param is not None:
-        token.pin_uv_auth.check_parameters(state, pin_uv_auth_param, protocol)
+        power_up.pin_uv_auth.check_parameters(state, pin_uv_auth_param, protocol)
     uv = chosen.get("uv", False) and pin_uv_auth_param is None
     up = chosen.get("up", True)
-    if uv and not token.profile.uv:
+    if uv and not power_up.profile.uv:
         raise StatusError(status.INVALID_OPTION)
     if "rk" in chosen:
         raise StatusError(status.UNSUPPORTED_OPTION)
-    wants_always_uv = up or token.profile.uv_to_probe
-    if wants_always_uv and token.always_uv(state):
-        uv = token.profile.uv and pin_uv_auth_param is None
+    wants_always_uv = up or power_up.profile.uv_to_probe
+    if wants_always_uv and power_up.always_uv(state):
+        uv = power_up.profile.uv and pin_uv_auth_param is None
         if not uv and pin_uv_auth_param is None:
             raise StatusError(status.PUAT_REQUIRED)
     if untrusted_extensions:
         from .assertion_extensions import AssertionExtensions
 
-        request.extensions = AssertionExtensions(token, untrusted_extensions)
+        request.extensions = AssertionExtensions(power_up, untrusted_extensions)
 
     if pin_uv_auth_param is not None:
-        token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp_id)
+        power_up.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp_id)
         request.flags |= AUTHDATA_UV
     elif uv:
         from sk_provider.authenticator.built_in_uv import verify_user
 
         if state.pin:  # the PIN is a way out
-            verify_user(token, rp_id, status.PUAT_REQUIRED, blocked=status.PUAT_REQUIRED)
+            verify_user(power_up, rp_id, status.PUAT_REQUIRED, blocked=status.PUAT_REQUIRED)
         else:
-            verify_user(token, rp_id, status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
+            verify_user(power_up, rp_id, status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
         request.flags |= AUTHDATA_UV | AUTHDATA_UP
 
     found = _locate(state, request, allow_list)
     if not found:
         raise StatusError(status.NO_CREDENTIALS)
     if up:
-        present = uv if pin_uv_auth_param is None else token.pin_uv_auth.user_present
+        present = uv if pin_uv_auth_param is None else power_up.pin_uv_auth.user_present
         if not present:
-            token.ask("sign", rp_id, _user_name(found))
+            power_up.ask("sign", rp_id, _user_name(found))
         request.flags |= AUTHDATA_UP
-        token.consume_presence()  # however presence was established (step 9)
+        power_up.consume_presence()  # however presence was established (step 9)
     if request.extensions:
-        request.extensions.check(token, up)
+        request.extensions.check(power_up, up)
 
-    with token.transaction() as changed:
+    with power_up.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.
         found = _locate(changed, request, allow_list)
         if not found:
             raise StatusError(status.NO_CREDENTIALS)
         if pin_uv_auth_param is not None and changed.pin != state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)
-        if wants_always_uv and token.always_uv(changed) and not request.flags & AUTHDATA_UV:
+        if wants_always_uv and power_up.always_uv(changed) and not request.flags & AUTHDATA_UV:
             raise StatusError(status.PUAT_REQUIRED)
         changed.counter += 1
-    answer = _assertion(token, changed.counter, request, *found[0])
+    answer = _assertion(power_up, changed.counter, request, *found[0])
     if len(found) > 1:
         answer[5] = len(found)
         rest = [(request, handle.credential_id) for handle, _ in found[1:]]
-        token.await_continuation(GET_NEXT_ASSERTION, 0, rest, authenticated=pin_uv_auth_param is not None)
+        power_up.await_continuation(GET_NEXT_ASSERTION, 0, rest, authenticated=pin_uv_auth_param is not None)
     return answer
 
 
-def get_next_assertion(token: Authenticator, _parameters: dict[Any, Any]) -> dict[int, Any]:
+def get_next_assertion(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
     """Sign with the next of several discoverable credentials, without asking again."""
-    request, credential_id = token.continue_with(GET_NEXT_ASSERTION)
-    with token.transaction() as state:
+    request, credential_id = power_up.continue_with(GET_NEXT_ASSERTION)
+    with power_up.transaction() as state:
         found = _locate(state, request, [credential_id])
         if not found:
             raise StatusError(status.NO_CREDENTIALS)
         state.counter += 1
-    return _assertion(token, state.counter, request, *found[0])
+    return _assertion(power_up, state.counter, request, *found[0])
 
 
 def _locate(
@@ -156,16 +156,16 @@ def _locate(
 
 
 def _assertion(
-    token: Authenticator, counter: int, request: _Request, handle: KeyHandle, record: ResidentCredential | None
+    power_up: PowerUp, counter: int, request: _Request, handle: KeyHandle, record: ResidentCredential | None
 ) -> dict[int, Any]:
     verified = bool(request.flags & AUTHDATA_UV)
     outputs = request.extensions.outputs(handle, record, verified) if request.extensions else None
     data = authenticator_data(request.rp_id_hash, request.flags, counter, extensions=outputs)
     signature = sign(handle.algorithm, handle.private_key, data + request.client_data_hash)
-    if token.profile.fault == "bad-signature":
+    if power_up.profile.fault == "bad-signature":
         signature = signature[:-1] + bytes((signature[-1] ^ 1,))
     answer: dict[int, Any] = {2: data, 3: signature}
-    if not (token.profile.omits_credential and request.listed == 1):
+    if not (power_up.profile.omits_credential and request.listed == 1):
         answer[1] = {"type": "public-key", "id": handle.credential_id}
     if record is not None:
         if record.user["id"]:

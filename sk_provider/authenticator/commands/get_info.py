@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.power_up import PowerUp
 
 FIRMWARE_VERSION = 1
 # What the FIDO registry of predefined values calls USER_VERIFY_FINGERPRINT_INTERNAL.
@@ -21,11 +21,11 @@ UV_MODALITY_FINGERPRINT = 0x02
 UV_ATTEMPTS = 3
 
 
-def get_info(token: Authenticator, _parameters: dict[Any, Any]) -> dict[int, Any]:
+def get_info(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
     """Tell what the token is and can do, as its profile has it."""
-    profile = token.profile
-    state = token.store.read()
-    always_uv = token.always_uv(state)
+    profile = power_up.profile
+    state = power_up.store.read()
+    always_uv = power_up.always_uv(state)
     options = {
         "rk": True,
         "up": True,

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.power_up import PowerUp
 
 # Room for the rest of a message (section 6.10.2).
 MESSAGE_OVERHEAD = 64
@@ -21,7 +21,7 @@ MIN_ARRAY_LENGTH = 17
 CHECKSUM_LENGTH = 16
 
 
-def large_blobs(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any] | None:
+def large_blobs(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any] | None:
     """Read the serialized large-blob array, or write the next fragment of a new one."""
     count = optional(parameters, 1, int)
     fragment = optional(parameters, 2, bytes)
@@ -31,12 +31,12 @@ def large_blobs(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, A
     version = optional(parameters, 6, int)
     if offset is None or offset < 0 or (count is None) == (fragment is None):
         raise StatusError(status.INVALID_PARAMETER)
-    if max(count or 0, len(fragment or b"")) > token.profile.max_message_size - MESSAGE_OVERHEAD:
+    if max(count or 0, len(fragment or b"")) > power_up.profile.max_message_size - MESSAGE_OVERHEAD:
         raise StatusError(status.INVALID_LENGTH)
     if fragment is not None:
-        _write(token, fragment, offset, length, pin_uv_auth_param, version)
+        _write(power_up, fragment, offset, length, pin_uv_auth_param, version)
         return None
-    array = token.store.read().large_blobs
+    array = power_up.store.read().large_blobs
     if count is None or count < 0 or offset > len(array):
         raise StatusError(status.INVALID_PARAMETER)
     if (length, pin_uv_auth_param, version) != (None, None, None):
@@ -45,7 +45,7 @@ def large_blobs(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, A
 
 
 def _write(
-    token: Authenticator,
+    power_up: PowerUp,
     fragment: bytes,
     offset: int,
     length: int | None,
@@ -57,29 +57,29 @@ def _write(
     if offset == 0:
         if length is None or length < MIN_ARRAY_LENGTH:
             raise StatusError(status.INVALID_PARAMETER)
-        if length > token.profile.large_blobs:
+        if length > power_up.profile.large_blobs:
             raise StatusError(status.LARGE_BLOB_STORAGE_FULL)
     else:
         if length is not None:
             raise StatusError(status.INVALID_PARAMETER)
-        length, pending = token.pending(LARGE_BLOBS) or (0, b"")
+        length, pending = power_up.pending(LARGE_BLOBS) or (0, b"")
         if offset != len(pending):
             raise StatusError(status.INVALID_SEQ)
-    state = token.store.read()
-    authenticated = token.is_protected(state) or token.always_uv(state)
+    state = power_up.store.read()
+    authenticated = power_up.is_protected(state) or power_up.always_uv(state)
     if authenticated:
         if pin_uv_auth_param is None:
             raise StatusError(status.PUAT_REQUIRED)
         message = b"\xff" * 32 + bytes((LARGE_BLOBS, 0)) + offset.to_bytes(4, "little") + sha256(fragment)
-        token.pin_uv_auth.verify(state, version, message, pin_uv_auth_param, PERMISSION)
+        power_up.pin_uv_auth.verify(state, version, message, pin_uv_auth_param, PERMISSION)
     array = pending + fragment
     if len(array) > length:
         raise StatusError(status.INVALID_PARAMETER)
     if len(array) < length:
-        token.await_continuation(LARGE_BLOBS, 0, [(length, array)], authenticated=authenticated)
+        power_up.await_continuation(LARGE_BLOBS, 0, [(length, array)], authenticated=authenticated)
         return
-    token.forget_continuations()
+    power_up.forget_continuations()
     if sha256(array[:-CHECKSUM_LENGTH])[:CHECKSUM_LENGTH] != array[-CHECKSUM_LENGTH:]:
         raise StatusError(status.INTEGRITY_FAILURE)
-    with token.transaction() as changed:
+    with power_up.transaction() as changed:
         changed.large_blobs = array

@@ -22,14 +22,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.state import State
 
 # WebAuthn section 5.4.3.
 MAX_USER_ID_LENGTH = 64
 
 
-def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[int, Any]:
+def make_credential(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any]:
     """Make a key for an RP, in its credential ID or as a discoverable credential, and attest it."""
     data_hash = client_data_hash(parameters, 1)
     rp = _entity(parameters, 2, str, ("name",))
@@ -37,58 +37,58 @@ def make_credential(token: Authenticator, parameters: dict[Any, Any]) -> dict[in
     if len(user["id"]) > MAX_USER_ID_LENGTH:
         raise StatusError(status.INVALID_LENGTH)
     untrusted_algorithms = required(parameters, 4, list)
-    exclude_list = descriptors(parameters, 5, token.profile.max_credentials_in_list)
+    exclude_list = descriptors(parameters, 5, power_up.profile.max_credentials_in_list)
     untrusted_extensions = optional(parameters, 6, dict)
     chosen = options(parameters, 7)
     pin_uv_auth_param = optional(parameters, 8, bytes)
     protocol = optional(parameters, 9, int)
-    state = token.store.read()
+    state = power_up.store.read()
 
     if pin_uv_auth_param is not None:
-        token.pin_uv_auth.check_parameters(state, pin_uv_auth_param, protocol)
-    algorithm = _algorithm(token, untrusted_algorithms)
+        power_up.pin_uv_auth.check_parameters(state, pin_uv_auth_param, protocol)
+    algorithm = _algorithm(power_up, untrusted_algorithms)
     uv = chosen.get("uv", False) and pin_uv_auth_param is None
     rk = chosen.get("rk", False)
-    if (uv and not token.profile.uv) or not chosen.get("up", True):
+    if (uv and not power_up.profile.uv) or not chosen.get("up", True):
         raise StatusError(status.INVALID_OPTION)
-    if token.always_uv(state) and token.profile.uv and pin_uv_auth_param is None:
+    if power_up.always_uv(state) and power_up.profile.uv and pin_uv_auth_param is None:
         uv = True
-    _require_user_verification(token, state, rk=rk, given=uv or pin_uv_auth_param is not None)
+    _require_user_verification(power_up, state, rk=rk, given=uv or pin_uv_auth_param is not None)
     if optional(parameters, 10, int) is not None:
         raise StatusError(status.INVALID_PARAMETER)  # there is no enterprise attestation (section 7.1)
-    extensions = CreationExtensions(token, untrusted_extensions or {}, rk=rk)
+    extensions = CreationExtensions(power_up, untrusted_extensions or {}, rk=rk)
 
     flags = AUTHDATA_UP
     present = False
     if pin_uv_auth_param is not None:
-        token.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp["id"])
+        power_up.pin_uv_auth.verify(state, protocol, data_hash, pin_uv_auth_param, PERMISSION, rp["id"])
         flags |= AUTHDATA_UV
-        present = token.pin_uv_auth.user_present
+        present = power_up.pin_uv_auth.user_present
     elif uv:
         from sk_provider.authenticator.built_in_uv import verify_user
 
-        verify_user(token, rp["id"], status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
+        verify_user(power_up, rp["id"], status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
         flags |= AUTHDATA_UV
         present = True
 
     rp_id_hash = sha256(rp["id"].encode())
-    _refuse_excluded(token, state, exclude_list or [], rp, verified=bool(flags & AUTHDATA_UV), present=present)
+    _refuse_excluded(power_up, state, exclude_list or [], rp, verified=bool(flags & AUTHDATA_UV), present=present)
     if not present:
-        token.ask("enroll", rp["id"], user.get("name", ""))
-    token.consume_presence()  # however presence was established (step 14)
+        power_up.ask("enroll", rp["id"], user.get("name", ""))
+    power_up.consume_presence()  # however presence was established (step 14)
     extensions.check()
 
     private_key = generate(algorithm)
-    with token.transaction() as changed:
+    with power_up.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.
         if pin_uv_auth_param is not None and changed.pin != state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)
-        _require_user_verification(token, changed, rk=rk, given=bool(flags & AUTHDATA_UV))
+        _require_user_verification(power_up, changed, rk=rk, given=bool(flags & AUTHDATA_UV))
         handle = seal(changed.store_id, changed.secret, algorithm, rp_id_hash, private_key, extensions.cred_protect, rk)
         record = ResidentCredential(handle.credential_id, rp, user, changed.credential_serial)
         outputs = extensions.outputs(changed, record)
         if rk:
-            _put(token, changed, record)
+            _put(power_up, changed, record)
         changed.counter += 1
     attested = (
         AAGUID
@@ -122,7 +122,7 @@ def _entity(parameters: dict[Any, Any], key: int, id_type: type[Any], names: tup
     return entity
 
 
-def _algorithm(token: Authenticator, untrusted_algorithms: list[Any]) -> int:
+def _algorithm(power_up: PowerUp, untrusted_algorithms: list[Any]) -> int:
     """Choose the first algorithm that is ours; all must be well-formed (section 6.1.2, step 3)."""
     chosen = None
     for untrusted_item in untrusted_algorithms:
@@ -134,25 +134,25 @@ def _algorithm(token: Authenticator, untrusted_algorithms: list[Any]) -> int:
             continue
         if algorithm is None:
             raise StatusError(status.MISSING_PARAMETER)
-        if chosen is None and algorithm in token.profile.algorithms:
+        if chosen is None and algorithm in power_up.profile.algorithms:
             chosen = algorithm
     if chosen is None:
         raise StatusError(status.UNSUPPORTED_ALGORITHM)
     return chosen
 
 
-def _require_user_verification(token: Authenticator, state: State, *, rk: bool, given: bool) -> None:
+def _require_user_verification(power_up: PowerUp, state: State, *, rk: bool, given: bool) -> None:
     """Refuse what needs user verification and comes without (section 6.1.2, steps 6 to 8)."""
     if given:
         return
-    if token.always_uv(state):
+    if power_up.always_uv(state):
         raise StatusError(status.PUAT_REQUIRED)
-    if token.is_protected(state) and (rk or not token.profile.make_cred_uv_not_required):
+    if power_up.is_protected(state) and (rk or not power_up.profile.make_cred_uv_not_required):
         raise StatusError(status.PUAT_REQUIRED if state.pin else status.OPERATION_DENIED)
 
 
 def _refuse_excluded(
-    token: Authenticator, state: State, exclude_list: list[bytes], rp: dict[str, Any], *, verified: bool, present: bool
+    power_up: PowerUp, state: State, exclude_list: list[bytes], rp: dict[str, Any], *, verified: bool, present: bool
 ) -> None:
     """Refuse, after a touch, if a credential of the excludeList is ours (section 6.1.2, step 12)."""
     rp_id_hash = sha256(rp["id"].encode())
@@ -164,17 +164,17 @@ def _refuse_excluded(
             or (handle.cred_protect == CRED_PROTECT_REQUIRED and not verified)
         ):
             continue
-        if not present and token.request("enroll", rp["id"]) == CANCELLED:
+        if not present and power_up.request("enroll", rp["id"]) == CANCELLED:
             raise StatusError(status.KEEPALIVE_CANCEL)
         raise StatusError(status.CREDENTIAL_EXCLUDED)
 
 
-def _put(token: Authenticator, state: State, record: ResidentCredential) -> None:
+def _put(power_up: PowerUp, state: State, record: ResidentCredential) -> None:
     """Store a discoverable credential, in place of one for the same RP and user (section 6.1.2, step 17)."""
     for other in newest_first(state, record.rp_id_hash):
         if other.user["id"] == record.user["id"]:
             del state.credentials[other.credential_id]
-    if len(state.credentials) >= token.profile.max_resident:
+    if len(state.credentials) >= power_up.profile.max_resident:
         raise StatusError(status.KEY_STORE_FULL)
     state.credential_serial += 1
     record.put(state)

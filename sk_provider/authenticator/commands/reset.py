@@ -9,14 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.engine import Authenticator
+    from sk_provider.authenticator.power_up import PowerUp
 
 
-def reset(token: Authenticator, _parameters: dict[Any, Any]) -> None:
+def reset(power_up: PowerUp, _parameters: dict[Any, Any]) -> None:
     """Invalidate all credentials and remove the PIN; the signature counter goes on."""
-    if token.reset_allowed is None or not token.reset_allowed():
+    if power_up.reset_allowed is None or not power_up.reset_allowed():
         raise StatusError(status.NOT_ALLOWED)
-    token.ask("reset", timed_out=status.USER_ACTION_TIMEOUT)
-    with token.transaction() as state:
+    power_up.ask("reset", timed_out=status.USER_ACTION_TIMEOUT)
+    with power_up.transaction() as state:
         state.clear()
-        token.close()  # even if writing fails, which may have taken effect all the same
+        power_up.forget()  # even if writing fails, which may have taken effect all the same

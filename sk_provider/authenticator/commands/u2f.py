@@ -12,8 +12,8 @@ from sk_provider.ctap.commands import CRED_PROTECT_REQUIRED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.engine import Authenticator
     from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.state import State
 
 NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
@@ -27,7 +27,7 @@ CLA_NOT_SUPPORTED = apdu.SW_CLA_NOT_SUPPORTED.to_bytes(2, "big")
 RESERVED = b"\x05"
 
 
-def answer(token: Authenticator, untrusted_apdu: bytes) -> bytes:
+def answer(power_up: PowerUp, untrusted_apdu: bytes) -> bytes:
     """Answer one request APDU, of short or extended length.
 
     :return: the response data and its status word (2 bytes).
@@ -39,28 +39,28 @@ def answer(token: Authenticator, untrusted_apdu: bytes) -> bytes:
     if untrusted_apdu[1] not in (apdu.INS_REGISTER, apdu.INS_AUTHENTICATE, apdu.INS_VERSION):
         return INS_NOT_SUPPORTED
     # U2F verifies no user, so there is none of it while that is required (CTAP 2.1 section 7.2.4).
-    if token.always_uv(token.store.read()):
+    if power_up.always_uv(power_up.store.read()):
         return COMMAND_NOT_ALLOWED
     try:
         command = apdu.Apdu(untrusted_apdu)
     except ValueError:
         return WRONG_LENGTH
     if command.ins == apdu.INS_REGISTER:
-        return _register(token, command.data)
+        return _register(power_up, command.data)
     if command.ins == apdu.INS_AUTHENTICATE:
-        return _authenticate(token, command.p1, command.data)
+        return _authenticate(power_up, command.p1, command.data)
     return WRONG_LENGTH if command.data else b"U2F_V2" + NO_ERROR
 
 
-def _register(token: Authenticator, data: bytes) -> bytes:
+def _register(power_up: PowerUp, data: bytes) -> bytes:
     """Make a key for an application parameter (section 4)."""
     if len(data) != 64:
         return WRONG_LENGTH
     challenge, application = data[:32], data[32:]
-    if token.request("enroll", application.hex()) != GRANTED:
+    if power_up.request("enroll", application.hex()) != GRANTED:
         return CONDITIONS_NOT_SATISFIED
     private_key = generate(ES256)
-    state = token.store.read()
+    state = power_up.store.read()
     handle = seal(state.store_id, state.secret, ES256, application, private_key, 1, discoverable=False).credential_id
     point = public_key(ES256, private_key)
     key: bytes = b"\x04" + point[-2] + point[-3]
@@ -68,12 +68,12 @@ def _register(token: Authenticator, data: bytes) -> bytes:
     return RESERVED + key + bytes((len(handle),)) + handle + state.attestation_certificate + signature + NO_ERROR
 
 
-def _authenticate(token: Authenticator, control: int, data: bytes) -> bytes:
+def _authenticate(power_up: PowerUp, control: int, data: bytes) -> bytes:
     """Sign with a key handle, or tell whether it is ours (section 5)."""
     if len(data) < 65 or len(data) != 65 + data[64]:
         return WRONG_LENGTH
     challenge, application, untrusted_handle = data[:32], data[32:64], data[65:]
-    handle = _open(token.store.read(), application, untrusted_handle)
+    handle = _open(power_up.store.read(), application, untrusted_handle)
     if handle is None:
         return WRONG_DATA
     if control == apdu.P1_CHECK_ONLY:
@@ -82,10 +82,10 @@ def _authenticate(token: Authenticator, control: int, data: bytes) -> bytes:
         return WRONG_DATA
     flags = 0
     if control == apdu.P1_ENFORCE_PRESENCE:
-        if token.request("sign", application.hex()) != GRANTED:
+        if power_up.request("sign", application.hex()) != GRANTED:
             return CONDITIONS_NOT_SATISFIED
         flags = AUTHDATA_UP
-    with token.transaction() as state:
+    with power_up.transaction() as state:
         # Another process may have reset the token, or deleted the credential, while a person was awaited.
         if _open(state, application, untrusted_handle) is None:
             return WRONG_DATA
@@ -93,7 +93,7 @@ def _authenticate(token: Authenticator, control: int, data: bytes) -> bytes:
     # What is signed is authenticator data without more.
     signed = authenticator_data(application, flags, state.counter)
     signature = sign(ES256, handle.private_key, signed + challenge)
-    if token.profile.fault == "bad-signature":
+    if power_up.profile.fault == "bad-signature":
         signature = signature[:-1] + bytes((signature[-1] ^ 1,))
     return signed[32:] + signature + NO_ERROR
 

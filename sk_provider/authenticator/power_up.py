@@ -1,0 +1,170 @@
+"""One power-up of the authenticator: what its commands share, and what its RAM remembers from one to the next.
+
+Between processes only the store remembers anything; a process has one power-up, or several after another.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sk_provider.ctap import framing, status
+from sk_provider.ctap.status import StatusError
+
+from .presence import CANCELLED, GRANTED, REFUSALS, TIMED_OUT, PresenceRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .event import Event
+    from .pin_uv_auth import PinUvAuth
+    from .presence import Presence
+    from .profiles import Profile
+    from .state import State
+    from .store import Store, Transaction
+
+    OnKeepalive = Callable[[int], None]
+
+CONTINUATION_PATIENCE = 30.0
+"""How long a stateful command waits for its continuation, in seconds (CTAP 2.1 §6)."""
+
+
+class PowerUp:
+    """What every command takes; it serves one call at a time.
+
+    store: where the authenticator keeps what must survive.
+    profile: what it behaves as.
+    power_cycle, reset_allowed: see engine.Authenticator.
+    clock: returns seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        presence: Presence,
+        profile: Profile,
+        power_cycle: bytes,
+        reset_allowed: Callable[[], bool] | None,
+    ) -> None:
+        self.store = store
+        self.profile = profile
+        self.power_cycle = power_cycle
+        self.reset_allowed = reset_allowed
+        self.clock = time.monotonic
+        # By command and subcommand of the request that may continue.
+        self._continuations: dict[tuple[int, int], _Continuation] = {}
+        self._presence = presence
+        self._pin_uv_auth: PinUvAuth | None = None
+        self._event: Event | None = None
+        self._on_keepalive: OnKeepalive | None = None
+
+    def begin_call(self, event: Event | None, on_keepalive: OnKeepalive | None) -> None:
+        """Let a call begin, which event ends, and which tells on_keepalive when a person is asked."""
+        self._event = event
+        self._on_keepalive = on_keepalive
+
+    def forget(self) -> None:
+        """Forget what only RAM held."""
+        self.forget_continuations()
+        self._pin_uv_auth = None
+
+    def ask(self, action: str, rp_id: str = "", user_name: str = "", timed_out: int = status.OPERATION_DENIED) -> None:
+        """Wait for a person's presence.
+
+        timed_out: the status if nobody was there, which most commands take for a refusal. The rest: PresenceRequest's.
+
+        Raises StatusError if it is not granted.
+        """
+        answer = self.request(action, rp_id, user_name)
+        if answer != GRANTED:
+            raise StatusError(timed_out if answer == TIMED_OUT else REFUSALS[answer])
+
+    def request(self, action: str, rp_id: str = "", user_name: str = "") -> int:
+        """Ask a person, and return the answer: GRANTED, DENIED, TIMED_OUT or CANCELLED."""
+        if self._event is not None and self._event.is_set():
+            return CANCELLED
+        if self._on_keepalive is not None:
+            self._on_keepalive(framing.STATUS_UPNEEDED)
+        return self._presence(PresenceRequest(action, rp_id, user_name), self._event)
+
+    def transaction(self) -> Transaction:
+        """Begin a change of the store, as Store.transaction() does, for which no longer is waited than for the call."""
+        return self.store.transaction(self._event)
+
+    @property
+    def pin_uv_auth(self) -> PinUvAuth:
+        """The pinUvAuthTokens and key agreement keys."""
+        if self._pin_uv_auth is None:
+            from .pin_uv_auth import PinUvAuth
+
+            self._pin_uv_auth = PinUvAuth(self.profile, self.clock, self.ask, self.is_protected)
+        return self._pin_uv_auth
+
+    def consume_presence(self) -> None:
+        """Let a touch, and the pinUvAuthToken in use, serve no second ceremony."""
+        if self._pin_uv_auth is not None:
+            self._pin_uv_auth.clear_after_use()
+
+    def always_uv(self, state: State) -> bool:
+        """Return whether user verification is always required (CTAP 2.1 §7.2)."""
+        return self.profile.always_uv if state.always_uv is None else state.always_uv
+
+    def is_protected(self, state: State) -> bool:
+        """Return whether there is some form of user verification: a PIN that is set, or a built-in method."""
+        return bool(state.pin) or self.profile.uv
+
+    def await_continuation(self, command: int, subcommand: int, items: list[Any], *, authenticated: bool) -> None:
+        """Remember what the next requests, of this command and subcommand, are answered with, one item each.
+
+        authenticated: whether by the pinUvAuthToken in use, with which the continuation ends too.
+        """
+        if items:
+            end = self.pin_uv_auth.end if authenticated else float("inf")
+            self._continuations[command, subcommand] = _Continuation(items, end, self.clock())
+
+    def pending(self, command: int) -> Any:
+        """Return the item that a former request of a command left, None if there is none or it came too late."""
+        continuation = self._continuations.get((command, 0))
+        if continuation is None or self.clock() > continuation.deadline:
+            return None
+        return continuation.items[0]
+
+    def continue_with(self, command: int, subcommand: int = 0) -> Any:
+        """Take the next item that a former request left.
+
+        Raises StatusError if there is none for this command, or it came too late.
+        """
+        continuation = self._continuations.pop((command, subcommand), None)
+        if continuation is None or self.clock() > continuation.deadline:
+            raise StatusError(status.NOT_ALLOWED)
+        item = continuation.items.pop(0)
+        if continuation.items:
+            continuation.renew(self.clock())
+            self._continuations[command, subcommand] = continuation
+        return item
+
+    def forget_continuations(self, but: int | None = None) -> None:
+        """Let no request continue a former one, except one of the command but."""
+        for pending in [pending for pending in self._continuations if pending[0] != but]:
+            del self._continuations[pending]
+
+
+class _Continuation:
+    """What a stateful command remembers for the next (CTAP 2.1 §6).
+
+    items: what is left to answer with.
+    deadline: by the authenticator's clock.
+    """
+
+    __slots__ = ("_end", "deadline", "items")
+
+    def __init__(self, items: list[Any], end: float, now: float) -> None:
+        """end: when the pinUvAuthToken ends that authenticated the command, by the same clock as now."""
+        self.items = items
+        self._end = end
+        self.renew(now)
+
+    def renew(self, now: float) -> None:
+        """Wait for the next command from now on."""
+        self.deadline = min(now + CONTINUATION_PATIENCE, self._end)
