@@ -1,4 +1,4 @@
-"""The token's credential IDs (key handles): each carries its private key, sealed under the store's secret.
+"""The store's keeper of keys: each credential ID (key handle) carries its private key, sealed under the store's secret.
 
 The format is written into people's key files and permanent:
 
@@ -11,105 +11,90 @@ from __future__ import annotations
 
 import os
 
+from . import keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .keeper import Properties
+
 MARK = b"pysk"
 VERSION = 1
 HEADER_LENGTH = 4 + 1 + 16
 LENGTH = HEADER_LENGTH + 12 + 32 + 1 + 32 + 32 + 16
 
-# The properties byte: the credProtect level (CTAP 2.1 section 12.1) and whether the store must still hold a record.
+# The properties byte: the credProtect level (CTAP 2.1 §12.1) and whether the store must still hold a record.
 CRED_PROTECT_MASK = 0x03
 DISCOVERABLE = 0x80
 
 
-class KeyHandle:
-    """A credential ID that was opened.
-
-    :ivar credential_id: the sealed bytes.
-    :ivar algorithm: the COSE algorithm.
-    :ivar private_key: 32 bytes, see keys.py.
-    :ivar cred_protect: 1, 2 or 3.
-    :ivar discoverable: whether the credential exists only as long as the store holds a record of it.
-    :ivar cred_random_uv: CredRandomWithUV (32 bytes), see hmac-secret, CTAP 2.1 section 12.5.
-    :ivar cred_random: CredRandomWithoutUV (32 bytes).
-    """
-
-    __slots__ = (
-        "algorithm",
-        "cred_protect",
-        "cred_random",
-        "cred_random_uv",
-        "credential_id",
-        "discoverable",
-        "private_key",
-    )
-
-    def __init__(self, credential_id: bytes, algorithm: int, plaintext: bytes) -> None:
-        self.credential_id = credential_id
-        self.algorithm = algorithm
-        self.private_key = plaintext[:32]
-        self.cred_protect = plaintext[32] & CRED_PROTECT_MASK
-        self.discoverable = bool(plaintext[32] & DISCOVERABLE)
-        self.cred_random_uv = plaintext[33:65]
-        self.cred_random = plaintext[65:97]
-
-
 def store_id_of(credential_id: bytes) -> bytes | None:
-    """Tell the id (16 bytes) of the store that a key handle names; None if it does not bear the mark."""
+    """Return the id (16 bytes) of the store that a key handle names; None if it does not bear the mark."""
     if len(credential_id) < HEADER_LENGTH or credential_id[:4] != MARK:
         return None
     return credential_id[5:HEADER_LENGTH]
 
 
-def seal(
-    store_id: bytes,
-    secret: bytes,
-    algorithm: int,
-    rp_id_hash: bytes,
-    private_key: bytes,
-    cred_protect: int,
-    discoverable: bool,
-) -> KeyHandle:
-    """Make a credential ID for a private key (32 bytes), with fresh CredRandoms.
+class SealingKeeper:
+    """A keeper.Keeper that has nothing to remember but a store's id (16 bytes) and its secret (32 bytes)."""
 
-    :param store_id: 16 bytes.
-    :param secret: the store's secret, 32 bytes.
-    :param rp_id_hash: SHA-256 of the RP id, 32 bytes.
-    :param cred_protect: 1, 2 or 3.
-    """
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    __slots__ = ("_header", "_secret")
 
-    properties = cred_protect | (DISCOVERABLE if discoverable else 0)
-    plaintext = private_key + bytes((properties,)) + os.urandom(64)
-    nonce = os.urandom(12)
-    sealed = AESGCM(secret).encrypt(nonce, plaintext, _associated_data(algorithm, rp_id_hash))
-    return KeyHandle(MARK + bytes((VERSION,)) + store_id + nonce + sealed, algorithm, plaintext)
+    max_credential_id_length = LENGTH
 
+    def __init__(self, store_id: bytes, secret: bytes) -> None:
+        self._header = MARK + bytes((VERSION,)) + store_id
+        self._secret = secret
 
-def unseal(
-    store_id: bytes, secret: bytes, algorithms: tuple[int, ...], rp_id_hash: bytes, untrusted_id: bytes
-) -> KeyHandle | None:
-    """Open a credential ID, whose algorithm it does not tell.
+    def make(self, algorithm: int, rp_id_hash: bytes, properties: Properties) -> tuple[bytes, SealedKey]:
+        """See keeper.Keeper."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    :param store_id: 16 bytes.
-    :param secret: the store's secret, 32 bytes.
-    :param algorithms: the COSE algorithms to try.
-    :param rp_id_hash: SHA-256 of the RP id, 32 bytes.
-    :return: None if this store did not make it, for this RP id, since its last reset.
-    """
-    if len(untrusted_id) != LENGTH or not untrusted_id.startswith(MARK + bytes((VERSION,)) + store_id):
+        flags = properties.cred_protect | (DISCOVERABLE if properties.discoverable else 0)
+        plaintext = keys.generate(algorithm) + bytes((flags,)) + os.urandom(64)
+        nonce = os.urandom(12)
+        sealed = AESGCM(self._secret).encrypt(nonce, plaintext, _associated_data(algorithm, rp_id_hash))
+        return self._header + nonce + sealed, SealedKey(algorithm, plaintext)
+
+    def open(self, untrusted_id: bytes, rp_id_hash: bytes) -> SealedKey | None:
+        """See keeper.Keeper; a credential ID does not tell its algorithm."""
+        if len(untrusted_id) != LENGTH or not untrusted_id.startswith(self._header):
+            return None
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        cipher = AESGCM(self._secret)
+        nonce, sealed = untrusted_id[HEADER_LENGTH : HEADER_LENGTH + 12], untrusted_id[HEADER_LENGTH + 12 :]
+        for algorithm in keys.ALGORITHMS:
+            try:
+                plaintext = cipher.decrypt(nonce, sealed, _associated_data(algorithm, rp_id_hash))
+            except InvalidTag:
+                continue
+            return SealedKey(algorithm, plaintext)
         return None
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    cipher = AESGCM(secret)
-    nonce, sealed = untrusted_id[HEADER_LENGTH : HEADER_LENGTH + 12], untrusted_id[HEADER_LENGTH + 12 :]
-    for algorithm in algorithms:
-        try:
-            plaintext = cipher.decrypt(nonce, sealed, _associated_data(algorithm, rp_id_hash))
-        except InvalidTag:
-            continue
-        return KeyHandle(untrusted_id, algorithm, plaintext)
-    return None
+
+class SealedKey:
+    """A keeper.Key that was sealed in its credential ID."""
+
+    __slots__ = ("_private_key", "algorithm", "cred_protect", "cred_random", "cred_random_uv", "discoverable")
+
+    def __init__(self, algorithm: int, plaintext: bytes) -> None:
+        self.algorithm = algorithm
+        self._private_key = plaintext[:32]
+        self.cred_protect = plaintext[32] & CRED_PROTECT_MASK
+        self.discoverable = bool(plaintext[32] & DISCOVERABLE)
+        self.cred_random_uv = plaintext[33:65]
+        self.cred_random = plaintext[65:97]
+
+    def public_key(self) -> dict[int, Any]:
+        """See keeper.Key."""
+        return keys.public_key(self.algorithm, self._private_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """See keeper.Key."""
+        return keys.sign(self.algorithm, self._private_key, message)
 
 
 def _associated_data(algorithm: int, rp_id_hash: bytes) -> bytes:

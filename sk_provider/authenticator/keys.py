@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from sk_provider.ctap import EDDSA, ES256
 
 TYPE_CHECKING = False
@@ -12,15 +10,16 @@ if TYPE_CHECKING:
 
 ALGORITHMS = (ES256, EDDSA)
 
-P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
 
 def generate(algorithm: int) -> bytes:
     """Make a private key: a P-256 scalar (big-endian) or an Ed25519 seed, 32 bytes."""
-    while True:
-        key = os.urandom(32)
-        if algorithm == EDDSA or 0 < int.from_bytes(key, "big") < P256_ORDER:
-            return key
+    if algorithm == EDDSA:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return Ed25519PrivateKey.generate().private_bytes_raw()
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value.to_bytes(32, "big")
 
 
 def public_key(algorithm: int, private_key: bytes) -> dict[int, Any]:

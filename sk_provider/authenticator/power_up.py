@@ -10,6 +10,7 @@ import time
 from sk_provider.ctap import framing, status
 from sk_provider.ctap.status import StatusError
 
+from .key_handle import SealingKeeper
 from .presence import CANCELLED, GRANTED, REFUSALS, TIMED_OUT, PresenceRequest
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .event import Event
+    from .keeper import Keeper
     from .pin_uv_auth import PinUvAuth
     from .presence import Presence
     from .profiles import Profile
@@ -91,6 +93,10 @@ class PowerUp:
     def transaction(self) -> Transaction:
         """Begin a change of the store, as Store.transaction() does, for which no longer is waited than for the call."""
         return self.store.transaction(self._event)
+
+    def keeper(self, state: State) -> Keeper:
+        """Return what keeps the keys of credentials while the store is in a state; a reset makes it another."""
+        return SealingKeeper(state.store_id, state.secret)
 
     @property
     def pin_uv_auth(self) -> PinUvAuth:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from sk_provider.ctap import sha256
 from sk_provider.ctap.cbor import decode, encode
 
-from .key_handle import KeyHandle, unseal
-from .keys import ALGORITHMS
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -63,10 +60,6 @@ class ResidentCredential:
                 "largeBlobKey": self.large_blob_key,
             }
         )
-
-    def unseal(self, state: State) -> KeyHandle | None:
-        """Open the credential's ID."""
-        return unseal(state.store_id, state.secret, ALGORITHMS, self.rp_id_hash, self.credential_id)
 
 
 def shorten(name: str) -> str:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.keeper import Key
     from sk_provider.authenticator.pin_uv_auth import PinUvAuthProtocol
     from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.resident import ResidentCredential
@@ -65,13 +65,15 @@ class AssertionExtensions:
             raise StatusError(status.INVALID_LENGTH)
         self._salts = salts
 
-    def outputs(self, handle: KeyHandle, record: ResidentCredential | None, verified: bool) -> dict[str, Any]:
+    def outputs(self, key: Key, record: ResidentCredential | None, verified: bool) -> dict[str, Any]:
         """Compute the outputs for the authenticator data of a credential's assertion."""
         outputs: dict[str, Any] = {}
         if self._inputs.get("credBlob"):
             outputs["credBlob"] = (record.cred_blob if record is not None else None) or b""
         if self._salts:
-            key = handle.cred_random_uv if verified else handle.cred_random
-            secrets = [hmac.digest(key, self._salts[i : i + 32], "sha256") for i in range(0, len(self._salts), 32)]
+            cred_random = key.cred_random_uv if verified else key.cred_random
+            secrets = [
+                hmac.digest(cred_random, self._salts[i : i + 32], "sha256") for i in range(0, len(self._salts), 32)
+            ]
             outputs["hmac-secret"] = self._protocol.encrypt(self._secret, b"".join(secrets))
         return outputs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.keys import public_key
 from sk_provider.authenticator.resident import ResidentCredential, find, newest_first, shorten
 from sk_provider.ctap import sha256, status
 from sk_provider.ctap.cbor import encode
@@ -119,15 +118,16 @@ def _enumerate_credentials(power_up: PowerUp, state: State, command: int, rp_id_
     if bound_to is not None and sha256(bound_to.encode()) != rp_id_hash:
         raise StatusError(status.PIN_AUTH_INVALID)
     answers = []
+    keeper = power_up.keeper(state)
     for credential in newest_first(state, rp_id_hash):
-        handle = credential.unseal(state)
-        if handle is None:
+        key = keeper.open(credential.credential_id, rp_id_hash)
+        if key is None:
             continue
         answer: dict[int, Any] = {
             6: credential.user,
             7: {"type": "public-key", "id": credential.credential_id},
-            8: public_key(handle.algorithm, handle.private_key),
-            0x0A: handle.cred_protect,
+            8: key.public_key(),
+            0x0A: key.cred_protect,
         }
         if credential.large_blob_key is not None:
             answer[0x0B] = credential.large_blob_key

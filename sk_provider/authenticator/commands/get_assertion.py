@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from sk_provider.authenticator.authenticator_data import authenticator_data
-from sk_provider.authenticator.key_handle import unseal
-from sk_provider.authenticator.keys import ALGORITHMS, sign
 from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, sha256, status
 from sk_provider.ctap.commands import (
     CRED_PROTECT_OPTIONAL_WITH_LIST,
@@ -20,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.keeper import Key
     from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.resident import ResidentCredential
     from sk_provider.authenticator.state import State
@@ -43,6 +41,17 @@ class _Request:
         self.listed = listed
         self.flags = 0
         self.extensions: AssertionExtensions | None = None
+
+
+class _Credential:
+    """A credential that may be used; record: None if it is not discoverable."""
+
+    __slots__ = ("credential_id", "key", "record")
+
+    def __init__(self, credential_id: bytes, key: Key, record: ResidentCredential | None) -> None:
+        self.credential_id = credential_id
+        self.key = key
+        self.record = record
 
 
 def get_assertion(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any]:
@@ -87,7 +96,7 @@ def get_assertion(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, An
             verify_user(power_up, rp_id, status.OPERATION_DENIED, blocked=status.PIN_BLOCKED)
         request.flags |= AUTHDATA_UV | AUTHDATA_UP
 
-    found = _locate(state, request, allow_list)
+    found = _locate(power_up, state, request, allow_list)
     if not found:
         raise StatusError(status.NO_CREDENTIALS)
     if up:
@@ -101,7 +110,7 @@ def get_assertion(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, An
 
     with power_up.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.
-        found = _locate(changed, request, allow_list)
+        found = _locate(power_up, changed, request, allow_list)
         if not found:
             raise StatusError(status.NO_CREDENTIALS)
         if pin_uv_auth_param is not None and changed.pin != state.pin:
@@ -109,10 +118,10 @@ def get_assertion(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, An
         if wants_always_uv and power_up.always_uv(changed) and not request.flags & AUTHDATA_UV:
             raise StatusError(status.PUAT_REQUIRED)
         changed.counter += 1
-    answer = _assertion(power_up, changed.counter, request, *found[0])
+    answer = _assertion(power_up, changed.counter, request, found[0])
     if len(found) > 1:
         answer[5] = len(found)
-        rest = [(request, handle.credential_id) for handle, _ in found[1:]]
+        rest = [(request, credential.credential_id) for credential in found[1:]]
         power_up.await_continuation(GET_NEXT_ASSERTION, 0, rest, authenticated=pin_uv_auth_param is not None)
     return answer
 
@@ -121,52 +130,50 @@ def get_next_assertion(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[i
     """Sign with the next of several discoverable credentials, without asking again."""
     request, credential_id = power_up.continue_with(GET_NEXT_ASSERTION)
     with power_up.transaction() as state:
-        found = _locate(state, request, [credential_id])
+        found = _locate(power_up, state, request, [credential_id])
         if not found:
             raise StatusError(status.NO_CREDENTIALS)
         state.counter += 1
-    return _assertion(power_up, state.counter, request, *found[0])
+    return _assertion(power_up, state.counter, request, found[0])
 
 
-def _locate(
-    state: State, request: _Request, allow_list: list[bytes] | None
-) -> list[tuple[KeyHandle, ResidentCredential | None]]:
+def _locate(power_up: PowerUp, state: State, request: _Request, allow_list: list[bytes] | None) -> list[_Credential]:
     """Find the credentials that may be used: the first of the allowList, or all discoverable ones."""
+    keeper = power_up.keeper(state)
     if allow_list is not None:
         for credential_id in allow_list:
-            handle = unseal(state.store_id, state.secret, ALGORITHMS, request.rp_id_hash, credential_id)
-            if handle is None or (handle.cred_protect == CRED_PROTECT_REQUIRED and not request.flags & AUTHDATA_UV):
+            key = keeper.open(credential_id, request.rp_id_hash)
+            if key is None or (key.cred_protect == CRED_PROTECT_REQUIRED and not request.flags & AUTHDATA_UV):
                 continue
-            if not handle.discoverable:
-                return [(handle, None)]
+            if not key.discoverable:
+                return [_Credential(credential_id, key, None)]
             from sk_provider.authenticator.resident import find
 
             record = find(state, credential_id)
             if record is not None:
-                return [(handle, record)]
+                return [_Credential(credential_id, key, record)]
         return []
     from sk_provider.authenticator.resident import newest_first
 
     return [
-        (handle, record)
+        _Credential(record.credential_id, key, record)
         for record in newest_first(state, request.rp_id_hash)
-        if (handle := record.unseal(state))
-        and (request.flags & AUTHDATA_UV or handle.cred_protect < CRED_PROTECT_OPTIONAL_WITH_LIST)
+        if (key := keeper.open(record.credential_id, request.rp_id_hash))
+        and (request.flags & AUTHDATA_UV or key.cred_protect < CRED_PROTECT_OPTIONAL_WITH_LIST)
     ]
 
 
-def _assertion(
-    power_up: PowerUp, counter: int, request: _Request, handle: KeyHandle, record: ResidentCredential | None
-) -> dict[int, Any]:
+def _assertion(power_up: PowerUp, counter: int, request: _Request, credential: _Credential) -> dict[int, Any]:
+    key, record = credential.key, credential.record
     verified = bool(request.flags & AUTHDATA_UV)
-    outputs = request.extensions.outputs(handle, record, verified) if request.extensions else None
+    outputs = request.extensions.outputs(key, record, verified) if request.extensions else None
     data = authenticator_data(request.rp_id_hash, request.flags, counter, extensions=outputs)
-    signature = sign(handle.algorithm, handle.private_key, data + request.client_data_hash)
+    signature = key.sign(data + request.client_data_hash)
     if power_up.profile.fault == "bad-signature":
         signature = signature[:-1] + bytes((signature[-1] ^ 1,))
     answer: dict[int, Any] = {2: data, 3: signature}
     if not (power_up.profile.omits_credential and request.listed == 1):
-        answer[1] = {"type": "public-key", "id": handle.credential_id}
+        answer[1] = {"type": "public-key", "id": credential.credential_id}
     if record is not None:
         if record.user["id"]:
             # What identifies a person is told only after user verification (section 6.2.2).
@@ -176,7 +183,7 @@ def _assertion(
     return answer
 
 
-def _user_name(found: list[tuple[KeyHandle, ResidentCredential | None]]) -> str:
+def _user_name(found: list[_Credential]) -> str:
     """Tell the account's name, if there is only one that it can be."""
-    record = found[0][1]
+    record = found[0].record
     return record.user.get("name", "") if record is not None and len(found) == 1 else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.key_handle import LENGTH
 from sk_provider.authenticator.profiles import AAGUID
 from sk_provider.ctap.commands import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
 
@@ -61,7 +60,7 @@ def get_info(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
     }
     if "FIDO_2_1" in versions or "FIDO_2_1_PRE" in versions:
         info[0x07] = profile.max_credentials_in_list
-        info[0x08] = LENGTH
+        info[0x08] = power_up.keeper(state).max_credential_id_length
         info[0x09] = ["nfc", "usb"]
     if profile.lists_algorithms:
         info[0x0A] = [{"alg": algorithm, "type": "public-key"} for algorithm in profile.algorithms]

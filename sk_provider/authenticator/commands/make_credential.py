@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sk_provider.authenticator.attestation import attest
 from sk_provider.authenticator.authenticator_data import authenticator_data
-from sk_provider.authenticator.key_handle import seal, unseal
-from sk_provider.authenticator.keys import ALGORITHMS, generate, public_key
+from sk_provider.authenticator.keeper import Properties
 from sk_provider.authenticator.presence import CANCELLED
 from sk_provider.authenticator.profiles import AAGUID
 from sk_provider.authenticator.resident import ResidentCredential, newest_first, shorten
@@ -78,24 +77,19 @@ def make_credential(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, 
     power_up.consume_presence()  # however presence was established (step 14)
     extensions.check()
 
-    private_key = generate(algorithm)
     with power_up.transaction() as changed:
         # While a person was awaited, another process may have changed all that was checked before.
         if pin_uv_auth_param is not None and changed.pin != state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)
         _require_user_verification(power_up, changed, rk=rk, given=bool(flags & AUTHDATA_UV))
-        handle = seal(changed.store_id, changed.secret, algorithm, rp_id_hash, private_key, extensions.cred_protect, rk)
-        record = ResidentCredential(handle.credential_id, rp, user, changed.credential_serial)
+        properties = Properties(extensions.cred_protect, discoverable=rk)
+        credential_id, key = power_up.keeper(changed).make(algorithm, rp_id_hash, properties)
+        record = ResidentCredential(credential_id, rp, user, changed.credential_serial)
         outputs = extensions.outputs(changed, record)
         if rk:
             _put(power_up, changed, record)
         changed.counter += 1
-    attested = (
-        AAGUID
-        + len(handle.credential_id).to_bytes(2, "big")
-        + handle.credential_id
-        + encode(public_key(algorithm, private_key))
-    )
+    attested = AAGUID + len(credential_id).to_bytes(2, "big") + credential_id + encode(key.public_key())
     data = authenticator_data(rp_id_hash, flags, changed.counter, attested, outputs)
     answer = {
         1: "packed",
@@ -156,12 +150,13 @@ def _refuse_excluded(
 ) -> None:
     """Refuse, after a touch, if a credential of the excludeList is ours (section 6.1.2, step 12)."""
     rp_id_hash = sha256(rp["id"].encode())
+    keeper = power_up.keeper(state)
     for credential_id in exclude_list:
-        handle = unseal(state.store_id, state.secret, ALGORITHMS, rp_id_hash, credential_id)
+        key = keeper.open(credential_id, rp_id_hash)
         if (
-            handle is None
-            or (handle.discoverable and credential_id not in state.credentials)
-            or (handle.cred_protect == CRED_PROTECT_REQUIRED and not verified)
+            key is None
+            or (key.discoverable and credential_id not in state.credentials)
+            or (key.cred_protect == CRED_PROTECT_REQUIRED and not verified)
         ):
             continue
         if not present and power_up.request("enroll", rp["id"]) == CANCELLED:

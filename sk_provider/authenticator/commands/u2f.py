@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from sk_provider.authenticator.attestation import attest
 from sk_provider.authenticator.authenticator_data import authenticator_data
-from sk_provider.authenticator.key_handle import seal, unseal
-from sk_provider.authenticator.keys import generate, public_key, sign
+from sk_provider.authenticator.keeper import Properties
 from sk_provider.authenticator.presence import GRANTED
 from sk_provider.ctap import AUTHDATA_UP, ES256, apdu
 from sk_provider.ctap.commands import CRED_PROTECT_REQUIRED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.authenticator.key_handle import KeyHandle
+    from sk_provider.authenticator.keeper import Key
     from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.state import State
 
@@ -59,13 +58,13 @@ def _register(power_up: PowerUp, data: bytes) -> bytes:
     challenge, application = data[:32], data[32:]
     if power_up.request("enroll", application.hex()) != GRANTED:
         return CONDITIONS_NOT_SATISFIED
-    private_key = generate(ES256)
     state = power_up.store.read()
-    handle = seal(state.store_id, state.secret, ES256, application, private_key, 1, discoverable=False).credential_id
-    point = public_key(ES256, private_key)
-    key: bytes = b"\x04" + point[-2] + point[-3]
-    signature = attest(state.attestation_key, b"\x00" + application + challenge + handle + key)
-    return RESERVED + key + bytes((len(handle),)) + handle + state.attestation_certificate + signature + NO_ERROR
+    properties = Properties(1, discoverable=False)
+    handle, key = power_up.keeper(state).make(ES256, application, properties)
+    cose_key = key.public_key()
+    point: bytes = b"\x04" + cose_key[-2] + cose_key[-3]
+    signature = attest(state.attestation_key, b"\x00" + application + challenge + handle + point)
+    return RESERVED + point + bytes((len(handle),)) + handle + state.attestation_certificate + signature + NO_ERROR
 
 
 def _authenticate(power_up: PowerUp, control: int, data: bytes) -> bytes:
@@ -73,8 +72,8 @@ def _authenticate(power_up: PowerUp, control: int, data: bytes) -> bytes:
     if len(data) < 65 or len(data) != 65 + data[64]:
         return WRONG_LENGTH
     challenge, application, untrusted_handle = data[:32], data[32:64], data[65:]
-    handle = _open(power_up.store.read(), application, untrusted_handle)
-    if handle is None:
+    key = _open(power_up, power_up.store.read(), application, untrusted_handle)
+    if key is None:
         return WRONG_DATA
     if control == apdu.P1_CHECK_ONLY:
         return CONDITIONS_NOT_SATISFIED
@@ -87,20 +86,20 @@ def _authenticate(power_up: PowerUp, control: int, data: bytes) -> bytes:
         flags = AUTHDATA_UP
     with power_up.transaction() as state:
         # Another process may have reset the token, or deleted the credential, while a person was awaited.
-        if _open(state, application, untrusted_handle) is None:
+        if _open(power_up, state, application, untrusted_handle) is None:
             return WRONG_DATA
         state.counter += 1
     # What is signed is authenticator data without more.
     signed = authenticator_data(application, flags, state.counter)
-    signature = sign(ES256, handle.private_key, signed + challenge)
+    signature = key.sign(signed + challenge)
     if power_up.profile.fault == "bad-signature":
         signature = signature[:-1] + bytes((signature[-1] ^ 1,))
     return signed[32:] + signature + NO_ERROR
 
 
-def _open(state: State, application: bytes, untrusted_handle: bytes) -> KeyHandle | None:
+def _open(power_up: PowerUp, state: State, application: bytes, untrusted_handle: bytes) -> Key | None:
     """Open a key handle that serves without user verification; credentials made through CTAP2 do, too."""
-    handle = unseal(state.store_id, state.secret, (ES256,), application, untrusted_handle)
-    if handle is None or handle.cred_protect == CRED_PROTECT_REQUIRED:
+    key = power_up.keeper(state).open(untrusted_handle, application)
+    if key is None or key.algorithm != ES256 or key.cred_protect == CRED_PROTECT_REQUIRED:
         return None
-    return handle if not handle.discoverable or untrusted_handle in state.credentials else None
+    return key if not key.discoverable or untrusted_handle in state.credentials else None

@@ -8,8 +8,6 @@ import pytest
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
 from support.soft_token import CLIENT_DATA_HASH, RP_ID, Device, Person, credential_id, descriptor, refusal
 
-from sk_provider.authenticator.key_handle import unseal
-from sk_provider.authenticator.keys import ALGORITHMS
 from sk_provider.authenticator.presence import DENIED, GRANTED
 from sk_provider.ctap import status
 
@@ -46,10 +44,10 @@ def test_hmac_secret_is_computed_from_the_random_of_the_verification(device: Dev
     device.set_pin()
     made = credential_id(device.make(verified=True))
     state = device.store.read()
-    handle = unseal(state.store_id, state.secret, ALGORITHMS, device.get(made).auth_data.rp_id_hash, made)
-    assert handle is not None
-    assert hmac_secret(device, made, SALT) == hmac.digest(handle.cred_random, SALT, "sha256")
-    assert hmac_secret(device, made, SALT, verified=True) == hmac.digest(handle.cred_random_uv, SALT, "sha256")
+    key = device.authenticator.power_up.keeper(state).open(made, device.get(made).auth_data.rp_id_hash)
+    assert key is not None
+    assert hmac_secret(device, made, SALT) == hmac.digest(key.cred_random, SALT, "sha256")
+    assert hmac_secret(device, made, SALT, verified=True) == hmac.digest(key.cred_random_uv, SALT, "sha256")
 
 
 @pytest.mark.parametrize(
