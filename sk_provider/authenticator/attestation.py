@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from .profiles import AAGUID
 
-# WebAuthn section 8.2.1: the extension that repeats the AAGUID.
+# WebAuthn §8.2.1: the extension that repeats the AAGUID.
 AAGUID_EXTENSION = "1.3.6.1.4.1.45724.1.1.4"
 
 
 def make_attestation() -> tuple[bytes, bytes]:
-    """Make an attestation key with its certificate, as WebAuthn section 8.2.1 requires it.
+    """Make an attestation key with its certificate, as WebAuthn §8.2.1 requires it.
 
-    :return: the P-256 private scalar (32 bytes, big-endian) and the DER of a self-signed certificate.
+    Return the P-256 private scalar (32 bytes, big-endian) and the DER of a self-signed certificate.
     """
     import datetime as dt
 
@@ -50,11 +50,7 @@ def make_attestation() -> tuple[bytes, bytes]:
 
 
 def attest(private_key: bytes, message: bytes) -> bytes:
-    """Sign a message with the attestation key.
-
-    :param private_key: the private scalar, 32 bytes.
-    :return: an ES256 signature, DER.
-    """
+    """Sign a message with the attestation key (the private scalar, 32 bytes); return an ES256 signature, DER."""
     from sk_provider.ctap import ES256
 
     from .keys import sign

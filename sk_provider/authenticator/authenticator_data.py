@@ -1,4 +1,4 @@
-"""Authenticator data: the bytes that a token signs (WebAuthn section 6.1)."""
+"""Authenticator data: the bytes that a token signs (WebAuthn §6.1)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 def authenticator_data(
     rp_id_hash: bytes, flags: int, counter: int, attested: bytes = b"", extensions: dict[str, Any] | None = None
 ) -> bytes:
-    """Put authenticator data together.
+    """Return authenticator data.
 
-    :param rp_id_hash: 32 bytes.
-    :param flags: UP and UV; AT and ED follow from what is given.
-    :param counter: the signature counter.
-    :param attested: AAGUID, credential ID with its length, and public key, or nothing.
-    :param extensions: the extensions' outputs.
+    rp_id_hash: 32 bytes.
+    flags: UP and UV; AT and ED follow from what is given.
+    counter: the signature counter.
+    attested: AAGUID, credential ID with its length, and public key, or nothing.
+    extensions: the extensions' outputs.
     """
     if attested:
         flags |= AUTHDATA_AT

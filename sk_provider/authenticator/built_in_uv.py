@@ -1,4 +1,4 @@
-"""Built-in user verification, as of a fingerprint (CTAP 2.1 section 6.5.3), with a person's answer for the finger."""
+"""Built-in user verification, as of a fingerprint (CTAP 2.1 §6.5.3), with a person's answer for the finger."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def verify_user(
 ) -> None:
     """Verify the user, which establishes presence too: performBuiltInUv.
 
-    :param refusal: the status if the user is not recognised.
-    :param blocked: the status if no retry is left.
-    :param attempts: how often the user may try.
-    :raises StatusError: one of these, USER_ACTION_TIMEOUT or KEEPALIVE_CANCEL.
+    refusal: the status if the user is not recognised.
+    blocked: the status if no retry is left.
+    attempts: how often the user may try.
+
+    Raises StatusError: one of these, USER_ACTION_TIMEOUT or KEEPALIVE_CANCEL.
     """
     for _ in range(attempts):
         if power_up.store.read().uv_retries == 0:

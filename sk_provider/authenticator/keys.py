@@ -23,7 +23,7 @@ def generate(algorithm: int) -> bytes:
 
 
 def public_key(algorithm: int, private_key: bytes) -> dict[int, Any]:
-    """Compute the COSE key that belongs to a private key (32 bytes)."""
+    """Return the COSE key that belongs to a private key (32 bytes)."""
     if algorithm == EDDSA:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -36,10 +36,7 @@ def public_key(algorithm: int, private_key: bytes) -> dict[int, Any]:
 
 
 def sign(algorithm: int, private_key: bytes, message: bytes) -> bytes:
-    """Sign a message with a private key (32 bytes).
-
-    :return: for ES256 the DER of r and s, for EdDSA 64 bytes.
-    """
+    """Sign a message with a private key (32 bytes); return for ES256 the DER of r and s, for EdDSA 64 bytes."""
     if algorithm == EDDSA:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 

@@ -1,4 +1,4 @@
-"""The PIN/UV auth protocols and the pinUvAuthTokens of a power-up (CTAP 2.1 sections 6.5.2 to 6.5.7)."""
+"""The PIN/UV auth protocols and the pinUvAuthTokens of a power-up (CTAP 2.1 §6.5.2 to §6.5.7)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from .profiles import Profile
     from .state import State
 
-# COSE's ECDH-ES + HKDF-256, which a key agreement key names although neither protocol is that (section 6.5.6).
+# COSE's ECDH-ES + HKDF-256, which a key agreement key names although neither protocol is that (§6.5.6).
 KEY_AGREEMENT_ALGORITHM = -25
 
-# Section 6.5.2.1, in seconds.
+# §6.5.2.1, in seconds.
 INITIAL_USAGE_LIMIT = 30.0
 USER_PRESENT_LIMIT = 30.0
 MAX_USAGE_PERIOD = 600.0
 
 
 class PinUvAuthProtocol:
-    """One of the PIN/UV auth protocols (sections 6.5.6 and 6.5.7): its key agreement key and its pinUvAuthToken.
+    """One of the PIN/UV auth protocols (§6.5.6 and §6.5.7): its key agreement key and its pinUvAuthToken.
 
     version: 1 or 2.
     pin_uv_auth_token: 32 bytes.
@@ -51,7 +51,7 @@ class PinUvAuthProtocol:
         self._key = ec.generate_private_key(ec.SECP256R1())
 
     def public_key(self) -> dict[int, Any]:
-        """Tell the COSE key that a platform agrees on a secret with."""
+        """Return the COSE key that a platform agrees on a secret with."""
         point = self._key.public_key().public_numbers()
         return {
             1: 2,
@@ -62,11 +62,11 @@ class PinUvAuthProtocol:
         }
 
     def decapsulate(self, untrusted_key: dict[Any, Any]) -> bytes:
-        """Compute the secret shared with a platform.
+        """Return the secret shared with a platform: 32 bytes in protocol 1; 64 in protocol 2, the HMAC and AES keys.
 
-        :param untrusted_key: the platform's COSE key, as parameters.cose_key reads it.
-        :return: 32 bytes in protocol 1; 64 in protocol 2: the HMAC key and the AES key.
-        :raises StatusError: INVALID_PARAMETER if the key is no point of P-256.
+        untrusted_key: the platform's COSE key, as parameters.cose_key() returns it.
+
+        Raises StatusError: INVALID_PARAMETER if the key is no point of P-256.
         """
         from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -94,7 +94,7 @@ class PinUvAuthProtocol:
         return ciphertext if self.version == 1 else iv + ciphertext
 
     def decrypt(self, secret: bytes, untrusted_ciphertext: bytes) -> bytes | None:
-        """Decrypt, to None if the length is not that of a ciphertext."""
+        """Return the plaintext, None if the length is not that of a ciphertext."""
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
         iv = bytes(16)
@@ -106,13 +106,16 @@ class PinUvAuthProtocol:
         return decryptor.update(untrusted_ciphertext) + decryptor.finalize()
 
     def verify(self, key: bytes, message: bytes, untrusted_signature: bytes) -> bool:
-        """Check an HMAC under a shared secret or a pinUvAuthToken: 16 bytes in protocol 1, 32 in protocol 2."""
+        """Return whether an HMAC, of 16 bytes in protocol 1 and 32 in protocol 2, is that of a message.
+
+        key: a shared secret or a pinUvAuthToken.
+        """
         signature = hmac.digest(key[:32], message, "sha256")
         return hmac.compare_digest(signature[:16] if self.version == 1 else signature, untrusted_signature)
 
 
 class PinUvAuth:
-    """The PIN/UV auth protocols of a power-up, and what the one pinUvAuthToken in use permits (section 6.5.2.1)."""
+    """The PIN/UV auth protocols of a power-up, and what the one pinUvAuthToken in use permits (§6.5.2.1)."""
 
     __slots__ = (
         "_ask",
@@ -155,10 +158,10 @@ class PinUvAuth:
         self.stop_using()
 
     def check_parameters(self, state: State, pin_uv_auth_param: bytes, version: int | None) -> None:
-        """Do what makeCredential and getAssertion begin with if there is a pinUvAuthParam (section 6.1.2, steps 1, 2).
+        """Do what makeCredential and getAssertion begin with if there is a pinUvAuthParam (§6.1.2, steps 1, 2).
 
-        :raises StatusError: for an empty one, which only asks for a touch: PIN_INVALID or PIN_NOT_SET;
-            MISSING_PARAMETER or INVALID_PARAMETER if the protocol is missing or none of ours.
+        Raises StatusError for an empty one, which only asks for a touch: PIN_INVALID or PIN_NOT_SET; MISSING_PARAMETER
+        or INVALID_PARAMETER if the protocol is missing or none of ours.
         """
         if not pin_uv_auth_param:
             self._ask("select")
@@ -166,9 +169,9 @@ class PinUvAuth:
         self.protocol(version)
 
     def protocol(self, version: int | None) -> PinUvAuthProtocol:
-        """Look up the protocol that a request names.
+        """Return the protocol that a request names.
 
-        :raises StatusError: MISSING_PARAMETER or INVALID_PARAMETER.
+        Raises StatusError: MISSING_PARAMETER or INVALID_PARAMETER.
         """
         if version is None:
             raise StatusError(status.MISSING_PARAMETER)
@@ -192,11 +195,10 @@ class PinUvAuth:
             protocol.pin_uv_auth_token = os.urandom(32)
 
     def issue(self, state: State, version: int, permissions: int, rp_id: str | None, *, present: bool = False) -> bytes:
-        """Begin the use of a new pinUvAuthToken: beginUsingPinUvAuthToken.
+        """Begin the use of a new pinUvAuthToken, and return it, 32 bytes: beginUsingPinUvAuthToken.
 
-        :param state: the state under whose PIN it holds; another PIN ends it.
-        :param present: whether the user's presence was established as well.
-        :return: the pinUvAuthToken, 32 bytes.
+        state: the state under whose PIN it holds; another PIN ends it.
+        present: whether the user's presence was established as well.
         """
         self.reset_pin_uv_auth_tokens()
         self._in_use = True
@@ -220,10 +222,11 @@ class PinUvAuth:
     ) -> None:
         """Check that a request is authenticated by a pinUvAuthToken which permits it.
 
-        :param rp_id: for makeCredential and getAssertion, which need the user verified: the RP id that the request is
-            about. A pinUvAuthToken that is bound to no RP id is bound to it from now on.
-        :raises StatusError: PIN_AUTH_INVALID, or as protocol does; for makeCredential and getAssertion PIN_NOT_SET if
-            there is nothing that a pinUvAuthToken could have been given out for.
+        rp_id: for makeCredential and getAssertion, which need the user verified: the RP id that the request is about.
+            A pinUvAuthToken that is bound to no RP id is bound to it from now on.
+
+        Raises StatusError: PIN_AUTH_INVALID, or as protocol() does; for makeCredential and getAssertion PIN_NOT_SET if
+        there is nothing that a pinUvAuthToken could have been given out for.
         """
         protocol = self.protocol(version)
         if rp_id is not None and not self._is_protected(state):
@@ -269,7 +272,7 @@ class PinUvAuth:
             self._permissions &= commands.PERMISSION_LARGE_BLOB_WRITE
 
     def _expire(self) -> None:
-        """Do what the pinUvAuthTokenUsageTimerObserver does (section 6.5.2.1), at the moment when it matters."""
+        """Do what the pinUvAuthTokenUsageTimerObserver does (§6.5.2.1), at the moment when it matters."""
         if not self._in_use or not self._profile.pin_uv_auth_token:
             return
         age = self._clock() - self._started

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# The model's identifier (CTAP 2.1 section 6.4), the same for all profiles, as the attestation certificate repeats it.
+# The model's identifier (CTAP 2.1 §6.4), the same for all profiles, as the attestation certificate repeats it.
 AAGUID = bytes.fromhex("4415c58fd29ef869f8134db032b931cc")
 
 DEFAULT = "fido2.1"
@@ -24,28 +24,28 @@ DEFAULT = "fido2.1"
 class Profile:
     """What a token supports and how it misbehaves.
 
-    :ivar versions: as in authenticatorGetInfo; without a FIDO_2 version there is no CTAP2, without U2F_V2 no CTAP1.
-    :ivar extensions: as in authenticatorGetInfo.
-    :ivar algorithms: the COSE algorithms of new credentials, preferred first.
-    :ivar lists_algorithms: whether authenticatorGetInfo has the algorithms member.
-    :ivar pin_protocols: the pinUvAuthProtocols, preferred first.
-    :ivar pin_uv_auth_token: whether tokens have permissions and expire, as in CTAP 2.1.
-    :ivar legacy_permissions: what getPinToken (subcommand 0x05) permits.
-    :ivar credential_management: the command bytes of authenticatorCredentialManagement.
-    :ivar large_blobs: the size of the large-blob array in bytes; 0 if there is none.
-    :ivar authenticator_config: whether there is authenticatorConfig.
-    :ivar uv: whether there is built-in user verification.
-    :ivar always_uv: whether user verification is always required, until authenticatorConfig says otherwise.
-    :ivar uv_to_probe: whether, while user verification is always required, an assertion without presence requires it
-        too, against CTAP 2.1 section 6.2.2.
-    :ivar make_cred_uv_not_required: whether a non-discoverable credential can be made without user verification.
-    :ivar omits_credential: whether an assertion for an allowList of one leaves out which credential it is by.
-    :ivar max_resident: how many discoverable credentials fit.
-    :ivar max_message_size: in bytes, of a CTAP2 request with its command byte.
-    :ivar max_credentials_in_list: the longest allowList or excludeList.
-    :ivar delay_ms: how long each command takes, in milliseconds.
-    :ivar fault: "" or bad-signature, or, for the servers, dies-after, garbage or stuck.
-    :ivar fault_after: after how many packets the fault shows, where the profile's name tells.
+    versions: as in authenticatorGetInfo; without a FIDO_2 version there is no CTAP2, without U2F_V2 no CTAP1.
+    extensions: as in authenticatorGetInfo.
+    algorithms: the COSE algorithms of new credentials, preferred first.
+    lists_algorithms: whether authenticatorGetInfo has the algorithms member.
+    pin_protocols: the pinUvAuthProtocols, preferred first.
+    pin_uv_auth_token: whether pinUvAuthTokens have permissions and expire, as in CTAP 2.1.
+    legacy_permissions: what getPinToken (subcommand 0x05) permits.
+    credential_management: the command bytes of authenticatorCredentialManagement.
+    large_blobs: the size of the large-blob array in bytes; 0 if there is none.
+    authenticator_config: whether there is authenticatorConfig.
+    uv: whether there is built-in user verification.
+    always_uv: whether user verification is always required, until authenticatorConfig says otherwise.
+    uv_to_probe: whether, while user verification is always required, an assertion without presence requires it
+        too, against CTAP 2.1 §6.2.2.
+    make_cred_uv_not_required: whether a non-discoverable credential can be made without user verification.
+    omits_credential: whether an assertion for an allowList of one leaves out which credential it is by.
+    max_resident: how many discoverable credentials fit.
+    max_message_size: in bytes, of a CTAP2 request with its command byte.
+    max_credentials_in_list: the longest allowList or excludeList.
+    delay_ms: how long each command takes, in milliseconds.
+    fault: "" or bad-signature, or, for the servers, dies-after, garbage or stuck.
+    fault_after: after how many packets the fault shows, where the profile's name tells.
     """
 
     __slots__ = (
@@ -174,9 +174,9 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 
 def profile(name: str) -> Profile:
-    """Look up a profile, for dies-after with a number of packets: dies-after:20.
+    """Return a new profile of a name, which for dies-after has a number of packets: dies-after:20.
 
-    :raises ValueError: if there is none of that name.
+    Raises ValueError if there is none of that name.
     """
     base, colon, number = name.partition(":")
     counted = base == "dies-after"

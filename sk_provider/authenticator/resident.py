@@ -1,4 +1,4 @@
-"""Discoverable credentials: what the store remembers of one beside its key, which the credential ID itself carries."""
+"""Discoverable credentials: what the store remembers of one beside its key, which the keeper has."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAX_NAME_LENGTH = 64
 class ResidentCredential:
     """A discoverable credential.
 
-    :ivar credential_id: the credential ID.
-    :ivar rp: the PublicKeyCredentialRpEntity, with id and perhaps name.
-    :ivar user: the PublicKeyCredentialUserEntity, with id and perhaps name and displayName.
-    :ivar serial: grows from one credential to the next, and tells their order.
-    :ivar cred_blob: the credBlob, None if there is none (CTAP 2.1 section 12.2).
-    :ivar large_blob_key: 32 bytes, None if there is none (CTAP 2.1 section 12.3).
+    credential_id: the credential ID.
+    rp: the PublicKeyCredentialRpEntity, with id and perhaps name.
+    user: the PublicKeyCredentialUserEntity, with id and perhaps name and displayName.
+    serial: grows from one credential to the next, and tells their order.
+    cred_blob: the credBlob, None if there is none (CTAP 2.1 §12.2).
+    large_blob_key: 32 bytes, None if there is none (CTAP 2.1 §12.3).
     """
 
     __slots__ = ("cred_blob", "credential_id", "large_blob_key", "rp", "serial", "user")
@@ -63,12 +63,12 @@ class ResidentCredential:
 
 
 def shorten(name: str) -> str:
-    """Cut a name to what is kept of it, so that every answer fits into a message (WebAuthn section 6.4.1)."""
+    """Cut a name to what is kept of it, so that every answer fits into a message (WebAuthn §6.4.1)."""
     return name.encode()[:MAX_NAME_LENGTH].decode(errors="ignore")
 
 
 def find(state: State, credential_id: bytes) -> ResidentCredential | None:
-    """Read the record of a credential ID, None if the store holds none."""
+    """Return the record of a credential ID, None if the store holds none."""
     record = state.credentials.get(credential_id)
     if record is None:
         return None
@@ -84,7 +84,7 @@ def find(state: State, credential_id: bytes) -> ResidentCredential | None:
 
 
 def newest_first(state: State, rp_id_hash: bytes | None = None) -> list[ResidentCredential]:
-    """Read the records of all credentials, or of an RP's, the most recently created first."""
+    """Return the records of all credentials, or of an RP's, the most recently created first."""
     found = [credential for credential_id in state.credentials if (credential := find(state, credential_id))]
     found.sort(key=lambda credential: -credential.serial)
     return [credential for credential in found if rp_id_hash in (None, credential.rp_id_hash)]

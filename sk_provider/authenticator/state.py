@@ -13,7 +13,7 @@ PIN_RETRIES = 8
 UV_RETRIES = 3
 MIN_PIN_LENGTH = 4  # code points
 MAX_PIN_LENGTH = 63  # bytes
-# An empty large-blob array and its checksum (CTAP 2.1 section 6.10).
+# An empty large-blob array and its checksum (CTAP 2.1 §6.10).
 EMPTY_LARGE_BLOBS = b"\x80" + sha256(b"\x80")[:16]
 
 
@@ -24,9 +24,10 @@ class NewerFormat(Exception):
 class State:
     """What a store holds.
 
-    A credential is a nested CBOR map (see resident.py) under its credential ID; looking one up decodes no other.
-    pin is empty, or salt (16) and verifier (32); power_cycle is the one in which pin_wrong_in_a_row was counted;
-    always_uv is None until it was set, so that the profile decides.
+    always_uv: None until it was set, so that the profile decides.
+    credentials: by credential ID, a nested CBOR map (see resident.py); looking one up decodes no other.
+    pin: empty, or salt (16 bytes) and verifier (32 bytes).
+    power_cycle: the one in which pin_wrong_in_a_row was counted.
     """
 
     __slots__ = (
@@ -99,16 +100,16 @@ class State:
         self.large_blobs = EMPTY_LARGE_BLOBS
 
     def to_bytes(self) -> bytes:
-        """Write the state as the content of the file: a map of format, state (a nested map) and the state's SHA-256."""
+        """Return the content of the file: a map of format, state (a nested map) and the state's SHA-256."""
         content = encode({name: getattr(self, name) for name in self.__slots__})
         return encode({"format": FORMAT, "state": content, "sha256": sha256(content)})
 
     @classmethod
     def from_bytes(cls, untrusted_data: bytes) -> State:
-        """Read the content of the file.
+        """Return the state that the content of the file holds.
 
-        :raises NewerFormat: if it is of a format that came after this one.
-        :raises CborError: if it is anything else than a whole state.
+        Raises NewerFormat if it is of a format that came after this one, and CborError if it is anything else than a
+        whole state.
         """
         outer = decode(untrusted_data, canonical=True)
         if type(outer) is not dict or type(outer.get("format")) is not int:

@@ -30,8 +30,8 @@ LOCK_PATIENCE = 20.0  # seconds; the lock is never held while a person is awaite
 class Store:
     """A store that exists, by its path; nothing is held open between calls.
 
-    :ivar path: the directory, absolute.
-    :ivar store_id: 16 bytes that stay the same for the store's life.
+    path: the directory, absolute.
+    store_id: 16 bytes that stay the same for the store's life.
     """
 
     __slots__ = ("path", "store_id")
@@ -44,8 +44,8 @@ class Store:
     def open(cls, path: str) -> Store:
         """Open the store at a path, creating nothing.
 
-        :raises StoreMissing: if there is none.
-        :raises StoreUnusable: if it cannot be read, is damaged, written by a newer libpysk, or open to others.
+        Raises StoreMissing if there is none, and StoreUnusable if it cannot be read, is damaged, written by a newer
+        libpysk, or open to others.
         """
         path = os.path.abspath(path)
         return cls(path, _read(path).store_id)
@@ -56,8 +56,9 @@ class Store:
 
         Of several processes that do so at once, one creates it. A crash at any moment leaves no store or a whole one.
 
-        :param path: a directory, which is made (0700, parents too) if need be; one that exists must be empty.
-        :raises StoreUnusable: as open does, and if the directory holds other files or cannot be written.
+        path: a directory, which is made (0700, parents too) if need be; one that exists must be empty.
+
+        Raises StoreUnusable as open() does, and if the directory holds other files or cannot be written.
         """
         path = os.path.abspath(path)
         try:
@@ -85,9 +86,9 @@ class Store:
 
     @classmethod
     def find(cls, path: str) -> Store | None:
-        """Open the store at a path; None if there is none.
+        """Open the store at a path, or return None if there is none.
 
-        :raises StoreUnusable: as open does.
+        Raises StoreUnusable as open() does.
         """
         try:
             return cls.open(path)
@@ -95,9 +96,9 @@ class Store:
             return None
 
     def read(self) -> State:
-        """Read the state as it is at this moment.
+        """Return the state as it is at this moment.
 
-        :raises StoreUnusable: as open does.
+        Raises StoreUnusable as open() does.
         """
         return _read(self.path)
 
@@ -107,11 +108,12 @@ class Store:
         The lock is held for the statement's duration. At its end the state is on the disk for good, or, if an exception
         leaves the statement, nothing is changed.
 
-        :param event: ends the waiting for the lock once it is set.
-        :raises StoreUnusable: as open does, if another process holds the lock for long or until event is set, or if the
-            state cannot be written; then the store holds the old state or the new one, whole: the new one if it has
-            taken the old one's place and only its lasting there cannot be made sure of. So nothing may be given away
-            on the strength of a change before it is written, and what a change ends in RAM is to end before, too.
+        event: ends the waiting for the lock once it is set.
+
+        Raises StoreUnusable as open() does, if another process holds the lock for long or until event is set, or if the
+        state cannot be written; then the store holds the old state or the new one, whole: the new one if it has taken
+        the old one's place and only its lasting there cannot be made sure of. So nothing may be given away on the
+        strength of a change before it is written, and what a change ends in RAM is to end before, too.
         """
         return Transaction(self.path, event)
 

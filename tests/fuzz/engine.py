@@ -154,7 +154,7 @@ def authenticate(version: int, secret: bytes, message: bytes) -> bytes:
 
 
 def what_is_signed(command: int, parameters: dict[Any, Any]) -> bytes:
-    """The bytes that a command's pinUvAuthParam covers (CTAP 2.1 sections 6.1 to 6.11)."""
+    """The bytes that a command's pinUvAuthParam covers (CTAP 2.1 §6.1 to §6.11)."""
     if command in (1, 2):
         return bytes(parameters[command])
     if command == 6:

@@ -39,7 +39,7 @@ def refusal(call: Callable[..., object], *args: Any, **kwargs: Any) -> int:
 class Person:
     """Answers each request for presence alike, and remembers them.
 
-    :ivar meanwhile: what happens while the person is awaited.
+    meanwhile: what happens while the person is awaited.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The extensions of authenticatorGetAssertion (CTAP 2.1 section 12)."""
+"""The extensions of authenticatorGetAssertion (CTAP 2.1 §12)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class AssertionExtensions:
     """The extensions' inputs, of the right types; those that the profile does not have are ignored.
 
-    :ivar wants_large_blob_key: whether the answer shall hold the credential's largeBlobKey.
+    wants_large_blob_key: whether the answer shall hold the credential's largeBlobKey.
     """
 
     __slots__ = ("_inputs", "_protocol", "_salts", "_secret", "wants_large_blob_key")
@@ -43,9 +43,9 @@ class AssertionExtensions:
             optional(hmac_secret, 4, int)
 
     def check(self, power_up: PowerUp, up: bool) -> None:
-        """Check the inputs' values, when it is their turn (section 6.2.2, step 10).
+        """Check the inputs' values, when it is their turn (§6.2.2, step 10).
 
-        :raises StatusError: INVALID_OPTION, UNSUPPORTED_OPTION, or what is wrong with hmac-secret's salts.
+        Raises StatusError: INVALID_OPTION, UNSUPPORTED_OPTION, or what is wrong with hmac-secret's salts.
         """
         if "largeBlobKey" in self._inputs and not self.wants_large_blob_key:
             raise StatusError(status.INVALID_OPTION)
@@ -55,7 +55,7 @@ class AssertionExtensions:
             self._read_salts(power_up, self._inputs["hmac-secret"])
 
     def _read_salts(self, power_up: PowerUp, hmac_secret: dict[Any, Any]) -> None:
-        """Read one or two salts, encrypted for us (section 12.5)."""
+        """Read one or two salts, encrypted for us (§12.5)."""
         self._protocol = power_up.pin_uv_auth.protocol(hmac_secret.get(4, 1))
         self._secret = self._protocol.decapsulate(hmac_secret[1])
         if not self._protocol.verify(self._secret, hmac_secret[2], hmac_secret[3]):
@@ -66,7 +66,7 @@ class AssertionExtensions:
         self._salts = salts
 
     def outputs(self, key: Key, record: ResidentCredential | None, verified: bool) -> dict[str, Any]:
-        """Compute the outputs for the authenticator data of a credential's assertion."""
+        """Return the outputs for the authenticator data of a credential's assertion."""
         outputs: dict[str, Any] = {}
         if self._inputs.get("credBlob"):
             outputs["credBlob"] = (record.cred_blob if record is not None else None) or b""

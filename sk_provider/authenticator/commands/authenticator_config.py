@@ -1,4 +1,4 @@
-"""authenticatorConfig (CTAP 2.1 section 6.11)."""
+"""authenticatorConfig (CTAP 2.1 §6.11)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def authenticator_config(power_up: PowerUp, parameters: dict[Any, Any]) -> None:
 
 
 def _set_min_pin_length(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
-    """Raise the minimum PIN length, and tell which RPs may learn it (section 6.11.4)."""
+    """Raise the minimum PIN length, and tell which RPs may learn it (§6.11.4)."""
     length = optional(arguments, 1, int)
     rp_ids = optional(arguments, 2, list)
     force_pin_change = optional(arguments, 3, bool) or False

@@ -1,4 +1,4 @@
-"""authenticatorClientPIN (CTAP 2.1 section 6.5)."""
+"""authenticatorClientPIN (CTAP 2.1 §6.5)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MANDATORY = {
     GET_TOKEN_USING_PIN: (1, 3, 6, 9),
 }
 
-# Section 6.5.5: so many wrong PINs in a row, and only a power cycle lets one try again.
+# §6.5.5: so many wrong PINs in a row, and only a power cycle lets one try again.
 MAX_WRONG_IN_A_ROW = 3
 PADDED_PIN_LENGTH = 64
 
@@ -93,7 +93,7 @@ def client_pin(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any] 
 def _set_pin(
     power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> None:
-    """Set the first PIN (section 6.5.5.5)."""
+    """Set the first PIN (§6.5.5.5)."""
     pin_uv_auth_param, new_pin_enc = parameters[4], parameters[5]
     if power_up.store.read().pin:
         raise StatusError(status.PIN_AUTH_INVALID)
@@ -109,7 +109,7 @@ def _set_pin(
 def _change_pin(
     power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> None:
-    """Replace the PIN, given the old one (section 6.5.5.6)."""
+    """Replace the PIN, given the old one (§6.5.5.6)."""
     pin_uv_auth_param, new_pin_enc, pin_hash_enc = parameters[4], parameters[5], parameters[6]
     state = power_up.store.read()
     if not state.pin:
@@ -133,7 +133,7 @@ def _change_pin(
 def _get_pin_token(
     power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
-    """Give out a pinUvAuthToken as CTAP 2.0 does (section 6.5.5.7.1)."""
+    """Give out a pinUvAuthToken as CTAP 2.0 does (§6.5.5.7.1)."""
     if 9 in parameters or 10 in parameters:
         raise StatusError(status.INVALID_PARAMETER)
     # PIN_POLICY_VIOLATION would tell nothing to a CTAP 2.0 platform.
@@ -145,7 +145,7 @@ def _get_pin_token(
 def _get_pin_uv_auth_token_using_pin(
     power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
-    """Give out a pinUvAuthToken with the permissions that are asked for (section 6.5.5.7.2)."""
+    """Give out a pinUvAuthToken with the permissions that are asked for (§6.5.5.7.2)."""
     permissions, rp_id = _permissions(power_up, parameters)
     must_change = status.PIN_POLICY_VIOLATION
     state, secret = _verify_pin(power_up, protocol, key_agreement, parameters[6], must_change=must_change)
@@ -163,8 +163,9 @@ def _verify_pin(
 ) -> tuple[State, bytes]:
     """Check the PIN before a pinUvAuthToken is given out.
 
-    :param must_change: the status if the right PIN has to be changed first.
-    :return: the state that the PIN matched, and the secret shared with the platform.
+    must_change: the status if the right PIN has to be changed first.
+
+    Return the state that the PIN matched, and the secret shared with the platform.
     """
     state = power_up.store.read()
     if not state.pin:
@@ -181,7 +182,7 @@ def _verify_pin(
 def _get_pin_uv_auth_token_using_uv(
     power_up: PowerUp, protocol: PinUvAuthProtocol, key_agreement: dict[Any, Any], parameters: dict[Any, Any]
 ) -> dict[int, Any]:
-    """Give out a pinUvAuthToken for built-in user verification (section 6.5.5.7.3)."""
+    """Give out a pinUvAuthToken for built-in user verification (§6.5.5.7.3)."""
     from sk_provider.authenticator.built_in_uv import verify_user
 
     permissions, rp_id = _permissions(power_up, parameters)
@@ -217,9 +218,9 @@ def _needs_power_cycle(power_up: PowerUp, state: State) -> bool:
 def _try_pin(power_up: PowerUp, protocol: PinUvAuthProtocol, secret: bytes, pin_hash_enc: bytes) -> State:
     """Compare the PIN that a platform has sent, at the cost of a retry that is written before.
 
-    :param pin_hash_enc: the first half of the PIN's SHA-256, encrypted.
-    :return: the state that the PIN matched.
-    :raises StatusError: PIN_INVALID, PIN_AUTH_BLOCKED or PIN_BLOCKED.
+    pin_hash_enc: the first half of the PIN's SHA-256, encrypted.
+
+    Return the state that the PIN matched. Raises StatusError: PIN_INVALID, PIN_AUTH_BLOCKED or PIN_BLOCKED.
     """
     with power_up.transaction() as state:
         if not state.pin:
@@ -250,7 +251,7 @@ def _try_pin(power_up: PowerUp, protocol: PinUvAuthProtocol, secret: bytes, pin_
 
 
 def _new_pin(state: State, padded_pin: bytes | None) -> bytes:
-    """Check a new PIN (section 6.5.5.5): 64 bytes, padded with zeros, of at most 63 in UTF-8 and enough code points."""
+    """Check a new PIN (§6.5.5.5): 64 bytes, padded with zeros, of at most 63 in UTF-8 and enough code points."""
     if padded_pin is None:
         raise StatusError(status.PIN_AUTH_INVALID)
     if len(padded_pin) != PADDED_PIN_LENGTH:

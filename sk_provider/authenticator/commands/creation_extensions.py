@@ -1,4 +1,4 @@
-"""The extensions of authenticatorMakeCredential (CTAP 2.1 section 12)."""
+"""The extensions of authenticatorMakeCredential (CTAP 2.1 §12)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPES = {"credBlob": bytes, "credProtect": int, "hmac-secret": bool, "largeBlobK
 class CreationExtensions:
     """The extensions' inputs, of the right types; those that the profile does not have are ignored.
 
-    :ivar cred_protect: 1, 2 or 3, once check was called.
+    cred_protect: 1, 2 or 3, once check was called.
     """
 
     __slots__ = ("_inputs", "_rk", "cred_protect")
@@ -39,19 +39,19 @@ class CreationExtensions:
             optional(self._inputs, name, kind)
 
     def check(self) -> None:
-        """Check the inputs' values, when it is their turn (section 6.1.2, step 15).
+        """Check the inputs' values, when it is their turn (§6.1.2, step 15).
 
-        :raises StatusError: INVALID_OPTION.
+        Raises StatusError: INVALID_OPTION.
         """
         self.cred_protect = self._inputs.get("credProtect", 1)
         if self.cred_protect not in (1, 2, 3):
             raise StatusError(status.INVALID_OPTION)
-        # Section 12.3: a largeBlobKey is for discoverable credentials alone.
+        # §12.3: a largeBlobKey is for discoverable credentials alone.
         if "largeBlobKey" in self._inputs and not (self._inputs["largeBlobKey"] and self._rk):
             raise StatusError(status.INVALID_OPTION)
 
     def outputs(self, state: State, record: ResidentCredential) -> dict[str, Any]:
-        """Compute the outputs for the authenticator data, and put into the record what it shall keep."""
+        """Return the outputs for the authenticator data, and put into the record what it shall keep."""
         outputs: dict[str, Any] = {}
         if "credProtect" in self._inputs:
             outputs["credProtect"] = self.cred_protect

@@ -1,4 +1,4 @@
-"""authenticatorCredentialManagement (CTAP 2.1 section 6.8), and its prototype 0x41 (section 6.13)."""
+"""authenticatorCredentialManagement (CTAP 2.1 §6.8), and its prototype 0x41 (§6.13)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _require_rp_id(power_up: PowerUp, credential: ResidentCredential) -> None:
 
 
 def _enumerate_rps(power_up: PowerUp, state: State, command: int) -> dict[int, Any]:
-    """Answer with the first RP, and remember the others (section 6.8.3)."""
+    """Answer with the first RP, and remember the others (§6.8.3)."""
     by_id = {credential.rp["id"]: credential for credential in reversed(newest_first(state))}
     answers = [{3: credential.rp, 4: credential.rp_id_hash} for credential in by_id.values()]
     if not answers:
@@ -113,7 +113,7 @@ def _enumerate_rps(power_up: PowerUp, state: State, command: int) -> dict[int, A
 
 
 def _enumerate_credentials(power_up: PowerUp, state: State, command: int, rp_id_hash: bytes) -> dict[int, Any]:
-    """Answer with the first credential of an RP, and remember the others (section 6.8.4)."""
+    """Answer with the first credential of an RP, and remember the others (§6.8.4)."""
     bound_to = power_up.pin_uv_auth.rp_id
     if bound_to is not None and sha256(bound_to.encode()) != rp_id_hash:
         raise StatusError(status.PIN_AUTH_INVALID)
@@ -140,7 +140,7 @@ def _enumerate_credentials(power_up: PowerUp, state: State, command: int, rp_id_
 
 
 def _delete(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
-    """Delete a credential (section 6.8.5)."""
+    """Delete a credential (§6.8.5)."""
     credential_id = descriptor(required(arguments, 2, dict)) or b""
     with power_up.transaction() as state:
         _require_rp_id(power_up, _existing(state, credential_id))
@@ -148,7 +148,7 @@ def _delete(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
 
 
 def _update_user(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
-    """Replace the user's names; those that are missing or empty are removed (section 6.8.6)."""
+    """Replace the user's names; those that are missing or empty are removed (§6.8.6)."""
     credential_id = descriptor(required(arguments, 2, dict)) or b""
     untrusted_user = required(arguments, 3, dict)
     user: dict[str, Any] = {"id": required(untrusted_user, "id", bytes)}

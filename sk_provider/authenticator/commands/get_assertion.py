@@ -1,4 +1,4 @@
-"""authenticatorGetAssertion and authenticatorGetNextAssertion (CTAP 2.1 sections 6.2 and 6.3)."""
+"""authenticatorGetAssertion and authenticatorGetNextAssertion (CTAP 2.1 §6.2 and §6.3)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class _Request:
     """What of a request its next assertions need as well.
 
-    :ivar listed: whether an allowList names the credential, and by how many.
-    :ivar flags: UP and UV, as they were established.
+    listed: how many credentials the allowList names, 0 if there is none.
+    flags: UP and UV, as they were established.
     """
 
     __slots__ = ("client_data_hash", "extensions", "flags", "listed", "rp_id_hash")
@@ -138,7 +138,7 @@ def get_next_assertion(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[i
 
 
 def _locate(power_up: PowerUp, state: State, request: _Request, allow_list: list[bytes] | None) -> list[_Credential]:
-    """Find the credentials that may be used: the first of the allowList, or all discoverable ones."""
+    """Return the credentials that may be used: the first of the allowList, or all discoverable ones."""
     keeper = power_up.keeper(state)
     if allow_list is not None:
         for credential_id in allow_list:
@@ -176,7 +176,7 @@ def _assertion(power_up: PowerUp, counter: int, request: _Request, credential: _
         answer[1] = {"type": "public-key", "id": credential.credential_id}
     if record is not None:
         if record.user["id"]:
-            # What identifies a person is told only after user verification (section 6.2.2).
+            # What identifies a person is told only after user verification (§6.2.2).
             answer[4] = record.user if verified else {"id": record.user["id"]}
         if request.extensions and request.extensions.wants_large_blob_key and record.large_blob_key is not None:
             answer[7] = record.large_blob_key
@@ -184,6 +184,6 @@ def _assertion(power_up: PowerUp, counter: int, request: _Request, credential: _
 
 
 def _user_name(found: list[_Credential]) -> str:
-    """Tell the account's name, if there is only one that it can be."""
+    """Return the account's name, if there is only one that it can be."""
     record = found[0].record
     return record.user.get("name", "") if record is not None and len(found) == 1 else ""

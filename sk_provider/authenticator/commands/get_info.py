@@ -1,4 +1,4 @@
-"""authenticatorGetInfo (CTAP 2.1 section 6.4)."""
+"""authenticatorGetInfo (CTAP 2.1 §6.4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UV_ATTEMPTS = 3
 
 
 def get_info(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
-    """Tell what the token is and can do, as its profile has it."""
+    """Answer with what the token is and can do, as its profile has it."""
     profile = power_up.profile
     state = power_up.store.read()
     always_uv = power_up.always_uv(state)
@@ -48,7 +48,7 @@ def get_info(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
         options["setMinPINLength"] = True
         if profile.uv:
             options["uvAcfg"] = True
-    # U2F has no user verification, so it is gone while that is required (section 7.2.4).
+    # U2F has no user verification, so it is gone while that is required (§7.2.4).
     versions = [version for version in profile.versions if version != "U2F_V2" or not always_uv]
     info: dict[int, Any] = {
         0x01: versions,

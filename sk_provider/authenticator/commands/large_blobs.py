@@ -1,4 +1,4 @@
-"""authenticatorLargeBlobs (CTAP 2.1 section 6.10)."""
+"""authenticatorLargeBlobs (CTAP 2.1 §6.10)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from sk_provider.authenticator.power_up import PowerUp
 
-# Room for the rest of a message (section 6.10.2).
+# Room for the rest of a message (§6.10.2).
 MESSAGE_OVERHEAD = 64
 MIN_ARRAY_LENGTH = 17
 CHECKSUM_LENGTH = 16
 
 
 def large_blobs(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any] | None:
-    """Read the serialized large-blob array, or write the next fragment of a new one."""
+    """Answer with a part of the serialized large-blob array, or take the next fragment of a new one."""
     count = optional(parameters, 1, int)
     fragment = optional(parameters, 2, bytes)
     offset = optional(parameters, 3, int)
@@ -52,7 +52,7 @@ def _write(
     pin_uv_auth_param: bytes | None,
     version: int | None,
 ) -> None:
-    """Append a fragment to the array that is being written, which takes effect once it is whole (section 6.10.2)."""
+    """Append a fragment to the array that is being written, which takes effect once it is whole (§6.10.2)."""
     pending = b""
     if offset == 0:
         if length is None or length < MIN_ARRAY_LENGTH:

@@ -1,4 +1,4 @@
-"""authenticatorMakeCredential (CTAP 2.1 section 6.1)."""
+"""authenticatorMakeCredential (CTAP 2.1 §6.1)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sk_provider.authenticator.power_up import PowerUp
     from sk_provider.authenticator.state import State
 
-# WebAuthn section 5.4.3.
+# WebAuthn §5.4.3.
 MAX_USER_ID_LENGTH = 64
 
 
@@ -54,7 +54,7 @@ def make_credential(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, 
         uv = True
     _require_user_verification(power_up, state, rk=rk, given=uv or pin_uv_auth_param is not None)
     if optional(parameters, 10, int) is not None:
-        raise StatusError(status.INVALID_PARAMETER)  # there is no enterprise attestation (section 7.1)
+        raise StatusError(status.INVALID_PARAMETER)  # there is no enterprise attestation (§7.1)
     extensions = CreationExtensions(power_up, untrusted_extensions or {}, rk=rk)
 
     flags = AUTHDATA_UP
@@ -106,7 +106,7 @@ def make_credential(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, 
 
 
 def _entity(parameters: dict[Any, Any], key: int, id_type: type[Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Read a PublicKeyCredentialRpEntity or UserEntity (WebAuthn sections 5.4.2 and 5.4.3)."""
+    """Return a PublicKeyCredentialRpEntity or UserEntity (WebAuthn §5.4.2 and §5.4.3)."""
     untrusted_entity = required(parameters, key, dict)
     entity = {"id": required(untrusted_entity, "id", id_type)}
     for name in names:
@@ -117,7 +117,7 @@ def _entity(parameters: dict[Any, Any], key: int, id_type: type[Any], names: tup
 
 
 def _algorithm(power_up: PowerUp, untrusted_algorithms: list[Any]) -> int:
-    """Choose the first algorithm that is ours; all must be well-formed (section 6.1.2, step 3)."""
+    """Return the first algorithm that is ours; all must be well-formed (§6.1.2, step 3)."""
     chosen = None
     for untrusted_item in untrusted_algorithms:
         if type(untrusted_item) is not dict:
@@ -136,7 +136,7 @@ def _algorithm(power_up: PowerUp, untrusted_algorithms: list[Any]) -> int:
 
 
 def _require_user_verification(power_up: PowerUp, state: State, *, rk: bool, given: bool) -> None:
-    """Refuse what needs user verification and comes without (section 6.1.2, steps 6 to 8)."""
+    """Refuse what needs user verification and comes without (§6.1.2, steps 6 to 8)."""
     if given:
         return
     if power_up.always_uv(state):
@@ -148,7 +148,7 @@ def _require_user_verification(power_up: PowerUp, state: State, *, rk: bool, giv
 def _refuse_excluded(
     power_up: PowerUp, state: State, exclude_list: list[bytes], rp: dict[str, Any], *, verified: bool, present: bool
 ) -> None:
-    """Refuse, after a touch, if a credential of the excludeList is ours (section 6.1.2, step 12)."""
+    """Refuse, after a touch, if a credential of the excludeList is ours (§6.1.2, step 12)."""
     rp_id_hash = sha256(rp["id"].encode())
     keeper = power_up.keeper(state)
     for credential_id in exclude_list:
@@ -165,7 +165,7 @@ def _refuse_excluded(
 
 
 def _put(power_up: PowerUp, state: State, record: ResidentCredential) -> None:
-    """Store a discoverable credential, in place of one for the same RP and user (section 6.1.2, step 17)."""
+    """Store a discoverable credential, in place of one for the same RP and user (§6.1.2, step 17)."""
     for other in newest_first(state, record.rp_id_hash):
         if other.user["id"] == record.user["id"]:
             del state.credentials[other.credential_id]

@@ -1,4 +1,4 @@
-"""Reading the members of a request: the status codes of what is missing or of the wrong type (CTAP 2.1 section 8.2)."""
+"""The members of a request, and the status codes of those that are missing or of the wrong type (CTAP 2.1 §8.2)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def optional(untrusted_map: dict[Any, Any], key: int | str, kind: type[T]) -> T | None:
-    """Read a member, None if it is not there.
+    """Return a member, None if it is not there.
 
-    :raises StatusError: CBOR_UNEXPECTED_TYPE.
+    Raises StatusError: CBOR_UNEXPECTED_TYPE.
     """
     if key not in untrusted_map:
         return None
@@ -26,9 +26,9 @@ def optional(untrusted_map: dict[Any, Any], key: int | str, kind: type[T]) -> T 
 
 
 def required(untrusted_map: dict[Any, Any], key: int | str, kind: type[T]) -> T:
-    """Read a member that must be there.
+    """Return a member that must be there.
 
-    :raises StatusError: MISSING_PARAMETER or CBOR_UNEXPECTED_TYPE.
+    Raises StatusError: MISSING_PARAMETER or CBOR_UNEXPECTED_TYPE.
     """
     value = optional(untrusted_map, key, kind)
     if value is None:
@@ -37,9 +37,9 @@ def required(untrusted_map: dict[Any, Any], key: int | str, kind: type[T]) -> T:
 
 
 def client_data_hash(untrusted_map: dict[Any, Any], key: int) -> bytes:
-    """Read the clientDataHash, 32 bytes.
+    """Return the clientDataHash, 32 bytes.
 
-    :raises StatusError: as required does, and INVALID_LENGTH.
+    Raises StatusError as required() does, and INVALID_LENGTH.
     """
     value = required(untrusted_map, key, bytes)
     if len(value) != 32:
@@ -48,10 +48,10 @@ def client_data_hash(untrusted_map: dict[Any, Any], key: int) -> bytes:
 
 
 def descriptors(untrusted_map: dict[Any, Any], key: int, limit: int) -> list[bytes] | None:
-    """Read a list of PublicKeyCredentialDescriptors (WebAuthn section 5.8.3), None if it is not there.
+    """Return the credential IDs of the public keys in a list of PublicKeyCredentialDescriptors (WebAuthn §5.8.3).
 
-    :return: the credential IDs of those that are public keys; None for an empty list too, as if it were not there.
-    :raises StatusError: MISSING_PARAMETER, CBOR_UNEXPECTED_TYPE, or LIMIT_EXCEEDED if there are more than the limit.
+    Return None if the list is not there, and for an empty one, as if it were not there. Raises StatusError:
+    MISSING_PARAMETER, CBOR_UNEXPECTED_TYPE, or LIMIT_EXCEEDED if there are more than the limit.
     """
     untrusted_list = optional(untrusted_map, key, list)
     if not untrusted_list:
@@ -67,10 +67,9 @@ def descriptors(untrusted_map: dict[Any, Any], key: int, limit: int) -> list[byt
 
 
 def descriptor(untrusted_item: object) -> bytes | None:
-    """Read a PublicKeyCredentialDescriptor.
+    """Return the credential ID of a PublicKeyCredentialDescriptor, None if it is not a public key's.
 
-    :return: its credential ID, None if it is not a public key's.
-    :raises StatusError: MISSING_PARAMETER or CBOR_UNEXPECTED_TYPE.
+    Raises StatusError: MISSING_PARAMETER or CBOR_UNEXPECTED_TYPE.
     """
     if type(untrusted_item) is not dict:
         raise StatusError(status.CBOR_UNEXPECTED_TYPE)
@@ -80,9 +79,9 @@ def descriptor(untrusted_item: object) -> bytes | None:
 
 
 def cose_key(untrusted_map: dict[Any, Any], key: int) -> dict[Any, Any]:
-    """Read the COSE key of a platform (section 6.5.6), of which nothing but the members' types is checked.
+    """Return the COSE key of a platform (§6.5.6), of which nothing but the members' types is checked.
 
-    :raises StatusError: MISSING_PARAMETER or CBOR_UNEXPECTED_TYPE.
+    Raises StatusError: MISSING_PARAMETER or CBOR_UNEXPECTED_TYPE.
     """
     untrusted_key = required(untrusted_map, key, dict)
     for member, kind in ((1, int), (3, int), (-1, int), (-2, bytes), (-3, bytes)):
@@ -91,9 +90,9 @@ def cose_key(untrusted_map: dict[Any, Any], key: int) -> dict[Any, Any]:
 
 
 def options(untrusted_map: dict[Any, Any], key: int) -> dict[str, bool]:
-    """Read the options map; what is not understood is there, and can be ignored.
+    """Return those of the options map that are understood.
 
-    :raises StatusError: CBOR_UNEXPECTED_TYPE, if one that is understood is not a boolean.
+    Raises StatusError: CBOR_UNEXPECTED_TYPE, if one that is understood is not a boolean.
     """
     untrusted_options = optional(untrusted_map, key, dict) or {}
     return {

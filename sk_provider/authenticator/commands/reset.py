@@ -1,4 +1,4 @@
-"""authenticatorReset (CTAP 2.1 section 6.6)."""
+"""authenticatorReset (CTAP 2.1 §6.6)."""
 
 from __future__ import annotations
 

@@ -27,17 +27,14 @@ RESERVED = b"\x05"
 
 
 def answer(power_up: PowerUp, untrusted_apdu: bytes) -> bytes:
-    """Answer one request APDU, of short or extended length.
-
-    :return: the response data and its status word (2 bytes).
-    """
+    """Answer one request APDU, of short or extended length: return the response data and its status word (2 bytes)."""
     if len(untrusted_apdu) < 4:
         return WRONG_LENGTH
     if untrusted_apdu[0] != apdu.CLA_ISO:
         return CLA_NOT_SUPPORTED
     if untrusted_apdu[1] not in (apdu.INS_REGISTER, apdu.INS_AUTHENTICATE, apdu.INS_VERSION):
         return INS_NOT_SUPPORTED
-    # U2F verifies no user, so there is none of it while that is required (CTAP 2.1 section 7.2.4).
+    # U2F verifies no user, so there is none of it while that is required (CTAP 2.1 §7.2.4).
     if power_up.always_uv(power_up.store.read()):
         return COMMAND_NOT_ALLOWED
     try:
@@ -52,7 +49,7 @@ def answer(power_up: PowerUp, untrusted_apdu: bytes) -> bytes:
 
 
 def _register(power_up: PowerUp, data: bytes) -> bytes:
-    """Make a key for an application parameter (section 4)."""
+    """Make a key for an application parameter (§4)."""
     if len(data) != 64:
         return WRONG_LENGTH
     challenge, application = data[:32], data[32:]
@@ -68,7 +65,7 @@ def _register(power_up: PowerUp, data: bytes) -> bytes:
 
 
 def _authenticate(power_up: PowerUp, control: int, data: bytes) -> bytes:
-    """Sign with a key handle, or tell whether it is ours (section 5)."""
+    """Sign with a key handle, or tell whether it is ours (§5)."""
     if len(data) < 65 or len(data) != 65 + data[64]:
         return WRONG_LENGTH
     challenge, application, untrusted_handle = data[:32], data[32:64], data[65:]

@@ -12,7 +12,7 @@ from support.soft_token import Device, Permission, refusal
 from sk_provider.authenticator.state import EMPTY_LARGE_BLOBS
 from sk_provider.ctap import status
 
-EMPTY = bytes.fromhex("8076be8b528d0075f7aae98d6fa57a6d3c")  # CTAP 2.1 section 6.10
+EMPTY = bytes.fromhex("8076be8b528d0075f7aae98d6fa57a6d3c")  # CTAP 2.1 §6.10
 
 
 def sealed(content: bytes) -> bytes:
