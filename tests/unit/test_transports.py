@@ -11,7 +11,9 @@ from sk_provider import transports
 from sk_provider.authenticator.key_handle import MARK
 from sk_provider.authenticator.store import Store
 from sk_provider.config import Configuration
-from sk_provider.errors import ConfigurationError, StoreUnusable
+from sk_provider.ctap.commands import GET_INFO
+from sk_provider.ctap.framing import CBOR
+from sk_provider.errors import ConfigurationError, Interrupted, StoreMissing, StoreUnusable
 from sk_provider.operation import Operation
 from sk_provider.transports import soft, udp
 
@@ -94,3 +96,15 @@ def test_what_is_wrong_with_a_store_is_told_in_the_stores_own_words(tmp_path: Pa
         soft.open(str(path), Configuration(), Operation(1), may_create=False)
     assert caught.value.happened == f"{path}/state is open to other users"
     assert caught.value.remedy == "run chmod go-rwx on it"
+
+
+def test_what_has_ended_a_call_to_a_store_explains_why_it_failed(tmp_path: Path) -> None:
+    operation = Operation(9)
+    channel = soft.open(f"{tmp_path}/store", Configuration(), operation, may_create=True)
+    (tmp_path / "store" / "state").unlink()
+    get_info = bytes([GET_INFO])
+    with pytest.raises(StoreMissing):
+        channel.call(CBOR, get_info, operation)
+    operation.call_off()
+    with pytest.raises(Interrupted):
+        channel.call(CBOR, get_info, operation)
