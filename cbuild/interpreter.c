@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
 
 #include "pysk.h"
 #if PY_VERSION_HEX >= 0x030b0000
@@ -362,4 +365,14 @@ pysk_start_python(void)
 		return -1;
 	}
 	return 0;
+}
+
+int
+pysk_is_privileged(void)
+{
+	return getuid() != geteuid() || getgid() != getegid()
+#ifdef __linux__
+	    || getauxval(AT_SECURE) != 0
+#endif
+	    ;
 }

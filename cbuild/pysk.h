@@ -39,6 +39,9 @@ void pysk_start_failed(const char *sentence);
 /* Runs CFFI's part of the start: the generated code keeps it to itself. */
 int pysk_start_cffi(void);
 
+/* Whether the program has more rights than whoever started it, so that its environment is not to be trusted. */
+int	pysk_is_privileged(void);
+
 /* The Python half, in sk_provider/embed.py: python-calls.h declares it to CFFI. */
 int pysk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len,
     const char *application, uint8_t flags, const char *pin,

@@ -28,16 +28,27 @@ class Configuration:
     """What the files say, first value first.
 
     presence: PRESENCE_…; timeout: seconds; log_file: a path or None; known_keys: the path of the file in which public
-    keys are remembered, or None.
+    keys are remembered, or None; trusts_environment: whether variables may say what is done: not in a program that has
+    more rights than whoever started it.
     """
 
-    __slots__ = ("_devices", "_limited_addresses", "already_set", "known_keys", "log_file", "presence", "timeout")
+    __slots__ = (
+        "_devices",
+        "_limited_addresses",
+        "already_set",
+        "known_keys",
+        "log_file",
+        "presence",
+        "timeout",
+        "trusts_environment",
+    )
 
     def __init__(self) -> None:
         self.presence = PRESENCE_ASK
         self.timeout = DEFAULT_TIMEOUT
         self.log_file: str | None = None
         self.known_keys: str | None = None
+        self.trusts_environment = True
         self._devices: list[tuple[list[str], list[str]]] = []
         self._limited_addresses: list[str] = []
         self.already_set: list[str] = []
@@ -84,13 +95,17 @@ def expand_home(path: str) -> str:
     return home_directory() + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def load() -> Configuration:
+def load(*, trusts_environment: bool = True) -> Configuration:
     """Read the user's file and then the system's.
+
+    trusts_environment: see Configuration; where it is not trusted, an error quotes nothing of a file, which whoever
+    started the program may not be allowed to read.
 
     Raises ConfigurationError if one of them exists and cannot be used, or if the environment names one that does not.
     """
     configuration = Configuration()
-    named = posix.environ.get(VARIABLE.encode())
+    configuration.trusts_environment = trusts_environment
+    named = posix.environ.get(VARIABLE.encode()) if trusts_environment else None
     if named:
         path = named.decode("utf-8", "surrogateescape")
         text = _read(path)
@@ -205,7 +220,10 @@ class _Reader:
             self._apply(keyword, arguments)
 
     def _error(self, happened: str, remedy: str) -> ConfigurationError:
-        return ConfigurationError(f"{self._path} line {self._line}: {happened}", remedy)
+        where = f"{self._path} line {self._line}"
+        if not self._configuration.trusts_environment:
+            return ConfigurationError(f"{where} cannot be used", "correct the line")
+        return ConfigurationError(f"{where}: {happened}", remedy)
 
     def _apply(self, keyword: str, arguments: list[str]) -> None:
         configuration = self._configuration

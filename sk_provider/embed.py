@@ -143,7 +143,7 @@ class _Boundary:
         """Return 0, or the code of the failure, which has then been reported."""
         reporter = self._reporter()
         try:
-            configuration = config.load()
+            configuration = config.load(trusts_environment=not self._lib.pysk_is_privileged())
             reporter.log_file = configuration.log_file
             if self._advice:
                 reporter.log(self._advice)

@@ -30,14 +30,18 @@ REFUSED = 2
 UNANSWERED = 3
 
 
-def confirm(question: str, event: Event) -> int:
+def confirm(question: str, event: Event, *, trusts_environment: bool = True) -> int:
     """Ask a person; return CONFIRMED, REFUSED, or UNANSWERED once event is set.
+
+    trusts_environment: whether the variables may name a program to ask with; not in a program that has more rights than
+    whoever started it.
 
     Raises PresenceDenied if there is nobody who could be asked.
     """
     question = printable(question)
-    requirement = _variable("SSH_ASKPASS_REQUIRE").lower()
-    has_display = bool(_variable("DISPLAY") or _variable("WAYLAND_DISPLAY"))
+    variable = _variable if trusts_environment else _no_variable
+    requirement = variable("SSH_ASKPASS_REQUIRE").lower()
+    has_display = bool(variable("DISPLAY") or variable("WAYLAND_DISPLAY"))
     askpass_first = requirement == "force" or (requirement == "prefer" and has_display)
     if not askpass_first:
         terminal = _open_terminal()
@@ -49,17 +53,27 @@ def confirm(question: str, event: Event) -> int:
                 pass
             finally:
                 posix.close(terminal)
-    program = _variable("SSH_ASKPASS") or _DEFAULT_ASKPASS
+    program = variable("SSH_ASKPASS")
     if requirement != "never" and (askpass_first or has_display):
-        return _confirm_by_askpass(program, question, event)
+        return _confirm_by_askpass(program or _DEFAULT_ASKPASS, question, event)
+    if program and requirement != "never":
+        raise PresenceDenied(
+            "nobody can be asked to confirm (no terminal, and for SSH_ASKPASS no DISPLAY)",
+            "start the program that asked, such as ssh-agent, with DISPLAY set as well",
+        )
     raise PresenceDenied(
         "nobody can be asked to confirm (no terminal, no SSH_ASKPASS)",
-        "write `Presence auto` in pysk_config if nobody needs to be",
+        "start the program that asked, such as ssh-agent, with SSH_ASKPASS and DISPLAY set; "
+        "or, in CI, write `Presence auto` in pysk_config",
     )
 
 
 def _variable(name: str) -> str:
     return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+
+
+def _no_variable(_name: str) -> str:
+    return ""
 
 
 def _open_terminal() -> int | None:
@@ -87,16 +101,16 @@ def _confirm_on_terminal(terminal: int, question: str, event: Event) -> int:
 
 
 def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
+    """Ask by a program: it agrees by ending well, and printing nothing or yes (readpass.c, ask_permission())."""
     import os
     import subprocess
-    import time
 
     # The host's descriptors, the helper's reply socket among them, are not the child's business.
     try:
         child = subprocess.Popen(
             [program, question],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             env={**os.environ, "SSH_ASKPASS_PROMPT": "confirm"},
             close_fds=True,
         )
@@ -104,18 +118,38 @@ def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
         raise PresenceDenied(
             f"{program} cannot be started to ask for confirmation ({error.strerror})", "install it or set SSH_ASKPASS"
         ) from None
-    while True:
-        try:
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-        except ChildProcessError:
-            # A host that has children reaped by the system keeps the answer from us, and subprocess takes that for 0.
-            child.returncode = 1
-            return REFUSED
-        if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)
-            return CONFIRMED if child.returncode == 0 else REFUSED
-        if event.is_set():
-            child.kill()
-            child.wait()
-            return UNANSWERED
-        time.sleep(_TICK)
+    output = child.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
+    os.set_blocking(output, False)
+    answer: bytes = b""
+    watched = [output]
+    try:
+        while True:
+            if select.select(watched, [], [], _TICK)[0]:
+                piece = _read_on(output)
+                answer = (answer + piece)[:_MAX_ANSWER]
+                # A program that has closed its output, and goes on, is waited for without it.
+                watched = watched if piece else []
+            try:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+            except ChildProcessError:
+                # A host that has children reaped by the system keeps the answer from us; subprocess takes that for 0.
+                child.returncode = 1
+                return REFUSED
+            if pid:
+                child.returncode = os.waitstatus_to_exitcode(status)
+                answer = (answer + _read_on(output))[:_MAX_ANSWER]
+                has_agreed = child.returncode == 0 and answer.strip().lower() in (b"", b"yes")
+                return CONFIRMED if has_agreed else REFUSED
+            if event.is_set():
+                child.kill()
+                child.wait()
+                return UNANSWERED
+    finally:
+        child.stdout.close()  # type: ignore[union-attr]  # as above
+
+
+def _read_on(descriptor: int) -> bytes:
+    try:
+        return posix.read(descriptor, _MAX_ANSWER)
+    except BlockingIOError:
+        return b""

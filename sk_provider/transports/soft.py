@@ -148,7 +148,8 @@ def _presence(configuration: Configuration, operation: Operation) -> Presence:
             )
         from sk_provider.asking import confirmation as prompt
 
-        answer = prompt.confirm(request.question(), event or operation)
+        trusts_environment = configuration.trusts_environment
+        answer = prompt.confirm(request.question(), event or operation, trusts_environment=trusts_environment)
         if answer == prompt.UNANSWERED:
             if operation.is_set():
                 raise operation.reason()

@@ -111,7 +111,7 @@ def test_agent_asks_for_presence_through_askpass(person: Person, server: Sshd, k
     _, key = person.enroll("id", kind)
     authorize(server, key)
     person.configure("Presence ask")
-    with Agent(person, person.askpass("confirmed")) as agent:
+    with Agent(person, person.askpass("yes")) as agent:
         assert agent.add(str(key)).status == 0
         assert succeeded(log_in_by_agent(person, server, agent))
         # The only answer has been given, and none is a refusal.
