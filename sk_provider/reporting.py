@@ -83,7 +83,9 @@ def _append_to_log(path: str, line: str) -> bool:
     except OSError:
         return False
     try:
-        return posix.write(descriptor, entry) == len(entry)
+        status = posix.fstat(descriptor)
+        is_safe = status.st_mode & 0o170022 == 0o100000 and status.st_uid in (0, posix.geteuid())
+        return is_safe and posix.write(descriptor, entry) == len(entry)
     except OSError:
         return False
     finally:

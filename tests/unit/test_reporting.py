@@ -56,8 +56,16 @@ def test_the_line_goes_to_the_log_file_alone_if_there_is_one(tmp_path: Path) -> 
 
 def test_a_log_file_that_cannot_be_written_loses_nothing_else(tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", tmp_path / "link")
-    for log in (tmp_path / "no folder" / "log", tmp_path / "link", Path("/dev/full")):
+    writable, foreign = tmp_path / "writable", tmp_path / "foreign"
+    for path in (writable, foreign):
+        path.touch(mode=0o600)
+    writable.chmod(0o620)
+    os.chown(foreign, 65534, -1)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    others = (writable, foreign, tmp_path / "fifo", Path("/dev/null"))
+    for log in (tmp_path / "no folder" / "log", tmp_path / "link", Path("/dev/full"), *others):
         done = report("PinNotSet", str(log))
         assert "broke" in done.stderr
         assert done.stdout == "syslog: it ?[31mbroke??; mend it\n"
     assert not (tmp_path / "elsewhere").exists()
+    assert (writable.read_text(), foreign.read_text()) == ("", "")
