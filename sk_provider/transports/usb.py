@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 
 _CLASS = "/sys/class/hidraw"
 
-# Report descriptor items, HID 1.11 §6.2.2: FIDO's usage page (2 bytes, little-endian) and usage, CTAP 2.1 §11.2.8.1
-_USAGE_PAGE_FIDO = b"\x06\xd0\xf1"
-_USAGE_CTAPHID = b"\x09\x01"
+# Report descriptor items, HID 1.11 §6.2.2: their tags and types, and FIDO's usage page and usage, CTAP 2.1 §11.2.8.1
+_USAGE_PAGE = 0x04
+_USAGE = 0x08
+_LONG_ITEM = 0xFE
+_USAGE_PAGE_FIDO = 0xF1D0
+_USAGE_CTAPHID = 0x01
+
+# linux/hidraw.h: reads into a length (32 bits) and room for 4096 bytes
+_HIDIOCGRDESCSIZE = 0x80044801
+_HIDIOCGRDESC = 0x90044802
+_DESCRIPTOR_ROOM = 4096
 
 _LOCK_PATIENCE = 25.0
 """Seconds that another program's operation is waited for: it may wait for a touch. libfido2 tries for 21."""
@@ -76,7 +84,25 @@ def _is_fido(name: str) -> bool:
     except OSError:
         # Unplugged since the listing.
         return False
-    return report_descriptor.startswith(_USAGE_PAGE_FIDO + _USAGE_CTAPHID)
+    return _describes_fido(report_descriptor)
+
+
+def _describes_fido(report_descriptor: bytes) -> bool:
+    """Return whether a HID report descriptor has FIDO's usage among those of its device (HID 1.11 §6.2.2)."""
+    usage_page = at = 0
+    while at < len(report_descriptor):
+        item = report_descriptor[at]
+        if item == _LONG_ITEM:
+            at += 3 + (report_descriptor[at + 1] if at + 1 < len(report_descriptor) else 0)
+            continue
+        size = (0, 1, 2, 4)[item & 3]
+        value = int.from_bytes(report_descriptor[at + 1 : at + 1 + size], "little")
+        at += 1 + size
+        if item & ~3 == _USAGE_PAGE:
+            usage_page = value
+        elif item & ~3 == _USAGE and (usage_page, value) == (_USAGE_PAGE_FIDO, _USAGE_CTAPHID):
+            return True
+    return False
 
 
 def _uevent(name: str, variable: bytes) -> bytes | None:
@@ -105,7 +131,7 @@ def name(location: str) -> str:
 def open(location: str, configuration: Configuration, operation: Operation, *, may_create: bool) -> HidChannel:  # noqa: A001, ARG001 - see Transport
     """Open the device file and have the authenticator allocate a channel.
 
-    Raises DeviceNotFound if there is no such device, ConfigurationError if it may not be opened, and
+    Raises DeviceNotFound if there is no such device, ConfigurationError if it is another or may not be opened, and
     AuthenticatorError if another program holds it or it does not answer.
     """
     if sys.platform != "linux":
@@ -116,6 +142,7 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
         raise DeviceNotFound(
             f"no security key {location} is plugged in" if location else "no security key is plugged in", "plug it in"
         )
+    device = _hidraw_number(location)
     try:
         descriptor = posix.open(location, posix.O_RDWR | posix.O_NONBLOCK | posix.O_CLOEXEC | posix.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
@@ -128,11 +155,55 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     except OSError as error:
         raise AuthenticatorError(f"{location} cannot be opened ({error.strerror})", "plug it in again") from None
     try:
+        _check_is_fido(descriptor, device, location)
         _lock(descriptor, location, operation)
     except BaseException:
         posix.close(descriptor)
         raise
     return HidChannel(_HidrawReports(descriptor), operation)
+
+
+def _hidraw_number(location: str) -> int:
+    """Return the number of the device at a path, which was not opened: to open another than a HID device can harm it.
+
+    Raises DeviceNotFound if there is none, and ConfigurationError if it is another.
+    """
+    try:
+        status = posix.stat(location)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DeviceNotFound(f"there is no device {location}", "plug the authenticator in") from None
+    except OSError as error:
+        raise ConfigurationError(f"{location} cannot be looked at ({error.strerror})", "correct the address") from None
+    if status.st_mode & 0o170000 != 0o020000:
+        raise _no_authenticator(location)
+    number = f"{posix.major(status.st_rdev)}:{posix.minor(status.st_rdev)}"
+    try:
+        folder, _, _ = posix.readlink(f"/sys/dev/char/{number}").rpartition("/")
+    except OSError:
+        folder = ""
+    if not folder.endswith("/hidraw"):
+        raise _no_authenticator(location)
+    return status.st_rdev
+
+
+def _check_is_fido(descriptor: int, device: int, location: str) -> None:
+    """Raise ConfigurationError unless an open file is that device, and an authenticator: nothing was written to it."""
+    import fcntl
+
+    try:
+        if posix.fstat(descriptor).st_rdev == device:
+            size = fcntl.ioctl(descriptor, _HIDIOCGRDESCSIZE, bytes(4))
+            answer = bytearray(size + bytes(_DESCRIPTOR_ROOM))
+            fcntl.ioctl(descriptor, _HIDIOCGRDESC, answer)
+            if _describes_fido(bytes(answer[4 : 4 + int.from_bytes(size, sys.byteorder)])):
+                return
+    except OSError as error:
+        raise AuthenticatorError(f"{_GONE} ({error.strerror})", "plug it in and try again") from None
+    raise _no_authenticator(location)
+
+
+def _no_authenticator(location: str) -> ConfigurationError:
+    return ConfigurationError(f"{location} is no USB authenticator", "correct the address, or leave it out")
 
 
 def _lock(descriptor: int, location: str, operation: Operation) -> None:
