@@ -195,7 +195,7 @@ def test_a_pin_that_is_too_short_for_the_authenticator_spends_no_try(serve: Serv
 
 
 def hide_forced_change(direction: str, _number: int, content: bytes) -> list[bytes]:
-    return [content.replace(b"\x0c\xf5", b"\x0c\xf4") if direction == TO_CLIENT else content]
+    return [content.replace(b"\x0c\xf5\x0d\x04", b"\x0c\xf4\x0d\x04") if direction == TO_CLIENT else content]
 
 
 @pytest.mark.parametrize(
