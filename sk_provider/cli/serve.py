@@ -57,7 +57,7 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     loop.stop_on_signals()  # before there is a temporary store, which a signal must not leave behind
     temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
     try:
-        _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say), loop, addresses)
+        _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say, loop.wake), loop, addresses)
     except (ServeError, StoreUnusable) as error:
         _say(str(error))
         raise click.exceptions.Exit(1) from None

@@ -25,8 +25,7 @@ def share(arguments: tuple[str, ...]) -> None:
     loop = Loop()
     loop.stop_on_signals()
     try:
-        shared = SharedAuthenticator(addresses[0] if addresses else None, config.load(), click.echo, loop.is_stopping)
-        shared.wake = loop.wake
+        shared = SharedAuthenticator(addresses[0] if addresses else None, config.load(), click.echo, loop)
         try:
             server = SharingServer(path, shared, loop)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sk_provider.api import APPLICATION_PREFIX
 from sk_provider.ctap import apdu, cbor, commands, framing, requests, sha256, status
 from sk_provider.ctap.status import StatusError
+from sk_provider.device_side.job import failure
 from sk_provider.errors import AuthenticatorError, Interrupted, SecurityKeyError
 
 from . import permitted
@@ -36,7 +37,6 @@ _MAX_ENTRIES = 1000
 _SW_NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
 _SW_CONDITIONS_NOT_SATISFIED = apdu.SW_CONDITIONS_NOT_SATISFIED.to_bytes(2, "big")
 _SW_COMMAND_NOT_ALLOWED = apdu.SW_COMMAND_NOT_ALLOWED.to_bytes(2, "big")
-_SW_UNKNOWN = apdu.SW_UNKNOWN.to_bytes(2, "big")
 
 
 class Gate:
@@ -354,11 +354,6 @@ class Gate:
         if response[-2:] == _SW_NO_ERROR:
             self._told_apdu = b""
         return response
-
-
-def failure(cmd: int) -> bytes:
-    """Return the answer to a CTAPHID MSG or CBOR command that failed for no reason that the client could use."""
-    return bytes([status.OTHER]) if cmd == framing.CBOR else _SW_UNKNOWN
 
 
 def _nonsense(what: str) -> AuthenticatorError:

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import queue
 import socket
 import struct
-import threading
 import time
-import traceback
 
 from sk_provider.client import selection
-from sk_provider.ctap import framing, status
 from sk_provider.device_side.ctaphid import CtapHid
-from sk_provider.device_side.job import Job
+from sk_provider.device_side.job import Job, cancellation, failure
 from sk_provider.device_side.unix import UnixListener
+from sk_provider.device_side.worker import Worker
 from sk_provider.errors import Interrupted, SecurityKeyError
 from sk_provider.operation import Operation
 from sk_provider.reporting import printable
 
-from .gate import Gate, failure
+from .gate import Gate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from sk_provider.config import Configuration
     from sk_provider.device_side.loop import Loop
+    from sk_provider.device_side.worker import OnKeepalive
     from sk_provider.transport_api import Channel
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _COMMAND_LINE_SHOWN = 120
 _IDLE_PATIENCE = 10.0
 """Seconds after the answer to a client's command in which it must begin another one, or its turn ends."""
-_END_PATIENCE = 5.0
-"""Seconds in which the last command must end, once it is cancelled."""
 
 
 class SharedAuthenticator:
     """The authenticator, and whose turn it is: a client's lasts from its first command until it goes, or is idle.
 
-    Commands run in a thread of their own, one after the other. The authenticator itself is open only while there is a
-    turn, so that this machine's own programs can use it in between. All methods are for the main thread.
+    The authenticator itself is open only while there is a turn, so that this machine's own programs can use it in
+    between. All methods are for the main thread.
     """
 
     def __init__(
@@ -49,13 +47,12 @@ class SharedAuthenticator:
         address: str | None,
         configuration: Configuration,
         say: Callable[[str], None],
-        is_stopping: Callable[[], bool],
+        loop: Loop,
     ) -> None:
-        """Look at the authenticator once, until is_stopping() is true.
+        """Look at the authenticator once, until the loop is to stop.
 
         Raises SecurityKeyError if there is none, or it cannot be used.
         """
-        self.wake: Callable[[], None] = lambda: None
         self._address = address
         self._configuration = configuration
         self._say = say
@@ -64,15 +61,12 @@ class SharedAuthenticator:
         self._turn_ends: float | None = None  # None as long as that command is worked on
         self._waiting: dict[_Client, Job] = {}  # the one that waits for the longest time first
         self._has_told_of_waiting = False
-        # A client without a job has ended its turn.
-        self._commands: queue.SimpleQueue[tuple[_Client, Job | None] | None] = queue.SimpleQueue()
         self._gate: Gate | None = None
         self._channel: Channel | None = None
-        channel = self._open(Operation(configuration.timeout, is_stopping))
+        channel = self._open(Operation(configuration.timeout, loop.is_stopping))
         self.capabilities = channel.capabilities
         channel.close()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._worker = Worker(loop.wake)
 
     def start(self, client: _Client, command: int, data: bytes) -> Job:
         """Hand over a CTAPHID MSG or CBOR command; its job gets the response once the client has had its turn."""
@@ -98,7 +92,7 @@ class SharedAuthenticator:
         for client, job in list(self._waiting.items()):
             if job.cancelled.is_set():
                 del self._waiting[client]
-                job.response = _cancelled(job)
+                job.response = cancellation(job.command)
         if self._turn is None or self._turn_job is None or self._turn_job.response is None:
             return
         if self._turn_ends is None:
@@ -111,24 +105,27 @@ class SharedAuthenticator:
         return self._turn_ends
 
     def close(self) -> None:
-        """End the thread, and let the authenticator go."""
-        self._commands.put(None)
-        self._thread.join(_END_PATIENCE)
+        """Let the authenticator go, once the last command has ended."""
+        self._worker.do(self._let_go, lambda _what: None)
+        self._worker.close()
 
     def _begin(self, client: _Client, job: Job) -> None:
         self._turn, self._turn_job, self._turn_ends = client, job, None
-        self._commands.put((client, job))
+        self._worker.start(job, functools.partial(self._answer, client), functools.partial(self._tell_of_error, client))
 
     def _end_turn(self, client: _Client) -> None:
         self._turn, self._turn_job, self._turn_ends = None, None, None
         self._has_told_of_waiting = False
-        self._commands.put((client, None))
+        self._worker.do(self._let_go, functools.partial(self._tell_of_error, client))
         if self._waiting:
             following = next(iter(self._waiting))
             self._begin(following, self._waiting.pop(following))
 
     def _tell(self, client: _Client, what: str) -> None:
         self._say(printable(f"{client.name} {what}"))
+
+    def _tell_of_error(self, client: _Client, what: str) -> None:
+        self._tell(client, f"has met an error ({what})")
 
     def _try_to_tell(self, client: _Client, what: str) -> None:
         """Tell what lets nothing through, so that it need not be known."""
@@ -140,47 +137,25 @@ class SharedAuthenticator:
     def _open(self, operation: Operation) -> Channel:
         return selection.open_for_management(self._address, self._configuration, operation)
 
-    def _work(self) -> None:
-        while (item := self._commands.get()) is not None:
-            client, job = item
-            try:
-                if job is None:
-                    self._let_go()
-                else:
-                    job.response = self._answer(client, job)
-            except Exception as error:  # noqa: BLE001 - the next client is served whatever this one has met
-                if job is not None:
-                    job.response = failure(job.command)
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                # Never its message, which may hold what was sent.
-                what = f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}"
-                self._try_to_tell(client, f"has met an error ({what})")
-            self.wake()
-        self._let_go()
-
     def _let_go(self) -> None:
         channel, self._channel, self._gate = self._channel, None, None
         if channel is not None:
             channel.close()
 
-    def _answer(self, client: _Client, job: Job) -> bytes:
-        def on_keepalive(keepalive_status: int) -> None:
-            job.status = keepalive_status
-            self.wake()
-
-        if job.cancelled.is_set():  # while it waited for another to end
-            return _cancelled(job)
-        operation = Operation(self._configuration.timeout, job.cancelled.is_set)
+    def _answer(
+        self, client: _Client, command: int, data: bytes, cancelled: threading.Event, on_keepalive: OnKeepalive | None
+    ) -> bytes:
+        operation = Operation(self._configuration.timeout, cancelled.is_set)
         if self._gate is None:
             try:
                 self._channel = self._open(operation)
             except Interrupted:
-                return _cancelled(job)
+                return cancellation(command)
             except SecurityKeyError as error:
                 self._tell(client, f"cannot be served: {error}")
-                return failure(job.command)
+                return failure(command)
             self._gate = Gate(self._channel, lambda what: self._tell(client, what))
-        return self._gate.call(job.command, job.data, operation, on_keepalive)
+        return self._gate.call(command, data, operation, on_keepalive)
 
 
 class _Client:
@@ -244,10 +219,6 @@ class SharingServer:
     def _send(self, reports: list[bytes], peer: socket.socket) -> None:
         for report in reports:
             self._listener.send(report, peer)
-
-
-def _cancelled(job: Job) -> bytes:
-    return bytes([status.KEEPALIVE_CANCEL]) if job.command == framing.CBOR else failure(job.command)
 
 
 def _command_line(process: int) -> str:

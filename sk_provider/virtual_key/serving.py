@@ -31,7 +31,6 @@ class Serving:
         self._loop = loop
         self._servers: list[Server] = []
         self._powered_by_reader = False
-        token.wake = loop.wake
 
     def __enter__(self) -> Self:
         return self

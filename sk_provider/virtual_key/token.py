@@ -1,19 +1,17 @@
-"""The token that servers share: one engine on one store, its power, and the thread in which its commands run."""
+"""The token that servers share: one engine on one store, and its power."""
 
 from __future__ import annotations
 
+import functools
 import os
-import queue
-import threading
 import time
-import traceback
 
 from sk_provider.authenticator.engine import Authenticator
 from sk_provider.ctap.commands import GET_INFO
 from sk_provider.ctap.framing import CBOR, MSG
-from sk_provider.ctap.status import KEEPALIVE_CANCEL
 from sk_provider.device_side.errors import ServeError
-from sk_provider.device_side.job import Job
+from sk_provider.device_side.job import Job, failure
+from sk_provider.device_side.worker import Worker
 from sk_provider.errors import StoreUnusable
 
 from .asking import Asker
@@ -23,13 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sk_provider.authenticator.event import Event
+    from sk_provider.authenticator.power_up import OnKeepalive
     from sk_provider.authenticator.presence import Presence, PresenceRequest
     from sk_provider.authenticator.profiles import Profile
     from sk_provider.authenticator.store import Store
 
-ERR_OTHER = 0x7F  # CTAP 2.1 §8.2
 RESET_WINDOW = 10.0  # seconds after power-up, CTAP 2.1 §6.6
-SW_UNKNOWN = b"\x6f\x00"  # ISO 7816-4: no precise diagnosis
 
 
 class Token:
@@ -39,27 +36,32 @@ class Token:
     :ivar spoils: whether the profile garbage spoils the packets that leave now: those of any command but getInfo.
     """
 
-    def __init__(self, store: Store, presence: Presence, profile: Profile, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        presence: Presence,
+        profile: Profile,
+        say: Callable[[str], None],
+        wake: Callable[[], None],
+    ) -> None:
         """Plug in a token.
 
         :param store: where it keeps what must survive.
         :param presence: asks a person, see Authenticator.
         :param profile: what it behaves as; dies-after, garbage and stuck are this class's and the servers' to play.
         :param say: tells the person who runs the server something; called from any thread.
+        :param wake: tells the servers, from any thread, that a job has changed.
         """
-        self.say = say
-        self.wake: Callable[[], None] = _nothing  # what tells the servers, from any thread, that a job has changed
+        self._say = say
         self.spoils = False
         self._store = store
         self._asker = Asker(presence)
         self._command = 0  # the one that runs
         self._profile = profile
         self._packets = 0
-        self._queue: queue.SimpleQueue[tuple[Authenticator, Job] | None] = queue.SimpleQueue()
         self.power_up()
         self.capabilities = self._authenticator.capabilities
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._worker = Worker(wake)
 
     def power_up(self) -> None:
         """Begin another power cycle: what RAM held is gone, PIN tries are allowed again, and a reset for 10 s."""
@@ -83,7 +85,7 @@ class Token:
         is_get_info = command == CBOR and data == bytes([GET_INFO])
         self.spoils = self._profile.fault == "garbage" and not is_get_info
         if is_get_info or self._profile.fault != "stuck":
-            self._queue.put((self._authenticator, job))
+            self._worker.start(job, functools.partial(self._answer, self._authenticator), self._say)
         return job
 
     def announced(self) -> int:
@@ -91,7 +93,7 @@ class Token:
         try:
             return self._authenticator.announced()
         except StoreUnusable as error:
-            self.say(str(error))
+            self._say(str(error))
             return self.capabilities
 
     def count_packet(self) -> None:
@@ -105,47 +107,27 @@ class Token:
 
     def wink(self) -> None:
         """Show the person which token this is, CTAP 2.1 §11.2.9.2.1."""
-        self.say("the token winks")
+        self._say("the token winks")
 
     def close(self) -> None:
         """Unplug. Who started a command cancels it before."""
-        self._queue.put(None)
-        self._thread.join(2)
+        self._worker.close()
         self._asker.close()
 
-    def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            authenticator, job = item
-            job.response = self._answer(authenticator, job)
-            self.wake()
-
-    def _answer(self, authenticator: Authenticator, job: Job) -> bytes:
-        failure = bytes([ERR_OTHER]) if job.command == CBOR else SW_UNKNOWN
-        if job.cancelled.is_set():  # while it waited for another to end
-            return bytes([KEEPALIVE_CANCEL]) if job.command == CBOR else failure
-
-        def on_keepalive(status: int) -> None:
-            job.status = status
-            self.wake()
-
-        self._command = job.command
+    def _answer(
+        self,
+        authenticator: Authenticator,
+        command: int,
+        data: bytes,
+        cancelled: Event,
+        on_keepalive: OnKeepalive | None,
+    ) -> bytes:
+        self._command = command
         try:
-            # A U2F client that waits hears it from the status word (§4.2 of its messages), and may know no keep-alives.
-            return authenticator.call(
-                job.command, job.data, job.cancelled, None if job.command == MSG else on_keepalive
-            )
+            return authenticator.call(command, data, cancelled, on_keepalive)
         except StoreUnusable as error:
-            self.say(str(error))
-        except Exception as error:  # noqa: BLE001 - a token answers, and goes on, whatever happens inside it
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            self.say(
-                f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}"
-            )  # never its message
-        return failure
+            self._say(str(error))
+            return failure(command)
 
     def _ask(self, request: PresenceRequest, event: Event | None) -> int:
         return self._asker.poll(request) if self._command == MSG else self._asker.ask(request, event)
-
-
-def _nothing() -> None:
-    pass

@@ -74,8 +74,8 @@ class Plugged(Generic[AnyServer]):
         self.presence = presence
         self.gestures = 0
         self.is_blinking = False
-        token = Token(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None)
         self._loop = Loop()
+        token = Token(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None, self._loop.wake)
         self._serving = _Serving(token, self._loop, make_server)
         self._thread = threading.Thread(target=self._run)
 

@@ -11,6 +11,7 @@ from sk_provider.client import selection
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.device_side.job import Job
+from sk_provider.device_side.loop import Loop
 from sk_provider.operation import Operation
 from sk_provider.share.server import SharedAuthenticator, _Client
 
@@ -62,10 +63,12 @@ def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
 
 @pytest.fixture
 def shared(authenticator: Authenticator) -> Iterator[SharedAuthenticator]:
-    shared = SharedAuthenticator(None, Configuration(), lambda _what: None, lambda: False)
+    loop = Loop()
+    shared = SharedAuthenticator(None, Configuration(), lambda _what: None, loop)
     authenticator.times_opened = 0
     yield shared
     shared.close()
+    loop.close()
 
 
 def answer(job: Job) -> bytes:

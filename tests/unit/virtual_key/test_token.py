@@ -31,7 +31,7 @@ def said() -> list[str]:
 @pytest.fixture
 def token(tmp_path: Path, said: list[str]) -> Iterator[Token]:
     store = Store.create(str(tmp_path / "store"))
-    token = Token(store, lambda _request, _event: GRANTED, profile("fido2.1"), said.append)
+    token = Token(store, lambda _request, _event: GRANTED, profile("fido2.1"), said.append, lambda: None)
     yield token
     token.close()
 
