@@ -12,39 +12,18 @@ from .ctaphid import MAX_CHANNELS, CtapHid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from .job import Job
-
-    class PluggedIn(Protocol):
-        """What is behind a HID interface: a token, or what stands for one. See Token."""
-
-        capabilities: int
-        spoils: bool
-
-        def announced(self) -> int:
-            """Tell what INIT shall say of the capabilities."""
-
-        def start(self, command: int, data: bytes) -> Job:
-            """Hand a command over."""
-
-        def count_packet(self) -> None:
-            """Note that a packet came or went."""
-
-        def wink(self) -> None:
-            """Show the person which one this is."""
-
+    from .job import PluggedIn
 
 Peer = TypeVar("Peer")
 ENGINE_COMMANDS = (INIT_PACKET | MSG, INIT_PACKET | CBOR, INIT_PACKET | KEEPALIVE)
 
 
 class HidServer(Generic[Peer]):
-    """A HID interface of a token; a subclass moves its reports, each to the peer that used its channel last."""
+    """A HID interface; a subclass moves its reports, each to the peer that used its channel last."""
 
-    def __init__(self, token: PluggedIn) -> None:
-        self._token = token
-        self._hid = CtapHid(token.capabilities, token.announced, token.start, token.wink)
+    def __init__(self, plugged_in: PluggedIn) -> None:
+        self._plugged_in = plugged_in
+        self._hid = CtapHid(plugged_in.capabilities, plugged_in.announced, plugged_in.start, plugged_in.wink)
         self._peers: dict[bytes, Peer] = {}  # by the channel's four bytes
 
     def send(self, report: bytes, peer: Peer) -> None:
@@ -70,7 +49,7 @@ class HidServer(Generic[Peer]):
         """
         if len(untrusted_report) != REPORT_SIZE:
             return
-        self._token.count_packet()
+        self._plugged_in.count_packet()
         channel = untrusted_report[:4]
         self._peers.pop(channel, None)
         self._peers[channel] = peer
@@ -90,7 +69,7 @@ class HidServer(Generic[Peer]):
             peer = self._peers.get(report[:4])
             if peer is None:  # it has gone
                 continue
-            self._token.count_packet()
+            self._plugged_in.count_packet()
             from_engine = report[4] in ENGINE_COMMANDS or not report[4] & INIT_PACKET
-            spoiled = self._token.spoils and from_engine
+            spoiled = self._plugged_in.spoils and from_engine
             self.send(report[:4] + os.urandom(REPORT_SIZE - 4) if spoiled else report, peer)

@@ -1,12 +1,38 @@
-"""One command on its way to whatever is plugged in, as the servers see it, and how it ends without an answer."""
+"""What is plugged in, as the servers see it, and one command on its way to it."""
 
 from __future__ import annotations
 
 from threading import Event
+from typing import Protocol
 
 from sk_provider.ctap.apdu import SW_UNKNOWN
 from sk_provider.ctap.framing import CBOR, STATUS_PROCESSING
 from sk_provider.ctap.status import KEEPALIVE_CANCEL, OTHER
+
+
+class PluggedIn(Protocol):
+    """Whatever starts a job for a command. The servers call it from their one thread.
+
+    capabilities: what it answers, in the bits of CTAPHID_INIT (CTAP 2.1 §11.2.9.1.3).
+    """
+
+    capabilities: int
+    spoils: bool
+
+    def announced(self) -> int:
+        """Return what INIT and SELECT shall say of the capabilities at this moment."""
+
+    def limit_requests(self, size: int) -> None:
+        """Take, and announce, CTAP2 requests of no more bytes than size: a server cannot receive longer ones."""
+
+    def start(self, command: int, data: bytes) -> Job:
+        """Hand a command over (0x03 MSG or 0x10 CBOR), after those that came before."""
+
+    def wink(self) -> None:
+        """Show the person which one this is (§11.2.9.2.1)."""
+
+    def count_packet(self) -> None:
+        """Note that a packet came or went."""
 
 
 class Job:

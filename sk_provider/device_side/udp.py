@@ -11,8 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.virtual_key.token import Token
-
+    from .job import PluggedIn
     from .loop import Loop
 
 # What asks a simulator to start anew, by the convention of those who test against them.
@@ -27,13 +26,15 @@ BURST = 256  # datagrams taken at once, before others have their turn
 class UdpServer(HidServer["tuple[str, int]"]):
     """Answers each datagram to the address that sent it."""
 
-    def __init__(self, host: str, port: int, token: Token, loop: Loop, power_cycle: Callable[[], None]) -> None:
+    def __init__(
+        self, host: str, port: int, plugged_in: PluggedIn, loop: Loop, power_cycle: Callable[[], None]
+    ) -> None:
         """Listen on a loopback address; port 0 takes a free one.
 
         :param power_cycle: what the reboot datagram calls.
         :raises ServeError: if the address cannot be had.
         """
-        super().__init__(token)
+        super().__init__(plugged_in)
         self._loop = loop
         self._power_cycle = power_cycle
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

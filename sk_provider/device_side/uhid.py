@@ -17,8 +17,7 @@ from .hid import HidServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.virtual_key.token import Token
-
+    from .job import PluggedIn
     from .loop import Loop
 
 # Kinds of event, each followed by its structure, packed and in the machine's byte order.
@@ -52,13 +51,13 @@ INTERVAL = 0.002  # seconds for each report after a burst
 class UhidServer(HidServer[str]):
     """A device that appears when the server begins, and is unplugged when it ends."""
 
-    def __init__(self, token: Token, loop: Loop) -> None:
+    def __init__(self, plugged_in: PluggedIn, loop: Loop) -> None:
         """Plug the device in.
 
         :raises ServeError: if the kernel does not make it.
         """
-        super().__init__(token)
-        token.limit_requests(MAX_REQUEST)
+        super().__init__(plugged_in)
+        plugged_in.limit_requests(MAX_REQUEST)
         self._loop = loop
         self._waiting: deque[bytes] = deque()  # reports that are not sent yet
         self._credit = float(BURST)  # how many may be sent at once, at the time of the last look

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Protocol
 
-    from .hid import PluggedIn
+    from .job import PluggedIn
     from .loop import Loop
 
     class Clients(Protocol):
@@ -42,9 +42,9 @@ READ_SIZE = 64 * REPORT_SIZE
 class UnixServer(HidServer[socket.socket]):
     """Serves any number of clients at once, each with channels of its own."""
 
-    def __init__(self, path: str, token: PluggedIn, loop: Loop) -> None:
+    def __init__(self, path: str, plugged_in: PluggedIn, loop: Loop) -> None:
         """Listen on path, see UnixListener."""
-        super().__init__(token)
+        super().__init__(plugged_in)
         self._listener = UnixListener(path, loop, self)
         self.name = self._listener.name
 

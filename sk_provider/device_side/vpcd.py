@@ -16,8 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sk_provider.virtual_key.token import Token
-
+    from .job import PluggedIn
     from .loop import Loop
 
 # A message is a length (2 bytes, big-endian) and that many bytes: one of them is a control, more are an APDU.
@@ -33,17 +32,19 @@ PATIENCE = 5.0  # seconds for vpcd to take what it is sent
 class VpcdServer:
     """A card that is put into the reader when the server begins, and taken out when it ends."""
 
-    def __init__(self, host: str, port: int, token: Token, loop: Loop, power_cycle: Callable[[], None] | None) -> None:
+    def __init__(
+        self, host: str, port: int, plugged_in: PluggedIn, loop: Loop, power_cycle: Callable[[], None] | None
+    ) -> None:
         """Put the card into the reader that listens at host and port.
 
         :param power_cycle: what the reader's cutting the power calls; None if the token has power from elsewhere.
         :raises ServeError: if there is no reader.
         """
         self.name = f"vpcd:{host}:{port}"
-        self._token = token
+        self._plugged_in = plugged_in
         self._loop = loop
         self._power_cycle = power_cycle
-        self._applet = Applet(token.capabilities, token.announced, token.start)
+        self._applet = Applet(plugged_in.capabilities, plugged_in.announced, plugged_in.start)
         self._pending = bytearray()  # what has come of the next message
         self._intact = False  # whether the next response is one that the profile garbage spares
         try:
@@ -89,7 +90,7 @@ class VpcdServer:
 
     def _receive(self, untrusted_message: bytes) -> None:
         if len(untrusted_message) != 1:
-            self._token.count_packet()
+            self._plugged_in.count_packet()
             self._intact = untrusted_message[1:2] == bytes([INS_SELECT])
             self._respond(self._applet.receive(untrusted_message, time.monotonic()))
         elif untrusted_message[0] == CONTROL_ATR:
@@ -104,8 +105,8 @@ class VpcdServer:
     def _respond(self, response: bytes | None) -> None:
         if response is None:
             return
-        self._token.count_packet()
-        self._send(os.urandom(len(response)) if self._token.spoils and not self._intact else response)
+        self._plugged_in.count_packet()
+        self._send(os.urandom(len(response)) if self._plugged_in.spoils and not self._intact else response)
 
     def _send(self, payload: bytes) -> None:
         try:

@@ -36,13 +36,6 @@ BESIDE = {
     "cli": {"virtual_key", "share", "embed"},
 }
 
-# Who still imports whom, and must not: nothing is ever added here.
-KNOWN: set[tuple[str, str]] = {
-    ("device_side.udp", "virtual_key.token"),
-    ("device_side.uhid", "virtual_key.token"),
-    ("device_side.vpcd", "virtual_key.token"),
-}
-
 
 def rooms_below() -> dict[str, set[str]]:
     """Return from which names in IN_ORDER and BESIDE each of them may import, its own room's included."""
@@ -114,7 +107,7 @@ def test_every_module_is_in_a_room() -> None:
 
 
 def test_modules_import_from_the_rooms_below_and_not_in_circles() -> None:
-    graph = without(imports(PACKAGE), KNOWN)
+    graph = imports(PACKAGE)
     assert upwards(graph) == set()
     assert circle(graph) == []
 
@@ -122,12 +115,6 @@ def test_modules_import_from_the_rooms_below_and_not_in_circles() -> None:
 def test_no_module_of_the_authenticator_imports_the_engine_which_finds_commands_by_name() -> None:
     users = {name for name, others in imports(PACKAGE).items() if "authenticator.engine" in others}
     assert not [name for name in users if name.split(".")[0] == "authenticator"]
-
-
-def test_what_is_known_to_be_wrong_is_taken_from_the_list_once_it_is_mended() -> None:
-    graph = imports(PACKAGE)
-    wrong = {each for each in KNOWN if each in upwards(graph) or circle(without(graph, KNOWN - {each}))}
-    assert wrong == KNOWN
 
 
 def test_every_kind_of_import_is_seen(tmp_path: Path) -> None:
