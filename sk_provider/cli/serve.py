@@ -43,9 +43,7 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     """
     from sk_provider.authenticator.profiles import DEFAULT, profile
     from sk_provider.authenticator.store import Store
-    from sk_provider.device_side.errors import ServeError
     from sk_provider.device_side.loop import Loop
-    from sk_provider.errors import StoreUnusable
     from sk_provider.virtual_key.token import Token
 
     try:
@@ -58,9 +56,6 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
     try:
         _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say, loop.wake), loop, addresses)
-    except (ServeError, StoreUnusable) as error:
-        _say(str(error))
-        raise click.exceptions.Exit(1) from None
     finally:
         loop.close()
         if temporary:

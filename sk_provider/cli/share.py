@@ -14,7 +14,6 @@ def share(arguments: tuple[str, ...]) -> None:
     all else is refused. Each request is told here, and wants a touch if the authenticator has any. Clients take turns.
     """
     from sk_provider import config
-    from sk_provider.device_side.errors import ServeError
     from sk_provider.device_side.loop import Loop
     from sk_provider.share.server import SharedAuthenticator, SharingServer
 
@@ -35,7 +34,5 @@ def share(arguments: tuple[str, ...]) -> None:
                 server.close()
         finally:
             shared.close()
-    except ServeError as error:
-        raise click.ClickException(str(error)) from None
     finally:
         loop.close()

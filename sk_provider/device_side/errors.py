@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sk_provider.errors import SecurityKeyError
 
-class ServeError(Exception):
-    """What happened, as a sentence for the person who started the server."""
+
+class ServeError(SecurityKeyError):
+    """What happened, and what the person who started the server can do about it."""

@@ -42,7 +42,7 @@ class UdpServer(HidServer["tuple[str, int]"]):
             self._socket.bind((host, port))
         except OSError as error:
             self._socket.close()
-            raise ServeError(f"udp:{host}:{port} cannot be served: {error.strerror}") from error
+            raise ServeError(f"udp:{host}:{port} cannot be served ({error.strerror})", "choose another port") from error
         self.name = "udp:{}:{}".format(*self._socket.getsockname())
         loop.watch(self._socket.fileno(), self._readable)
 

@@ -65,10 +65,10 @@ class UhidServer(HidServer[str]):
         try:
             self._fd = os.open("/dev/uhid", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise ServeError("there is no /dev/uhid; load the kernel's module uhid") from None
+            raise ServeError("there is no /dev/uhid", "load the kernel's module uhid") from None
         except OSError as error:
             raise ServeError(
-                f"/dev/uhid cannot be opened: {error.strerror}; run as root, or allow it to you"
+                f"/dev/uhid cannot be opened ({error.strerror})", "run this as root, or get the right to open it"
             ) from error
         serial = os.urandom(8).hex().encode()
         try:
@@ -76,7 +76,9 @@ class UhidServer(HidServer[str]):
             self.name = _find_hidraw(self._fd, serial)
         except OSError as error:
             os.close(self._fd)
-            raise ServeError(f"the kernel refuses the device: {error.strerror}") from error
+            raise ServeError(
+                f"the kernel refuses the device ({error.strerror})", "load its modules hid and hid-generic"
+            ) from error
         except ServeError:
             os.close(self._fd)
             raise
@@ -181,4 +183,4 @@ def _find_hidraw(fd: int, serial: bytes) -> str:
             os.read(fd, EVENT_SIZE)  # what the kernel says while it makes the device: START, and OPEN at most
         except BlockingIOError:
             pass
-    raise ServeError("the kernel made no hidraw device; load its modules hid and hid-generic")
+    raise ServeError("the kernel made no hidraw device", "load its modules hid and hid-generic")

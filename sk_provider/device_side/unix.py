@@ -86,7 +86,9 @@ class UnixListener:
             self._listener.listen()
         except OSError as error:
             self._listener.close()
-            raise ServeError(f"{self.name} cannot be served: {error.strerror or error}") from error
+            raise ServeError(
+                f"{self.name} cannot be served ({error.strerror or error})", "choose another path"
+            ) from error
         except ServeError:
             self._listener.close()
             raise
@@ -179,10 +181,10 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
-        raise ServeError(f"{path} exists and is no socket of ours; choose another path, or remove it")
+        raise ServeError(f"{path} exists and is no socket of yours", "choose another path, or remove it")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
         code = probe.connect_ex(path)
     if code != errno.ECONNREFUSED:
-        raise ServeError(f"{path} is being served by another process; end that one, or choose another path")
+        raise ServeError(f"{path} is being served by another process", "end that one, or choose another path")
     os.unlink(path)

@@ -50,7 +50,7 @@ class VpcdServer:
         try:
             self._socket = socket.create_connection((host, port), timeout=PATIENCE)
         except OSError as error:
-            raise ServeError(f"there is no reader at {self.name} ({error.strerror or error}); start pcscd") from error
+            raise ServeError(f"there is no reader at {self.name} ({error.strerror or error})", "start pcscd") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         loop.watch(self._socket.fileno(), self._readable)
 
@@ -78,7 +78,7 @@ class VpcdServer:
         except OSError:
             untrusted_data = b""
         if not untrusted_data:
-            raise ServeError(f"the reader at {self.name} is gone")
+            raise self._gone()
         self._pending += untrusted_data
         while len(self._pending) >= 2:
             end = 2 + int.from_bytes(self._pending[:2], "big")
@@ -112,4 +112,7 @@ class VpcdServer:
         try:
             self._socket.sendall(pack(">H", len(payload)) + payload)
         except OSError as error:
-            raise ServeError(f"the reader at {self.name} is gone") from error
+            raise self._gone() from error
+
+    def _gone(self) -> ServeError:
+        return ServeError(f"the reader at {self.name} is gone", "start pcscd again, and then this")

@@ -96,12 +96,12 @@ def parse_address(address: str) -> tuple[str, str, int]:
         if port == "":
             port = str(DEFAULT_PORTS[scheme])
         if not (port.isdecimal() and int(port) < 65536):
-            raise ServeError(f"{address} has no port number")
+            raise ServeError(f"{address} has no port number", "write one as udp:127.0.0.1:8111")
         host = "127.0.0.1" if host in ("", "localhost") else host
         if not _is_loopback(host):
-            raise ServeError(f"{address} is not on this machine; a token is served on 127.0.0.1 alone")
+            raise ServeError(f"{address} is not on this machine", "serve the token on 127.0.0.1 alone")
         return scheme, host, int(port)
-    raise ServeError(f"{address} is no address; there are uhid:, udp:HOST:PORT, unix:/PATH and vpcd:HOST:PORT")
+    raise ServeError(f"{address} is no address", "name uhid:, udp:HOST:PORT, unix:/PATH or vpcd:HOST:PORT")
 
 
 def _is_loopback(host: str) -> bool:

@@ -103,7 +103,7 @@ class Token:
         """
         self._packets += 1
         if self._profile.fault == "dies-after" and self._packets >= self._profile.fault_after:
-            raise ServeError(f"the token died after {self._packets} packets, as its profile says")
+            raise ServeError(f"the token died after {self._packets} packets", "serve one that does not")
 
     def wink(self) -> None:
         """Show the person which token this is, CTAP 2.1 §11.2.9.2.1."""

@@ -173,8 +173,31 @@ def test_refused_address_is_told_in_one_line() -> None:
         serve("udp:0.0.0.0:8111").__enter__()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "udp:0.0.0.0:8111",
+        "udp:",
+        "udp:127.0.0.1:x",
+        "tcp:127.0.0.1:1",
+        "vpcd:127.0.0.1:1",
+        "unix:/nowhere/socket",
+        "unix:/dev/null",
+    ],
+)
+def test_what_cannot_be_served_is_told_with_what_to_do(address: str) -> None:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if address == "udp:":
+            address += f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RuntimeError, match=r"begin: pysk: [^;]+; [^;]+\n$"):
+            serve(address).__enter__()
+
+
 def test_udp_port_in_use_is_told(token: Served) -> None:
-    with pytest.raises(RuntimeError, match=r"pysk: udp:127.0.0.1:\d+ cannot be served: Address already in use"):
+    with pytest.raises(
+        RuntimeError, match=r"pysk: udp:127.0.0.1:\d+ cannot be served \(Address already in use\); choose"
+    ):
         serve("udp:{}:{}".format(*token.address)).__enter__()
 
 
@@ -262,7 +285,7 @@ def test_socket_of_a_killed_server_is_replaced_but_no_other_file(tmp_path: Path)
         assert device.ping(b"x") == b"x"
     path.unlink()
     path.write_text("mine")
-    with pytest.raises(RuntimeError, match="is no socket of ours"):
+    with pytest.raises(RuntimeError, match="is no socket of yours"):
         serve(f"unix:{path}").__enter__()
     assert path.read_text() == "mine"
 
@@ -461,7 +484,7 @@ def test_token_that_dies_is_gone_after_its_last_packet(tmp_path: Path) -> None:
         device.close()
         status, said = served.end()
         assert status == 1
-        assert said == "pysk: the token died after 5 packets, as its profile says\n"
+        assert said == "pysk: the token died after 5 packets; serve one that does not\n"
         assert not path.exists()
 
 
