@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sk_provider.authenticator.event import Event
     from sk_provider.authenticator.presence import Presence, PresenceRequest
     from sk_provider.device_side.loop import Loop
-    from sk_provider.virtual_key.token import Token
+    from sk_provider.virtual_key.key import VirtualKey
 
 USER_ACTION_TIMEOUT = 30.0  # seconds for a person to answer, CTAP 2.1 §6.1.2
 TICK = 0.05  # seconds between two looks at whether the client has cancelled
@@ -44,7 +44,7 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     from sk_provider.authenticator.profiles import DEFAULT, profile
     from sk_provider.authenticator.store import Store
     from sk_provider.device_side.loop import Loop
-    from sk_provider.virtual_key.token import Token
+    from sk_provider.virtual_key.key import VirtualKey
 
     try:
         asked = _presence(presence)
@@ -55,17 +55,17 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     loop.stop_on_signals()  # before there is a temporary store, which a signal must not leave behind
     temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
     try:
-        _serve(Token(Store.create(path or f"{temporary}/store"), asked, what, _say, loop.wake), loop, addresses)
+        _serve(VirtualKey(Store.create(path or f"{temporary}/store"), asked, what, _say, loop.wake), loop, addresses)
     finally:
         loop.close()
         if temporary:
             shutil.rmtree(temporary)
 
 
-def _serve(token: Token, loop: Loop, addresses: tuple[str, ...]) -> None:
+def _serve(key: VirtualKey, loop: Loop, addresses: tuple[str, ...]) -> None:
     from sk_provider.virtual_key.serving import Serving
 
-    with Serving(token, loop) as serving:
+    with Serving(key, loop) as serving:
         serving.open(addresses)
         click.echo(f"serving {' '.join(serving.names)}")
         serving.run()

@@ -1,4 +1,4 @@
-"""Serves one token under several addresses, from the first moment to the last."""
+"""Serves one virtual key under several addresses, from the first moment to the last."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from sk_provider.device_side.loop import Loop, Server
 
-    from .token import Token
+    from .key import VirtualKey
 
 DEFAULT_PORTS = {"udp": 8111, "vpcd": 35963}
 
 
 class Serving:
-    """A token under its addresses; at the end of a with statement it is withdrawn and unplugged."""
+    """A virtual key under its addresses; at the end of a with statement it is withdrawn and unplugged."""
 
-    def __init__(self, token: Token, loop: Loop) -> None:
-        self._token = token
+    def __init__(self, key: VirtualKey, loop: Loop) -> None:
+        self._key = key
         self._loop = loop
         self._servers: list[Server] = []
         self._powered_by_reader = False
@@ -38,7 +38,7 @@ class Serving:
     def __exit__(self, *_error: object) -> None:
         for server in self._servers:
             server.close()
-        self._token.close()
+        self._key.close()
 
     def open(self, addresses: tuple[str, ...]) -> None:
         """Begin to serve at each of the addresses.
@@ -49,11 +49,11 @@ class Serving:
         self._powered_by_reader = all(scheme == "vpcd" for scheme, _, _ in targets)
         for target in targets:
             self._servers.append(self._open(*target))
-        self._token.power_up()  # only now can a client come, and the time for a reset begin
+        self._key.power_up()  # only now can a client come, and the time for a reset begin
 
     @property
     def names(self) -> list[str]:
-        """The addresses under which clients find the token; for uhid: the path of its hidraw device."""
+        """The addresses under which clients find the key; for uhid: the path of its hidraw device."""
         return [server.name for server in self._servers]
 
     def run(self) -> None:
@@ -64,21 +64,21 @@ class Serving:
         self._loop.run(self._servers)
 
     def power_cycle(self) -> None:
-        """Take the token's power and give it back."""
+        """Take the key's power and give it back."""
         for server in self._servers:
             server.clear()
-        self._token.power_up()
+        self._key.power_up()
 
     def _open(self, scheme: str, where: str, port: int) -> Server:
         if scheme == "uhid":
-            return UhidServer(self._token, self._loop)
+            return UhidServer(self._key, self._loop)
         if scheme == "unix":
-            return UnixServer(where, self._token, self._loop)
+            return UnixServer(where, self._key, self._loop)
         if scheme == "udp":
-            return UdpServer(where, port, self._token, self._loop, self.power_cycle)
+            return UdpServer(where, port, self._key, self._loop, self.power_cycle)
         # Readers switch an idle card off: that must not interrupt the clients of other addresses.
         power_cycle: Callable[[], None] | None = self.power_cycle if self._powered_by_reader else None
-        return VpcdServer(where, port, self._token, self._loop, power_cycle)
+        return VpcdServer(where, port, self._key, self._loop, power_cycle)
 
 
 def parse_address(address: str) -> tuple[str, str, int]:

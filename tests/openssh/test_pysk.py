@@ -13,7 +13,7 @@ from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person
 from support.provider_tree import Tree
 from support.serve import serve
 
-from sk_provider.virtual_key.token import RESET_WINDOW
+from sk_provider.virtual_key.key import RESET_WINDOW
 
 NEW_PIN = "another horse"
 

@@ -13,8 +13,8 @@ from sk_provider.ctap.framing import REPORT_SIZE
 from sk_provider.device_side.errors import ServeError
 from sk_provider.device_side.loop import Loop
 from sk_provider.device_side.uhid import UhidServer
+from sk_provider.virtual_key.key import VirtualKey
 from sk_provider.virtual_key.serving import Serving
-from sk_provider.virtual_key.token import Token
 from support.messages import name_of
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sk_provider.authenticator.event import Event
     from sk_provider.authenticator.presence import PresenceRequest
+    from sk_provider.device_side.job import PluggedIn
     from sk_provider.device_side.loop import Server
 
 AnyServer = TypeVar("AnyServer", bound="Server")
@@ -36,9 +37,9 @@ NEVER, SOON = "after:600000", "after:500"  # when somebody comes to touch it
 class NotingServer(UhidServer):
     """Notes the names of the messages that clients send, in order."""
 
-    def __init__(self, token: Token, loop: Loop) -> None:
+    def __init__(self, plugged_in: PluggedIn, loop: Loop) -> None:
         self.messages: list[str] = []
-        super().__init__(token, loop)
+        super().__init__(plugged_in, loop)
 
     def receive(self, untrusted_report: bytes, peer: str) -> None:
         if len(untrusted_report) == REPORT_SIZE and (name := name_of(untrusted_report)):
@@ -51,12 +52,12 @@ class _Serving(Serving, Generic[AnyServer]):
 
     server: AnyServer
 
-    def __init__(self, token: Token, loop: Loop, make_server: Callable[[Token, Loop], AnyServer]) -> None:
-        super().__init__(token, loop)
+    def __init__(self, key: VirtualKey, loop: Loop, make_server: Callable[[PluggedIn, Loop], AnyServer]) -> None:
+        super().__init__(key, loop)
         self._make_server = make_server
 
     def _open(self, scheme: str, where: str, port: int) -> Server:
-        self.server = self._make_server(self._token, self._loop)
+        self.server = self._make_server(self._key, self._loop)
         return self.server
 
 
@@ -69,14 +70,18 @@ class Plugged(Generic[AnyServer]):
     """
 
     def __init__(
-        self, make_server: Callable[[Token, Loop], AnyServer], store: Path, profile_name: str, presence: str = "auto"
+        self,
+        make_server: Callable[[PluggedIn, Loop], AnyServer],
+        store: Path,
+        profile_name: str,
+        presence: str = "auto",
     ) -> None:
         self.presence = presence
         self.gestures = 0
         self.is_blinking = False
         self._loop = Loop()
-        token = Token(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None, self._loop.wake)
-        self._serving = _Serving(token, self._loop, make_server)
+        key = VirtualKey(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None, self._loop.wake)
+        self._serving = _Serving(key, self._loop, make_server)
         self._thread = threading.Thread(target=self._run)
 
     @property

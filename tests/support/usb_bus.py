@@ -19,8 +19,8 @@ from support.serve import wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sk_provider.device_side.job import PluggedIn
     from sk_provider.device_side.loop import Loop
-    from sk_provider.virtual_key.token import Token
 
 CONFIGFS = Path("/sys/kernel/config")
 GADGET = CONFIGFS / "usb_gadget" / "token"
@@ -38,8 +38,8 @@ def _device_nodes() -> set[str]:
 class GadgetServer(HidServer[str]):
     """A device that is plugged in when the server begins, and pulled out when it ends."""
 
-    def __init__(self, token: Token, loop: Loop) -> None:
-        super().__init__(token)
+    def __init__(self, plugged_in: PluggedIn, loop: Loop) -> None:
+        super().__init__(plugged_in)
         self._loop = loop
         self._waiting: deque[bytes] = deque()
         if not GADGET.exists():

@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sk_provider.device_side.job import PluggedIn
     from sk_provider.device_side.loop import Loop
-    from sk_provider.virtual_key.token import Token
 
 SILENCE_S = 3
 TIMEOUT_S = 2
@@ -26,9 +26,9 @@ CANCEL_S = 0.5  # for a token to confirm that it gave up
 class SpoilingServer(NotingServer):
     """Sends what is made of each report, while there is something to make of it."""
 
-    def __init__(self, token: Token, loop: Loop) -> None:
+    def __init__(self, plugged_in: PluggedIn, loop: Loop) -> None:
         self.spoil: Callable[[bytes], list[bytes]] | None = None
-        super().__init__(token, loop)
+        super().__init__(plugged_in, loop)
 
     def send(self, report: bytes, peer: str) -> None:
         for each in [report] if self.spoil is None else self.spoil(report):

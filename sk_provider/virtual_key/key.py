@@ -1,4 +1,4 @@
-"""The token that servers share: one engine on one store, and its power."""
+"""The software authenticator as a key that is plugged in: one engine on one store, and its power."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 RESET_WINDOW = 10.0  # seconds after power-up, CTAP 2.1 §6.6
 
 
-class Token:
-    """A token that is plugged in: it runs one command at a time, whichever server it came by.
+class VirtualKey:
+    """Runs one command at a time, whichever server it came by. See device_side.job.PluggedIn.
 
     :ivar capabilities: what it answers, in the bits of CTAPHID_INIT.
     :ivar spoils: whether the profile garbage spoils the packets that leave now: those of any command but getInfo.
@@ -44,7 +44,7 @@ class Token:
         say: Callable[[str], None],
         wake: Callable[[], None],
     ) -> None:
-        """Plug in a token.
+        """Plug it in.
 
         :param store: where it keeps what must survive.
         :param presence: asks a person, see Authenticator.
