@@ -72,12 +72,12 @@ def connect(sockets: Path) -> Connect:
     number = 0
 
     @contextmanager
-    def connect(spoil: Spoil | None = None, *options: str, presence: str = "auto") -> Iterator[Relay]:
+    def connect(spoil: Spoil | None = None, *options: str, presence: str = "auto", fault: str = "") -> Iterator[Relay]:
         nonlocal number
         number += 1
         token, relayed = sockets / f"token{number}", sockets / f"relay{number}"
         with ExitStack() as stack:
-            stack.enter_context(serve(*options, f"unix:{token}", presence=presence))
+            stack.enter_context(serve(*options, f"unix:{token}", presence=presence, fault=fault))
             yield stack.enter_context(Relay(relayed, token, spoil))
 
     return connect

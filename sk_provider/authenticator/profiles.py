@@ -1,4 +1,4 @@
-"""The tokens that the authenticator can behave as: data that the engine and the servers read, nothing more."""
+"""The tokens that the authenticator can behave as: data that the engine reads, nothing more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT = "fido2.1"
 
 
 class Profile:
-    """What a token supports and how it misbehaves.
+    """What a token supports.
 
     versions: as in authenticatorGetInfo; without a FIDO_2 version there is no CTAP2, without U2F_V2 no CTAP1.
     extensions: as in authenticatorGetInfo.
@@ -44,8 +44,6 @@ class Profile:
     max_message_size: in bytes, of a CTAP2 request with its command byte.
     max_credentials_in_list: the longest allowList or excludeList.
     delay_ms: how long each command takes, in milliseconds.
-    fault: "" or bad-signature, or, for the servers, dies-after, garbage or stuck.
-    fault_after: after how many packets the fault shows, where the profile's name tells.
     """
 
     __slots__ = (
@@ -55,8 +53,6 @@ class Profile:
         "credential_management",
         "delay_ms",
         "extensions",
-        "fault",
-        "fault_after",
         "large_blobs",
         "legacy_permissions",
         "lists_algorithms",
@@ -96,8 +92,6 @@ class Profile:
         max_message_size: int = 7609,
         max_credentials_in_list: int = 32,
         delay_ms: int = 0,
-        fault: str = "",
-        fault_after: int = 0,
     ) -> None:
         self.name = name
         self.versions = versions
@@ -119,8 +113,6 @@ class Profile:
         self.max_message_size = max_message_size
         self.max_credentials_in_list = max_credentials_in_list
         self.delay_ms = delay_ms
-        self.fault = fault
-        self.fault_after = fault_after
 
     @property
     def ctap1(self) -> bool:
@@ -166,23 +158,11 @@ PROFILES: dict[str, dict[str, Any]] = {
     "credential-omitted": {"omits_credential": True},
     "small": {"max_resident": 3, "max_message_size": 1024, "max_credentials_in_list": 4, "large_blobs": 1024},
     "slow": {"delay_ms": 50},
-    "bad-signature": {"fault": "bad-signature"},
-    "dies-after": {"fault": "dies-after"},
-    "garbage": {"fault": "garbage"},
-    "stuck": {"fault": "stuck"},
 }
 
 
 def profile(name: str) -> Profile:
-    """Return a new profile of a name, which for dies-after has a number of packets: dies-after:20.
-
-    Raises ValueError if there is none of that name.
-    """
-    base, colon, number = name.partition(":")
-    counted = base == "dies-after"
-    if base not in PROFILES or counted != bool(colon) or (counted and not number.isdecimal()):
+    """Return a new profile of a name. Raises ValueError if there is none of that name."""
+    if name not in PROFILES:
         raise ValueError(f"there is no profile {name}; there are {', '.join(PROFILES)}")
-    settings = dict(PROFILES[base])
-    if counted:
-        settings["fault_after"] = int(number)
-    return Profile(name, **settings)
+    return Profile(name, **PROFILES[name])

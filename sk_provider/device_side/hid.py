@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Generic, TypeVar
 
-from sk_provider.ctap.framing import CBOR, INIT_PACKET, KEEPALIVE, MSG, REPORT_SIZE
+from sk_provider.ctap.framing import REPORT_SIZE
 
 from .ctaphid import MAX_CHANNELS, CtapHid
 
@@ -15,14 +14,12 @@ if TYPE_CHECKING:
     from .job import PluggedIn
 
 Peer = TypeVar("Peer")
-ENGINE_COMMANDS = (INIT_PACKET | MSG, INIT_PACKET | CBOR, INIT_PACKET | KEEPALIVE)
 
 
 class HidServer(Generic[Peer]):
     """A HID interface; a subclass moves its reports, each to the peer that used its channel last."""
 
     def __init__(self, plugged_in: PluggedIn) -> None:
-        self._plugged_in = plugged_in
         self._hid = CtapHid(plugged_in.capabilities, plugged_in.announced, plugged_in.start, plugged_in.wink)
         self._peers: dict[bytes, Peer] = {}  # by the channel's four bytes
 
@@ -43,13 +40,9 @@ class HidServer(Generic[Peer]):
         self._hid.clear()
 
     def receive(self, untrusted_report: bytes, peer: Peer) -> None:
-        """Take what a peer sent; anything but a report of 64 bytes is ignored.
-
-        :raises ServeError: if it was the token's last packet.
-        """
+        """Take what a peer sent; anything but a report of 64 bytes is ignored."""
         if len(untrusted_report) != REPORT_SIZE:
             return
-        self._plugged_in.count_packet()
         channel = untrusted_report[:4]
         self._peers.pop(channel, None)
         self._peers[channel] = peer
@@ -67,9 +60,5 @@ class HidServer(Generic[Peer]):
     def _send_all(self, reports: list[bytes]) -> None:
         for report in reports:
             peer = self._peers.get(report[:4])
-            if peer is None:  # it has gone
-                continue
-            self._plugged_in.count_packet()
-            from_engine = report[4] in ENGINE_COMMANDS or not report[4] & INIT_PACKET
-            spoiled = self._plugged_in.spoils and from_engine
-            self.send(report[:4] + os.urandom(REPORT_SIZE - 4) if spoiled else report, peer)
+            if peer is not None:  # it has not gone
+                self.send(report, peer)

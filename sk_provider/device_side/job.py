@@ -17,7 +17,6 @@ class PluggedIn(Protocol):
     """
 
     capabilities: int
-    spoils: bool
 
     def announced(self) -> int:
         """Return what INIT and SELECT shall say of the capabilities at this moment."""
@@ -30,9 +29,6 @@ class PluggedIn(Protocol):
 
     def wink(self) -> None:
         """Show the person which one this is (§11.2.9.2.1)."""
-
-    def count_packet(self) -> None:
-        """Note that a packet came or went."""
 
 
 class Job:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from struct import pack
-
-from sk_provider.ctap.apdu import INS_SELECT
 
 from .errors import ServeError
 from .iso7816 import Applet
@@ -41,18 +38,24 @@ class VpcdServer:
         :raises ServeError: if there is no reader.
         """
         self.name = f"vpcd:{host}:{port}"
-        self._plugged_in = plugged_in
         self._loop = loop
         self._power_cycle = power_cycle
         self._applet = Applet(plugged_in.capabilities, plugged_in.announced, plugged_in.start)
         self._pending = bytearray()  # what has come of the next message
-        self._intact = False  # whether the next response is one that the profile garbage spares
         try:
             self._socket = socket.create_connection((host, port), timeout=PATIENCE)
         except OSError as error:
             raise ServeError(f"there is no reader at {self.name} ({error.strerror or error})", "start pcscd") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         loop.watch(self._socket.fileno(), self._readable)
+
+    def receive(self, untrusted_apdu: bytes) -> None:
+        """Take a command."""
+        self._respond(self._applet.receive(untrusted_apdu, time.monotonic()))
+
+    def send(self, response: bytes) -> None:
+        """Give the reader a response. Raises ServeError if the reader is gone."""
+        self._write(response)
 
     def tick(self, now: float) -> None:
         """Send the response that is due."""
@@ -90,11 +93,9 @@ class VpcdServer:
 
     def _receive(self, untrusted_message: bytes) -> None:
         if len(untrusted_message) != 1:
-            self._plugged_in.count_packet()
-            self._intact = untrusted_message[1:2] == bytes([INS_SELECT])
-            self._respond(self._applet.receive(untrusted_message, time.monotonic()))
+            self.receive(untrusted_message)
         elif untrusted_message[0] == CONTROL_ATR:
-            self._send(ATR)
+            self._write(ATR)
         elif untrusted_message[0] in (CONTROL_ON, CONTROL_RESET):
             self._applet.reset()
         elif untrusted_message[0] == CONTROL_OFF:
@@ -103,12 +104,10 @@ class VpcdServer:
                 self._power_cycle()
 
     def _respond(self, response: bytes | None) -> None:
-        if response is None:
-            return
-        self._plugged_in.count_packet()
-        self._send(os.urandom(len(response)) if self._plugged_in.spoils and not self._intact else response)
+        if response is not None:
+            self.send(response)
 
-    def _send(self, payload: bytes) -> None:
+    def _write(self, payload: bytes) -> None:
         try:
             self._socket.sendall(pack(">H", len(payload)) + payload)
         except OSError as error:

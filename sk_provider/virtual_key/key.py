@@ -7,9 +7,7 @@ import os
 import time
 
 from sk_provider.authenticator.engine import Authenticator
-from sk_provider.ctap.commands import GET_INFO
-from sk_provider.ctap.framing import CBOR, MSG
-from sk_provider.device_side.errors import ServeError
+from sk_provider.ctap.framing import MSG
 from sk_provider.device_side.job import Job, failure
 from sk_provider.device_side.worker import Worker
 from sk_provider.errors import StoreUnusable
@@ -33,7 +31,6 @@ class VirtualKey:
     """Runs one command at a time, whichever server it came by. See device_side.job.PluggedIn.
 
     :ivar capabilities: what it answers, in the bits of CTAPHID_INIT.
-    :ivar spoils: whether the profile garbage spoils the packets that leave now: those of any command but getInfo.
     """
 
     def __init__(
@@ -48,17 +45,15 @@ class VirtualKey:
 
         :param store: where it keeps what must survive.
         :param presence: asks a person, see Authenticator.
-        :param profile: what it behaves as; dies-after, garbage and stuck are this class's and the servers' to play.
+        :param profile: what it behaves as.
         :param say: tells the person who runs the server something; called from any thread.
         :param wake: tells the servers, from any thread, that a job has changed.
         """
         self._say = say
-        self.spoils = False
         self._store = store
         self._asker = Asker(presence)
         self._command = 0  # the one that runs
         self._profile = profile
-        self._packets = 0
         self.power_up()
         self.capabilities = self._authenticator.capabilities
         self._worker = Worker(wake)
@@ -82,11 +77,24 @@ class VirtualKey:
     def start(self, command: int, data: bytes) -> Job:
         """Hand a command (CTAPHID's 0x03 MSG or 0x10 CBOR) and its data to the engine, after those that came before."""
         job = Job(command, data)
-        is_get_info = command == CBOR and data == bytes([GET_INFO])
-        self.spoils = self._profile.fault == "garbage" and not is_get_info
-        if is_get_info or self._profile.fault != "stuck":
-            self._worker.start(job, functools.partial(self._answer, self._authenticator), self._say)
+        self._worker.start(job, functools.partial(self.answer, self._authenticator), self._say)
         return job
+
+    def answer(
+        self,
+        authenticator: Authenticator,
+        command: int,
+        data: bytes,
+        cancelled: Event,
+        on_keepalive: OnKeepalive | None,
+    ) -> bytes:
+        """Have the authenticator answer, which is that of the power-up in which the command came; in the worker."""
+        self._command = command
+        try:
+            return authenticator.call(command, data, cancelled, on_keepalive)
+        except StoreUnusable as error:
+            self._say(str(error))
+            return failure(command)
 
     def announced(self) -> int:
         """Tell the capabilities that INIT and SELECT announce at this moment."""
@@ -96,15 +104,6 @@ class VirtualKey:
             self._say(str(error))
             return self.capabilities
 
-    def count_packet(self) -> None:
-        """Note that a packet came or went.
-
-        :raises ServeError: when the profile dies-after says that it was the last.
-        """
-        self._packets += 1
-        if self._profile.fault == "dies-after" and self._packets >= self._profile.fault_after:
-            raise ServeError(f"the token died after {self._packets} packets", "serve one that does not")
-
     def wink(self) -> None:
         """Show the person which token this is, CTAP 2.1 §11.2.9.2.1."""
         self._say("the token winks")
@@ -113,21 +112,6 @@ class VirtualKey:
         """Unplug. Who started a command cancels it before."""
         self._worker.close()
         self._asker.close()
-
-    def _answer(
-        self,
-        authenticator: Authenticator,
-        command: int,
-        data: bytes,
-        cancelled: Event,
-        on_keepalive: OnKeepalive | None,
-    ) -> bytes:
-        self._command = command
-        try:
-            return authenticator.call(command, data, cancelled, on_keepalive)
-        except StoreUnusable as error:
-            self._say(str(error))
-            return failure(command)
 
     def _ask(self, request: PresenceRequest, event: Event | None) -> int:
         return self._asker.poll(request) if self._command == MSG else self._asker.ask(request, event)

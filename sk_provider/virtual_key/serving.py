@@ -24,7 +24,15 @@ DEFAULT_PORTS = {"udp": 8111, "vpcd": 35963}
 
 
 class Serving:
-    """A virtual key under its addresses; at the end of a with statement it is withdrawn and unplugged."""
+    """A virtual key under its addresses; at the end of a with statement it is withdrawn and unplugged.
+
+    A subclass may name other servers.
+    """
+
+    uhid_server = UhidServer
+    unix_server = UnixServer
+    udp_server = UdpServer
+    vpcd_server = VpcdServer
 
     def __init__(self, key: VirtualKey, loop: Loop) -> None:
         self._key = key
@@ -71,14 +79,14 @@ class Serving:
 
     def _open(self, scheme: str, where: str, port: int) -> Server:
         if scheme == "uhid":
-            return UhidServer(self._key, self._loop)
+            return self.uhid_server(self._key, self._loop)
         if scheme == "unix":
-            return UnixServer(where, self._key, self._loop)
+            return self.unix_server(where, self._key, self._loop)
         if scheme == "udp":
-            return UdpServer(where, port, self._key, self._loop, self.power_cycle)
+            return self.udp_server(where, port, self._key, self._loop, self.power_cycle)
         # Readers switch an idle card off: that must not interrupt the clients of other addresses.
         power_cycle: Callable[[], None] | None = self.power_cycle if self._powered_by_reader else None
-        return VpcdServer(where, port, self._key, self._loop, power_cycle)
+        return self.vpcd_server(where, port, self._key, self._loop, power_cycle)
 
 
 def parse_address(address: str) -> tuple[str, str, int]:

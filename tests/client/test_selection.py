@@ -205,7 +205,7 @@ def test_an_authenticator_that_takes_its_time_is_given_up_once_another_says_that
     person: Person, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token, "PROBE_PATIENCE", 3600)
-    with connect(None, "--profile", "stuck") as stuck, connect() as living:
+    with connect(fault="stuck") as stuck, connect() as living:
         person.configure(device=living.address)
         key = KeyFile(enrolled(person))
         configuration = Configuration()

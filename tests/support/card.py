@@ -50,10 +50,10 @@ class Reader:
 
 
 @contextmanager
-def reader(*options: str, presence: str = "auto") -> Iterator[Reader]:
+def reader(*options: str, presence: str = "auto", fault: str = "") -> Iterator[Reader]:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        serve(*options, f"vpcd:127.0.0.1:{listener.getsockname()[1]}", presence=presence) as served,
+        serve(*options, f"vpcd:127.0.0.1:{listener.getsockname()[1]}", presence=presence, fault=fault) as served,
         listener.accept()[0] as connection,
     ):
         yield Reader(connection, served)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sk_provider.authenticator.presence import GRANTED
 from sk_provider.authenticator.profiles import profile
@@ -13,13 +13,12 @@ from sk_provider.ctap.framing import REPORT_SIZE
 from sk_provider.device_side.errors import ServeError
 from sk_provider.device_side.loop import Loop
 from sk_provider.device_side.uhid import UhidServer
-from sk_provider.virtual_key.key import VirtualKey
 from sk_provider.virtual_key.serving import Serving
+from support.faulty import FaultyHidServer, FaultyKey, planted
 from support.messages import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from typing_extensions import Self
@@ -52,9 +51,9 @@ class _Serving(Serving, Generic[AnyServer]):
 
     server: AnyServer
 
-    def __init__(self, key: VirtualKey, loop: Loop, make_server: Callable[[PluggedIn, Loop], AnyServer]) -> None:
+    def __init__(self, key: FaultyKey, loop: Loop, server: type[AnyServer]) -> None:
         super().__init__(key, loop)
-        self._make_server = make_server
+        self._make_server: Any = planted(FaultyHidServer, server, key)
 
     def _open(self, scheme: str, where: str, port: int) -> Server:
         self.server = self._make_server(self._key, self._loop)
@@ -62,7 +61,7 @@ class _Serving(Serving, Generic[AnyServer]):
 
 
 class Plugged(Generic[AnyServer]):
-    """A token with its keys in a store, until the end of the with statement, or until it dies as its profile says.
+    """A token with its keys in a store, until the end of the with statement, or until it dies of its fault.
 
     :ivar presence: who touches it, see ``pysk serve``.
     :ivar gestures: how often somebody has touched it, or was verified by it.
@@ -71,17 +70,19 @@ class Plugged(Generic[AnyServer]):
 
     def __init__(
         self,
-        make_server: Callable[[PluggedIn, Loop], AnyServer],
+        server: type[AnyServer],
         store: Path,
         profile_name: str,
         presence: str = "auto",
+        fault: str = "",
     ) -> None:
         self.presence = presence
         self.gestures = 0
         self.is_blinking = False
         self._loop = Loop()
-        key = VirtualKey(Store.open(str(store)), self._touch, profile(profile_name), lambda _: None, self._loop.wake)
-        self._serving = _Serving(key, self._loop, make_server)
+        what = profile(profile_name)
+        key = FaultyKey(fault, Store.open(str(store)), self._touch, what, lambda _: None, self._loop.wake)
+        self._serving = _Serving(key, self._loop, server)
         self._thread = threading.Thread(target=self._run)
 
     @property

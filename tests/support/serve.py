@@ -51,9 +51,16 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: str, presence: str = "auto") -> Iterator[Served]:
-    """Run `pysk serve` with these options and addresses, from when it is ready until the end of the with statement."""
-    command = [str(Path(sys.executable).with_name("pysk")), "serve", "--presence", presence]
+def serve(*arguments: str, presence: str = "auto", fault: str = "") -> Iterator[Served]:
+    """Run `pysk serve` with these options and addresses, from when it is ready until the end of the with statement.
+
+    fault: see faulty.py; a key that has one is served by that program.
+    """
+    command = [str(Path(sys.executable).with_name("pysk")), "serve"]
+    if fault:
+        # Isolated, so that no module of this folder passes for another of its name.
+        command = [sys.executable, "-I", str(Path(__file__).with_name("faulty.py")), "--fault", fault]
+    command += ["--presence", presence]
     # A token that is killed leaves its temporary store behind.
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(

@@ -128,7 +128,7 @@ ROWS = {
     )
 }
 
-FAULTY = ("bad-signature", "dies-after:3", "dies-after:8", "garbage", "stuck")
+FAULTS = ("bad-signature", "dies-after:3", "dies-after:8", "garbage", "stuck")
 ABOUT_A_PIN = ("enroll, PIN set", "sign, PIN set")
 """Rows that differ from others only in that the token has a PIN."""
 
@@ -137,7 +137,7 @@ OTHER_KEYS = "ssh:other"  # the application of the keys that fill a token
 
 def why_left_out(row: Row, profile_name: str) -> str:
     """Return why a row makes no sense for a profile, or "" if it does."""
-    if profile(profile_name).ctap2:
+    if profile_name in FAULTS or profile(profile_name).ctap2:
         return ""
     if row.is_blocked or row.name in ABOUT_A_PIN:
         return "the token cannot have a PIN"
@@ -201,9 +201,8 @@ class Bench:
     def __init__(self, folder: Path, library: Path, profile_name: str) -> None:
         self._folder = folder
         self._providers = {INTERNAL: Path(INTERNAL), OURS: library}
-        self._profile = profile_name
         # A faulty token cannot be prepared: it was sound before.
-        self._sound_profile = DEFAULT if profile_name in FAULTY else profile_name
+        self._fault, self._profile = (profile_name, DEFAULT) if profile_name in FAULTS else ("", profile_name)
         self._prepared: dict[tuple[str, str], Path | None] = {}
 
     def compare(self, row: Row) -> tuple[Outcome, Outcome] | None:
@@ -214,9 +213,9 @@ class Bench:
         outcomes = []
         for by, source in sources.items():
             assert source is not None
-            outcome, folder = self._run(row, by, source, self._profile)
+            outcome, folder = self._run(row, by, source, self._fault)
             outcomes.append(outcome)
-            if self._profile == self._sound_profile:
+            if not self._fault:
                 self._prepared[row.name, by] = folder if outcome.succeeded else None
         return outcomes[0], outcomes[1]
 
@@ -231,7 +230,7 @@ class Bench:
         if (row.name, by) not in self._prepared:
             source = self._source(row, by)
             assert source is not None
-            outcome, folder = self._run(row, by, source, self._sound_profile)
+            outcome, folder = self._run(row, by, source, "")
             self._prepared[row.name, by] = folder if outcome.succeeded else None
         return self._prepared[row.name, by]
 
@@ -245,9 +244,7 @@ class Bench:
         :param is_other: whether it is another one than that with the keys.
         """
         folder = self._new_folder()
-        device = soft_token.Device(
-            Store.create(str(folder / "store")), soft_token.Person(), self._sound_profile.partition(":")[0]
-        )
+        device = soft_token.Device(Store.create(str(folder / "store")), soft_token.Person(), self._profile)
         if has_pin and device.profile.ctap2:
             device.set_pin(PIN)
         for number in range(device.profile.max_resident if is_full else 0):
@@ -256,12 +253,12 @@ class Bench:
         device.close()
         return folder
 
-    def _run(self, row: Row, by: str, source: Path, profile_name: str) -> tuple[Outcome, Path]:
+    def _run(self, row: Row, by: str, source: Path, fault: str) -> tuple[Outcome, Path]:
         folder = self._new_folder()
         shutil.copytree(source, folder, dirs_exist_ok=True)
         store = folder / "store"
         person = Person(folder, self._providers[by])
-        is_stuck = profile_name == "stuck" and not (row.others or row.is_held)
+        is_stuck = fault == "stuck" and not (row.others or row.is_held)
         person.config.write_text(f"Timeout {STUCK_TIMEOUT_S}\n" if is_stuck else "")
         (folder / "questions").unlink(missing_ok=True)
         environment = {**person.environment, **person.askpass(*row.pins)}
@@ -274,10 +271,10 @@ class Bench:
             if row.others:
                 # Where a token is faulty, it is the other one: it shall not be in the way.
                 other = self._new_token(has_pin=row.wants_pin, is_other=True) / "store"
-                tokens.append(stack.enter_context(Plugged(NotingServer, other, profile_name, row.others)))
-                profile_name = self._sound_profile
+                tokens.append(stack.enter_context(Plugged(NotingServer, other, self._profile, row.others, fault)))
+                fault = ""
             presence = SOON if row.others else "auto"
-            tokens.insert(0, stack.enter_context(Plugged(NotingServer, store, profile_name, presence)))
+            tokens.insert(0, stack.enter_context(Plugged(NotingServer, store, self._profile, presence, fault)))
             if row.is_held:
                 device = os.open(tokens[0].server.name, os.O_RDWR)
                 stack.callback(os.close, device)
@@ -415,7 +412,7 @@ def judge(row: Row, profile_name: str, internal: Outcome, ours: Outcome) -> tupl
         return BETTER, "the built-in provider fails"
     if internal.succeeded is None:
         return BETTER, "the built-in provider hangs"
-    if not ours.succeeded and profile_name in FAULTY:
+    if not ours.succeeded and profile_name in FAULTS:
         # How far each gets until the fault shows says nothing: who asks for less meets it later, behind the PIN.
         return (SAME, "") if ours.text == UNNOTICED else (BETTER, "ours says why")
     if ours.succeeded and internal.result != ours.result:
@@ -428,7 +425,7 @@ def judge(row: Row, profile_name: str, internal: Outcome, ours: Outcome) -> tupl
         mark, how_often = (WORSE, "more") if ours.gestures > internal.gestures else (BETTER, "less")
         return mark, f"the token is to be touched {how_often} often"
     # What is sent to a token that fails counts only how soon it did.
-    if ours.count > internal.count and profile_name not in FAULTY:
+    if ours.count > internal.count and profile_name not in FAULTS:
         return WORSE, "ours sends more to the token"
     if ours.tries < internal.tries:
         return BETTER, "fewer tries for the PIN are spent"

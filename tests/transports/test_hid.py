@@ -460,7 +460,7 @@ def test_a_dead_token_does_not_hide_the_others(person: Person, connect: Connect)
 
 
 def test_a_token_that_is_stuck_does_not_hide_the_others(person: Person, connect: Connect) -> None:
-    with connect(None, "--profile", "stuck") as stuck, connect() as living:
+    with connect(fault="stuck") as stuck, connect() as living:
         person.configure(device=living.address)
         key = enrolled(person)
         person.configure(device=f"{stuck.address} {living.address}")
@@ -469,7 +469,7 @@ def test_a_token_that_is_stuck_does_not_hide_the_others(person: Person, connect:
 
 
 def test_a_stuck_token_is_not_said_to_be_without_the_key(person: Person, connect: Connect) -> None:
-    with connect(None, "--profile", "stuck") as stuck, connect() as other:
+    with connect(fault="stuck") as stuck, connect() as other:
         with connect() as holder:
             person.configure(device=holder.address)
             key = enrolled(person)

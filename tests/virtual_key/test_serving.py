@@ -474,52 +474,6 @@ def test_u2f_profile_has_no_cbor() -> None:
         assert caught.value.code == CtapError.ERR.INVALID_COMMAND
 
 
-def test_token_that_dies_is_gone_after_its_last_packet(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    with serve("--profile", "dies-after:5", f"unix:{path}") as served:
-        device = open_device(connect_unix(str(path)))  # two packets
-        assert device.ping(b"x") == b"x"  # two more
-        with pytest.raises((ConnectionError, BrokenPipeError)):
-            device.ping(b"x")
-        device.close()
-        status, said = served.end()
-        assert status == 1
-        assert said == "pysk: the token died after 5 packets; serve one that does not\n"
-        assert not path.exists()
-
-
-def test_stuck_token_keeps_alive_for_ever_and_obeys_no_cancel() -> None:
-    with serve("--profile", "stuck", "udp:127.0.0.1:0") as served:
-        connected = connect_udp(served.address)
-        with closing(open_device(connected)) as device:
-            assert Ctap2(device).info.versions
-            channel = pack(">I", device._channel_id)
-            connected.send((channel + b"\x90\x00\x01\x0b").ljust(REPORT_SIZE, b"\0"))
-            assert connected.recv(REPORT_SIZE)[:5] == channel + b"\xbb"
-            connected.send((channel + b"\x91\x00\x00").ljust(REPORT_SIZE, b"\0"))
-            assert [connected.recv(REPORT_SIZE)[4] for _ in range(5)] == [0xBB] * 5
-
-
-def test_garbage_follows_the_channel_of_every_packet_but_those_of_get_info() -> None:
-    with serve("--profile", "garbage", "udp:127.0.0.1:0") as served:
-        connected = connect_udp(served.address)
-        with closing(open_device(connected)) as device:
-            assert Ctap2(device).info.versions
-            channel = pack(">I", device._channel_id)
-            answers: set[bytes] = set()
-            while len(answers) < 3:
-                connected.send((channel + b"\x90\x00\x01\x0b").ljust(REPORT_SIZE, b"\0"))
-                answer = connected.recv(REPORT_SIZE)
-                assert answer[:4] == channel
-                # What came before may have been a keep-alive, so that the command still runs.
-                if answer[4:] != b"\xbf\x00\x01\x06".ljust(REPORT_SIZE - 4, b"\0"):
-                    assert answer not in answers
-                    assert any(answer[8:])
-                    answers.add(answer)
-        with closing(open_device(connect_udp(served.address))) as device:
-            assert Ctap2(device).info.versions
-
-
 def test_damaged_store_is_told_and_left_alone(tmp_path: Path) -> None:
     store = tmp_path / "store"
     with serve("--store", str(store), "udp:127.0.0.1:0"):

@@ -76,14 +76,3 @@ def test_reader_that_goes_away_ends_the_server() -> None:
         card.connection.close()
         assert card.served.process.wait(PATIENCE) == 1
         assert card.served.end()[1].startswith("pysk: the reader at vpcd:127.0.0.1:")
-
-
-def test_garbage_spares_select_and_get_info() -> None:
-    with reader("--profile", "garbage") as card:
-        assert card.ask(SELECT) == b"U2F_V2\x90\x00"
-        assert card.ask(GET_INFO)[:1] == b"\0"
-        answers = set()
-        for _ in range(5):
-            assert card.ask(SELECT) == b"U2F_V2\x90\x00"
-            answers.add(card.ask(SELECTION))
-        assert len(answers) > 1

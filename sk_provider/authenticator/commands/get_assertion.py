@@ -169,8 +169,6 @@ def _assertion(power_up: PowerUp, counter: int, request: _Request, credential: _
     outputs = request.extensions.outputs(key, record, verified) if request.extensions else None
     data = authenticator_data(request.rp_id_hash, request.flags, counter, extensions=outputs)
     signature = key.sign(data + request.client_data_hash)
-    if power_up.profile.fault == "bad-signature":
-        signature = signature[:-1] + bytes((signature[-1] ^ 1,))
     answer: dict[int, Any] = {2: data, 3: signature}
     if not (power_up.profile.omits_credential and request.listed == 1):
         answer[1] = {"type": "public-key", "id": credential.credential_id}

@@ -129,7 +129,7 @@ def test_device_is_gone_when_its_server_ends(ending: str) -> None:
 
 
 def test_dead_token_is_unplugged_under_its_client() -> None:
-    with serve("--profile", "dies-after:4", "uhid:") as served, closing(open_hidraw(served.names[0])) as device:
+    with serve("uhid:", fault="dies-after:4") as served, closing(open_hidraw(served.names[0])) as device:
         with pytest.raises(OSError, match=r".*"):
             device.ping(b"x" * 100)
         wait_until(lambda: not os.path.exists(served.names[0]), "the unplugging")

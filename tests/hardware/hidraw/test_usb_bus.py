@@ -72,7 +72,7 @@ def test_a_token_that_is_pulled_out_is_told_and_serves_again_when_it_is_put_back
     for packets in boundaries:
         if operation.has_pin:
             person.environment |= person.askpass(PIN, PIN)
-        with Plugged(GadgetServer, person.store, f"dies-after:{packets}", "after:150"):
+        with Plugged(GadgetServer, person.store, DEFAULT, "after:150", f"dies-after:{packets}"):
             done = operation.perform(person, packets)
         if done.status == 0:
             assert boundaries is EVERY_PACKET

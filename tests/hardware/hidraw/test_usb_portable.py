@@ -31,7 +31,7 @@ def test_a_token_that_is_plugged_in_is_found_and_answers() -> None:
 
 
 def test_a_token_that_does_not_answer_is_given_up_in_time() -> None:
-    with serve("--profile", "stuck", "uhid:") as served:
+    with serve("uhid:", fault="stuck") as served:
         operation = Operation(60)
         with closing(usb_portable.open(served.names[0], operation)) as channel:
             assert requests.get_info(channel, operation).options["rk"] is True
@@ -44,7 +44,7 @@ def test_a_token_that_does_not_answer_is_given_up_in_time() -> None:
 
 
 def test_a_token_that_is_pulled_out_is_told() -> None:
-    with serve("--profile", "stuck", "uhid:") as served:
+    with serve("uhid:", fault="stuck") as served:
         operation = Operation(60)
         with closing(usb_portable.open(served.names[0], operation)) as channel:
             threading.Timer(1, served.process.kill).start()

@@ -215,7 +215,7 @@ def test_a_card_is_asked_for_and_may_come_late(person: Person) -> None:
 def test_a_late_card_may_be_lost_for_a_moment_while_it_is_laid_down(person: Person) -> None:
     def come_late_and_bounce() -> None:
         time.sleep(nfc._LEAVING_PATIENCE + 1)
-        with serve("--profile", "dies-after:1", "vpcd:") as served:
+        with serve("vpcd:", fault="dies-after:1") as served:
             served.process.wait(60)
 
     with card_that_comes(person, come_late_and_bounce), opened() as channel:
@@ -240,7 +240,7 @@ def test_a_card_that_is_taken_away_is_told_and_the_next_operation_works(person: 
         person.configure("Timeout 2", device="nfc:")
         wait_until(lambda: not nfc.discover(""), "the removal of the card before")
         time.sleep(POLLING_INTERVAL)
-        with serve("--store", str(person.store), "--profile", f"dies-after:{packets}", "vpcd:"):
+        with serve("--store", str(person.store), "vpcd:", fault=f"dies-after:{packets}"):
             wait_until(lambda: nfc.discover(""), "the card's being seen")
             done, _ = person.sign(key)
         assert done.status != 0

@@ -123,7 +123,7 @@ def test_power_cut_by_the_reader_is_a_power_cycle() -> None:
 
 
 def test_card_of_a_dead_token_is_removed() -> None:
-    with serve("--profile", "dies-after:9", "vpcd:") as served:
+    with serve("vpcd:", fault="dies-after:9") as served:
 
         def is_dead() -> bool:
             devices()  # packets

@@ -115,7 +115,7 @@ def test_in_the_host_process_nothing_is_ever_reset(store: Store, person: Person)
 def test_get_info_is_truthful_about_every_profile(store: Store) -> None:
     info = {}
     for name in PROFILES:
-        device = Device(store, Person(), "dies-after:9" if name == "dies-after" else name)
+        device = Device(store, Person(), name)
         if device.profile.ctap2:
             info[name] = device.ctap2.info
     assert info["fido2.1"].versions == ["U2F_V2", "FIDO_2_0", "FIDO_2_1"]
@@ -143,7 +143,7 @@ def test_get_info_is_truthful_about_every_profile(store: Store) -> None:
     assert info["small"].remaining_disc_creds == 3
 
 
-@pytest.mark.parametrize("name", [name for name in PROFILES if name not in ("u2f", "credential-omitted", "dies-after")])
+@pytest.mark.parametrize("name", [name for name in PROFILES if name not in ("u2f", "credential-omitted")])
 def test_every_profile_serves_an_independent_client(make_device: Callable[[str], Device], name: str) -> None:
     device = make_device(name)
     if not device.profile.always_uv:
@@ -191,17 +191,10 @@ def test_commands_that_the_profile_lacks_are_unknown(make_device: Callable[[str]
         assert device.request(command, {}) == (status.INVALID_COMMAND, None)
 
 
-@pytest.mark.parametrize("name", ["", "fido3", "dies-after", "dies-after:", "dies-after:x", "slow:3", "dies-after:-1"])
+@pytest.mark.parametrize("name", ["", "fido3", "slow:3", "stuck"])
 def test_an_unknown_profile_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match="there is no profile"):
         profile(name)
-
-
-def test_a_profile_tells_its_fault() -> None:
-    dying = profile("dies-after:20")
-    assert (dying.fault, dying.fault_after) == ("dies-after", 20)
-    assert profile("stuck").fault == "stuck"
-    assert profile("slow").delay_ms > 0
 
 
 # Built-in user verification.
