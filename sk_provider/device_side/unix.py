@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from contextlib import contextmanager
 
 from sk_provider.ctap.framing import REPORT_SIZE
@@ -16,7 +17,7 @@ from .hid import HidServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Protocol
 
     from .job import PluggedIn
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 MAX_CLIENTS = 64
 READ_SIZE = 64 * REPORT_SIZE
+LOCK_PATIENCE = 3.0
+"""Seconds for others to let go of the socket's folder, which a server locks for a moment alone."""
+LOCK_TICK = 0.02
 
 
 class UnixServer(HidServer[socket.socket]):
@@ -75,7 +79,7 @@ class UnixListener:
         self._pending: dict[socket.socket, bytearray] = {}  # by client, what has come of the next report
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            with _directory_locked(path):
+            with _directory_locked(path, loop.is_stopping):
                 _remove_stale(path)
                 umask = os.umask(0o177)
                 try:
@@ -104,15 +108,26 @@ class UnixListener:
             self._drop(peer)
 
     def close(self) -> None:
-        """Let the clients go and remove the socket, unless another took its place."""
+        """Let the clients go and remove the socket, unless another took its place.
+
+        Whoever locks the folder for long is no server, so that it is not to be waited for.
+        """
         for client in list(self._pending):
             self._drop(client)
         self._loop.unwatch(self._listener.fileno())
         self._listener.close()
         try:
-            with _directory_locked(self._path):
-                if _inode(self._path) == self._inode:
-                    os.unlink(self._path)
+            with _directory_locked(self._path, lambda: False):
+                self._remove()
+        except ServeError:
+            self._remove()
+        except OSError:
+            pass  # the folder is gone
+
+    def _remove(self) -> None:
+        try:
+            if _inode(self._path) == self._inode:
+                os.unlink(self._path)
         except OSError:
             pass  # it is gone already
 
@@ -156,14 +171,32 @@ class UnixListener:
 
 
 @contextmanager
-def _directory_locked(path: str) -> Iterator[None]:
-    """Keep other servers from looking for stale sockets in path's directory at the same time."""
-    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+def _directory_locked(path: str, is_stopping: Callable[[], bool]) -> Iterator[None]:
+    """Keep other servers from looking for stale sockets in path's directory at the same time.
+
+    Raises ServeError if another program, which may be anybody's, does not let go of it.
+    """
+    directory = os.path.dirname(path)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while not _lock(fd):
+            if is_stopping() or time.monotonic() >= deadline:
+                raise ServeError(
+                    f"another program keeps {directory} locked", "choose a path in a folder that only you can open"
+                )
+            time.sleep(LOCK_TICK)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _inode(path: str) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import signal
 import subprocess
 import time
@@ -225,6 +227,19 @@ def test_whoever_leaves_the_far_side_ends_the_blinking_here(
             login.process.terminate()
         assert process.wait(30) != 0
         wait_until(lambda: untouched.transactions() == [framing.INIT, framing.CBOR, framing.CANCEL], "the cancelling")
+
+
+def test_a_folder_that_another_program_keeps_locked_is_told(person: Person, sockets: Path, tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with serve(f"unix:{sockets}/token"):
+            process = start_share(person, tmp_path / "shared", f"unix:{sockets}/token")
+            assert process.wait(60) == 1
+    finally:
+        os.close(descriptor)
+    (line,) = (tmp_path / "shared.log").read_text().splitlines()
+    assert line.startswith(f"pysk: another program keeps {tmp_path} locked; choose ")
 
 
 def test_logins_at_the_same_time_take_turns(person: Person, provider: Path, tmp_path: Path, sockets: Path) -> None:

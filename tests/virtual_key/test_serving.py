@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import signal
@@ -48,6 +49,14 @@ def make_credential(device: CtapHidDevice, event: Event | None = None, **more: o
     response = Ctap2(device).make_credential(HASH, RP, USER, ALGORITHMS, event=event, **more)  # type: ignore[arg-type]
     assert response.auth_data.credential_data is not None
     return bytes(response.auth_data.credential_data.credential_id)
+
+
+@contextmanager
+def closing_descriptor(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -288,6 +297,18 @@ def test_socket_of_a_killed_server_is_replaced_but_no_other_file(tmp_path: Path)
     with pytest.raises(RuntimeError, match="is no socket of yours"):
         serve(f"unix:{path}").__enter__()
     assert path.read_text() == "mine"
+
+
+def test_a_folder_that_another_program_keeps_locked_delays_neither_the_beginning_nor_the_end_for_ever(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "socket"
+    with serve(f"unix:{path}") as served, closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(RuntimeError, match=f"begin: pysk: another program keeps {tmp_path} locked; choose "):
+            serve(f"unix:{tmp_path}/other").__enter__()
+        assert served.end() == (0, "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unix_clients_are_served_beside_each_other(tmp_path: Path) -> None:
