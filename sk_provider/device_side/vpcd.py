@@ -82,6 +82,7 @@ class VpcdServer:
             untrusted_data = b""
         if not untrusted_data:
             raise self._gone()
+        self._acknowledge()
         self._pending += untrusted_data
         while len(self._pending) >= 2:
             end = 2 + int.from_bytes(self._pending[:2], "big")
@@ -90,6 +91,15 @@ class VpcdServer:
             message = bytes(self._pending[2:end])
             del self._pending[:end]
             self._receive(message)
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge what came, and not only once there is more to send.
+
+        vpcd writes a message's length and its payload one after the other, and holds the one back until it knows that
+        the other has arrived. Linux forgets the option each time.
+        """
+        if hasattr(socket, "TCP_QUICKACK"):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _receive(self, untrusted_message: bytes) -> None:
         if len(untrusted_message) != 1:
