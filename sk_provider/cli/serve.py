@@ -35,9 +35,9 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
 
     \b
     uhid:                  a USB HID device (/dev/uhid, as root)
-    udp:127.0.0.1:8111     CTAPHID reports in datagrams; every local user can use it
+    udp:127.0.0.1:8111     CTAPHID reports in datagrams, for root and you
     unix:/path             CTAPHID reports on a socket that only you can use
-    vpcd:127.0.0.1:35963   a card in vsmartcard's virtual reader
+    vpcd:127.0.0.1:35963   a card in vsmartcard's virtual reader; every local user can use it
 
     One line on standard output names the addresses once all are served. Without --store the keys are gone afterwards.
     """

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import socket
 
+from sk_provider import peers
+from sk_provider.ctap.framing import INIT, INIT_PACKET
+
 from .errors import ServeError
 from .hid import HidServer
 
@@ -19,12 +22,16 @@ REBOOT = bytes.fromhex(
     "ac1052ca95e569de69e02ebff333485f13f9b2da34c5a8a340526697a9ab2e0b"
     "394d8d04973c134005be1a0140bff6045bb26eb77a73eaa47813f6b49a7250dc"
 )
+BEGINNING = bytes([INIT_PACKET | INIT])
 LARGEST_READ = 65  # one more than a report, so that longer datagrams are seen to be none
 BURST = 256  # datagrams taken at once, before others have their turn
 
 
 class UdpServer(HidServer["tuple[str, int]"]):
-    """Answers each datagram to the address that sent it."""
+    """Answers each datagram to the address that sent it, if that is root's or of the user who serves.
+
+    Whose it is, is looked at where a client begins, or another takes a channel over.
+    """
 
     def __init__(
         self, host: str, port: int, plugged_in: PluggedIn, loop: Loop, power_cycle: Callable[[], None]
@@ -43,6 +50,14 @@ class UdpServer(HidServer["tuple[str, int]"]):
         except OSError as error:
             self._socket.close()
             raise ServeError(f"udp:{host}:{port} cannot be served ({error.strerror})", "choose another port") from error
+        try:
+            peers.udp_owners(port)
+        except OSError as error:
+            self._socket.close()
+            raise ServeError(
+                f"who sends to udp:{host}:{port} cannot be told ({error.strerror})",
+                "mount /proc, or serve unix: instead",
+            ) from error
         self.name = "udp:{}:{}".format(*self._socket.getsockname())
         loop.watch(self._socket.fileno(), self._readable)
 
@@ -65,7 +80,23 @@ class UdpServer(HidServer["tuple[str, int]"]):
                 untrusted_datagram, peer = self._socket.recvfrom(LARGEST_READ)
             except OSError:  # no more, or the report that an earlier datagram was not taken
                 return
-            if untrusted_datagram == REBOOT:
-                self._power_cycle()
-            else:
-                self.receive(untrusted_datagram, peer)
+            self._take(untrusted_datagram, peer)
+
+    def _take(self, untrusted_datagram: bytes, peer: tuple[str, int]) -> None:
+        is_reboot = untrusted_datagram == REBOOT
+        begins = is_reboot or untrusted_datagram[4:5] == BEGINNING
+        if (begins or self._peers.get(untrusted_datagram[:4]) != peer) and not _is_ours(peer):
+            return
+        if is_reboot:
+            self._power_cycle()
+        else:
+            self.receive(untrusted_datagram, peer)
+
+
+def _is_ours(sender: tuple[str, int]) -> bool:
+    """Return whether all sockets that a datagram can come from are root's or of the user who runs this."""
+    try:
+        owners = peers.udp_owners(sender[1])
+    except OSError:
+        return False
+    return bool(owners) and not peers.strangers(owners)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import _socket
 
-from sk_provider.ctap.framing import REPORT_SIZE
+from sk_provider import peers
+from sk_provider.ctap.commands import CLIENT_PIN
+from sk_provider.ctap.framing import CBOR, REPORT_SIZE
 from sk_provider.ctap.hid import HidChannel
 from sk_provider.errors import AuthenticatorError, ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
+    from sk_provider.transport_api import Event
 
 _CLIENT_PORT = 7112
 """Simulators answer to this port; our own server answers to whichever a request comes from."""
@@ -26,26 +31,74 @@ def _host_and_port(location: str) -> tuple[str, int]:
     host, _, port = location.rpartition(":")
     if not port.isdecimal() or len(port) > len("65535") or not 0 < int(port) < 1 << 16:
         raise ConfigurationError(f"udp:{location} is not an authenticator's address", "write one as udp:127.0.0.1:8111")
-    if host != "localhost" and not host.startswith("127."):
+    try:
+        address = _socket.inet_aton("127.0.0.1" if host == "localhost" else host)
+    except OSError:
+        address = b""
+    if address[:1] != b"\x7f":
         raise ConfigurationError(
             f"udp:{location} is another machine's, and anybody in between could answer", "forward a unix: socket by ssh"
         )
-    return "127.0.0.1" if host == "localhost" else host, int(port)
+    return _socket.inet_ntoa(address), int(port)
 
 
 def open(location: str, configuration: Configuration, operation: Operation, *, may_create: bool) -> HidChannel:  # noqa: A001, ARG001 - see Transport
     """Have the authenticator at the location, host:port, allocate a channel.
 
-    Raises ConfigurationError unless the location is on loopback, and AuthenticatorError if nobody answers.
+    Raises ConfigurationError unless the location is on loopback and nobody else's, and AuthenticatorError if nobody
+    answers.
     """
     address = _host_and_port(location)
+    _owners(*address)
     socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
         socket.bind(("127.0.0.1", _CLIENT_PORT))
     except OSError:
         # Taken by another operation.
         socket.bind(("127.0.0.1", 0))
-    return HidChannel(_DatagramReports(socket, address), operation, "start it again, or correct the address")
+    return _Channel(_DatagramReports(socket, address), operation, address)
+
+
+def _owners(host: str, port: int) -> set[int]:
+    """Return who would get what is sent to an address.
+
+    Raises ConfigurationError if another user would, who has only had to be the first to take the port.
+    """
+    try:
+        owners = peers.udp_owners(port, host)
+    except OSError as error:
+        raise ConfigurationError(
+            f"whose udp:{host}:{port} is cannot be told ({error.strerror})", "mount /proc, or use a unix: socket"
+        ) from None
+    for user in peers.strangers(owners):
+        raise ConfigurationError(f"udp:{host}:{port} belongs to user {user}", "use one of yours")
+    return owners
+
+
+class _Channel(HidChannel):
+    """A channel that leads to nobody else when a PIN is about to be sent."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, reports: _DatagramReports, event: Event, address: tuple[str, int]) -> None:
+        self._address = address
+        super().__init__(reports, event, "start it again, or correct the address")
+
+    def call(
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: Callable[[int], None] | None = None,
+    ) -> bytes:
+        """See HidChannel.
+
+        Raises ConfigurationError too if the address has become another user's.
+        """
+        if cmd == CBOR and data[:1] == bytes([CLIENT_PIN]) and not _owners(*self._address):
+            # Whoever takes the port in the next moment would get what is sent.
+            raise AuthenticatorError("nobody listens at udp:{}:{}".format(*self._address), "start the authenticator")
+        return super().call(cmd, data, event, on_keepalive)
 
 
 class _DatagramReports:

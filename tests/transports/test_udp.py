@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from support.openssh import PIN, PIN_PROMPT, Person, assert_signs, enrolled, provider_lines
 from support.serve import serve
 
+from sk_provider import peers
+from sk_provider.config import Configuration
+from sk_provider.ctap import framing
+from sk_provider.ctap.cbor import encode
+from sk_provider.ctap.commands import CLIENT_PIN, GET_KEY_AGREEMENT
+from sk_provider.errors import AuthenticatorError, ConfigurationError
+from sk_provider.operation import Operation
+from sk_provider.transports import udp
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+KEY_AGREEMENT = bytes([CLIENT_PIN]) + encode({1: 2, 2: GET_KEY_AGREEMENT})
 SIMULATORS_PORT = 7112  # to which simulators send their answers
 
 
@@ -54,11 +64,32 @@ def test_nobody_behind_the_datagrams_is_told(person: Person) -> None:
     ]
 
 
+def test_no_pin_goes_to_a_port_that_anybody_may_take_next() -> None:
+    operation = Operation(60)
+    with serve("udp:127.0.0.1:0") as served:
+        host, port = served.address
+        with closing(udp.open(f"{host}:{port}", Configuration(), operation, may_create=False)) as channel:
+            assert channel.call(framing.CBOR, KEY_AGREEMENT, operation)[0] == 0
+            served.end()
+            with pytest.raises(AuthenticatorError, match=f"nobody listens at udp:{host}:{port}; start"):
+                channel.call(framing.CBOR, KEY_AGREEMENT, operation)
+
+
+def test_where_nothing_tells_whose_a_port_is_it_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_TABLES", ("/nowhere/udp",))
+    with pytest.raises(ConfigurationError, match=r"whose udp:127\.0\.0\.1:8111 is cannot be told \(No such file"):
+        udp.open("127.0.0.1:8111", Configuration(), Operation(60), may_create=False)
+
+
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
         (
             "udp:192.0.2.1:8111",
+            "is another machine's, and anybody in between could answer; forward a unix: socket by ssh",
+        ),
+        (
+            "udp:127.example.org:8111",
             "is another machine's, and anybody in between could answer; forward a unix: socket by ssh",
         ),
         ("udp:127.0.0.1", "is not an authenticator's address; write one as udp:127.0.0.1:8111"),

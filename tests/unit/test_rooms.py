@@ -16,7 +16,7 @@ IN_ORDER = (
     {"__init__", "bytecode"},
     {"errors"},
     {"reporting"},
-    {"api", "config", "operation"},
+    {"api", "config", "operation", "peers"},
     {"transport_api"},
     {"ctap"},
     {"credentials"},
