@@ -79,7 +79,12 @@ class Authenticator:
         )
 
     def call(
-        self, cmd: int, data: bytes = b"", event: Event | None = None, on_keepalive: OnKeepalive | None = None
+        self,
+        cmd: int,
+        data: bytes = b"",
+        event: Event | None = None,
+        on_keepalive: OnKeepalive | None = None,
+        caller: object = None,
     ) -> bytes:
         """Answer one message: return a status byte and CBOR, or the U2F response data and its status word.
 
@@ -87,16 +92,17 @@ class Authenticator:
         data: untrusted bytes.
         event: ends the waiting for a person once it is set.
         on_keepalive: called with framing.STATUS_UPNEEDED before a person is asked.
+        caller: whose message it is; no other caller's goes on with what it begins.
 
         Raises StoreUnusable if the store cannot be read or written.
         """
-        self.power_up.begin_call(event, on_keepalive)
+        self.power_up.begin_call(event, on_keepalive, caller)
         if self._profile.delay_ms:
             time.sleep(self._profile.delay_ms / 1000)
         if cmd == framing.MSG and self._profile.ctap1:
             from .commands import u2f
 
-            self.power_up.forget_continuations()
+            self.power_up.end_continuations(but=None)
             return u2f.answer(self.power_up, bytes(data))
         if cmd != framing.CBOR or not self._profile.ctap2:
             return bytes((status.INVALID_COMMAND,))
@@ -134,7 +140,7 @@ class Authenticator:
         if type(parameters) is not dict:
             raise StatusError(status.CBOR_UNEXPECTED_TYPE)
         # Another command ends what is pending; listing credentials while one lists RPs does not.
-        self.power_up.forget_continuations(but=command)
+        self.power_up.end_continuations(but=command)
         return run(self.power_up, parameters)
 
 

@@ -54,17 +54,19 @@ class PowerUp:
         self.power_cycle = power_cycle
         self.reset_allowed = reset_allowed
         self.clock = time.monotonic
-        # By command and subcommand of the request that may continue.
-        self._continuations: dict[tuple[int, int], _Continuation] = {}
+        # By who called, and by command and subcommand of the request that may continue.
+        self._continuations: dict[tuple[object, int, int], _Continuation] = {}
+        self._caller: object = None
         self._presence = presence
         self._pin_uv_auth: PinUvAuth | None = None
         self._event: Event | None = None
         self._on_keepalive: OnKeepalive | None = None
 
-    def begin_call(self, event: Event | None, on_keepalive: OnKeepalive | None) -> None:
-        """Let a call begin, which event ends, and which tells on_keepalive when a person is asked."""
+    def begin_call(self, event: Event | None, on_keepalive: OnKeepalive | None, caller: object) -> None:
+        """Let a call of caller's begin, which event ends, and which tells on_keepalive when a person is asked."""
         self._event = event
         self._on_keepalive = on_keepalive
+        self._caller = caller
 
     def forget(self) -> None:
         """Forget what only RAM held."""
@@ -127,11 +129,14 @@ class PowerUp:
         """
         if items:
             end = self.pin_uv_auth.end if authenticated else float("inf")
-            self._continuations[command, subcommand] = _Continuation(items, end, self.clock())
+            now = self.clock()
+            for late in [each for each, other in self._continuations.items() if now > other.deadline]:
+                del self._continuations[late]
+            self._continuations[self._caller, command, subcommand] = _Continuation(items, end, now)
 
     def pending(self, command: int) -> Any:
         """Return the item that a former request of a command left, None if there is none or it came too late."""
-        continuation = self._continuations.get((command, 0))
+        continuation = self._continuations.get((self._caller, command, 0))
         if continuation is None or self.clock() > continuation.deadline:
             return None
         return continuation.items[0]
@@ -141,19 +146,23 @@ class PowerUp:
 
         Raises StatusError if there is none for this command, or it came too late.
         """
-        continuation = self._continuations.pop((command, subcommand), None)
+        continuation = self._continuations.pop((self._caller, command, subcommand), None)
         if continuation is None or self.clock() > continuation.deadline:
             raise StatusError(status.NOT_ALLOWED)
         item = continuation.items.pop(0)
         if continuation.items:
             continuation.renew(self.clock())
-            self._continuations[command, subcommand] = continuation
+            self._continuations[self._caller, command, subcommand] = continuation
         return item
 
-    def forget_continuations(self, but: int | None = None) -> None:
-        """Let no request continue a former one, except one of the command but."""
-        for pending in [pending for pending in self._continuations if pending[0] != but]:
+    def end_continuations(self, but: int | None) -> None:
+        """Let no request of this caller's continue a former one, except one of the command but."""
+        for pending in [each for each in self._continuations if each[0] is self._caller and each[1] != but]:
             del self._continuations[pending]
+
+    def forget_continuations(self) -> None:
+        """Let no request continue a former one, whoever calls."""
+        self._continuations.clear()
 
 
 class _Continuation:

@@ -81,21 +81,22 @@ class CtapHid:
         self,
         capabilities: int,
         announced: Callable[[], int],
-        start: Callable[[int, bytes], Job],
+        start: Callable[[object, int, bytes], Job],
         wink: Callable[[], None],
     ) -> None:
         """Make an interface in front of an engine.
 
         :param capabilities: what the engine answers.
         :param announced: tells the capabilities that INIT announces at the moment.
-        :param start: hands the engine a command (0x03 or 0x10) with data.
+        :param start: hands the engine a command (0x03 or 0x10) with data, and whose it is: each channel is another
+            caller's, and after an INIT on it another's than before.
         :param wink: what WINK does.
         """
         self._capabilities = capabilities
         self._announced = announced
         self._start = start
         self._wink = wink
-        self._channels: dict[int, None] = {}  # allocated, the one used last at the end
+        self._channels: dict[int, object] = {}  # those allocated, and whose they are; the one used last at the end
         self._message: _Message | None = None
         self._transaction: _Transaction | None = None
         self._lock = (0, 0.0)  # channel, until when
@@ -113,8 +114,7 @@ class CtapHid:
             message.deadline = now + MESSAGE_TIMEOUT  # whoever looks late must not take the packet for late
         answers = self.tick(now)
         if channel in self._channels:
-            del self._channels[channel]
-            self._channels[channel] = None
+            self._channels[channel] = self._channels.pop(channel)
         if first & INIT_PACKET:
             length = unpack_from(">H", report, 5)[0]
             answers += self._begin(channel, first & ~INIT_PACKET, length, report[7:], now)
@@ -229,7 +229,7 @@ class CtapHid:
             return self._error(channel, ERR_INVALID_CMD)
         if not data:
             return self._error(channel, ERR_INVALID_LEN)
-        self._transaction = _Transaction(channel, self._start(command, data), now)
+        self._transaction = _Transaction(channel, self._start(self._channels[channel], command, data), now)
         return []
 
     def _init(self, channel: int, length: int, nonce: bytes) -> list[bytes]:
@@ -243,7 +243,7 @@ class CtapHid:
         else:
             self._resynchronise(channel)
         # A channel that we do not know may stem from before a power cycle: its client may have it again.
-        self._channels[allocated] = None
+        self._channels[allocated] = object()
         if len(self._channels) > MAX_CHANNELS:
             del self._channels[next(oldest for oldest in self._channels if not self._in_use(oldest))]
         capabilities = self._announced() | CAPABILITY_WINK

@@ -55,6 +55,7 @@ class Applet:
     __slots__ = (
         "_announced",
         "_answer_by",
+        "_caller",
         "_capabilities",
         "_chain",
         "_command",
@@ -64,17 +65,21 @@ class Applet:
         "_start",
     )
 
-    def __init__(self, capabilities: int, announced: Callable[[], int], start: Callable[[int, bytes], Job]) -> None:
+    def __init__(
+        self, capabilities: int, announced: Callable[[], int], start: Callable[[object, int, bytes], Job]
+    ) -> None:
         """Make an applet in front of an engine.
 
         :param capabilities: what the engine answers.
         :param announced: tells the capabilities that SELECT announces at the moment.
-        :param start: hands the engine a command (0x03 or 0x10) with data.
+        :param start: hands the engine a command (0x03 or 0x10) with data, and whose it is: after a SELECT or a reset
+            another caller's than before.
         """
         self._capabilities = capabilities
         self._announced = announced
         self._start = start
         self._selected = False
+        self._caller = object()
         self._chain: tuple[bytes, bytes] = (b"", b"")  # header without the chaining bit, data so far
         self._rest = b""  # of a response that the reader fetches by GET RESPONSE
         self._job: Job | None = None
@@ -85,6 +90,7 @@ class Applet:
         """Begin anew, as after power-up or a reset of the card."""
         self._abandon()
         self._selected = False
+        self._caller = object()
         self._chain = (b"", b"")
         self._rest = b""
 
@@ -155,7 +161,7 @@ class Applet:
             self._abandon()
             # The engine takes U2F messages in the extended form that MSG has.
             message = extended(apdu.cla, apdu.ins, apdu.p1, apdu.p2, apdu.data)
-            return self._wait(self._start(MSG, message), apdu, now, None)
+            return self._wait(self._start(self._caller, MSG, message), apdu, now, None)
         return pack(">H", SW_INS_NOT_SUPPORTED)
 
     def _select(self, apdu: Apdu) -> bytes:
@@ -163,6 +169,7 @@ class Applet:
             return pack(">H", SW_WRONG_P1P2)
         self._abandon()
         self._selected = apdu.data == AID
+        self._caller = object()
         if not self._selected:
             return pack(">H", SW_NOT_FOUND)
         version = VERSION_FIDO2 if self._announced() & CAPABILITY_NMSG else VERSION_U2F
@@ -175,7 +182,7 @@ class Applet:
             return pack(">H", SW_WRONG_LENGTH)
         self._abandon()
         answer_by = now + KEEPALIVE_INTERVAL if apdu.p1 else None
-        return self._wait(self._start(CBOR, apdu.data), apdu, now, answer_by)
+        return self._wait(self._start(self._caller, CBOR, apdu.data), apdu, now, answer_by)
 
     def _go_on(self, apdu: Apdu, now: float) -> bytes | None:
         if apdu.p1 not in (0, P1_CANCEL) or apdu.p2:

@@ -24,8 +24,11 @@ class PluggedIn(Protocol):
     def limit_requests(self, size: int) -> None:
         """Take, and announce, CTAP2 requests of no more bytes than size: a server cannot receive longer ones."""
 
-    def start(self, command: int, data: bytes) -> Job:
-        """Hand a command over (0x03 MSG or 0x10 CBOR), after those that came before."""
+    def start(self, caller: object, command: int, data: bytes) -> Job:
+        """Hand a command over (0x03 MSG or 0x10 CBOR), after those that came before.
+
+        caller: whose it is; what one has begun, such as a list, no other goes on with.
+        """
 
     def wink(self) -> None:
         """Show the person which one this is (§11.2.9.2.1)."""

@@ -166,7 +166,7 @@ class _Client:
         self.hid = CtapHid(
             shared.capabilities,
             lambda: shared.capabilities,
-            lambda command, data: shared.start(self, command, data),
+            lambda _caller, command, data: shared.start(self, command, data),  # all channels are one client's
             lambda: None,  # whoever may send WINK at any time is not to fill the screen with it
         )
 

@@ -74,15 +74,16 @@ class VirtualKey:
         """Take, and tell in getInfo, that CTAP2 requests have at most size bytes, as a server cannot receive more."""
         self._profile.max_message_size = min(self._profile.max_message_size, size)
 
-    def start(self, command: int, data: bytes) -> Job:
+    def start(self, caller: object, command: int, data: bytes) -> Job:
         """Hand a command (CTAPHID's 0x03 MSG or 0x10 CBOR) and its data to the engine, after those that came before."""
         job = Job(command, data)
-        self._worker.start(job, functools.partial(self.answer, self._authenticator), self._say)
+        self._worker.start(job, functools.partial(self.answer, self._authenticator, caller), self._say)
         return job
 
     def answer(
         self,
         authenticator: Authenticator,
+        caller: object,
         command: int,
         data: bytes,
         cancelled: Event,
@@ -91,7 +92,7 @@ class VirtualKey:
         """Have the authenticator answer, which is that of the power-up in which the command came; in the worker."""
         self._command = command
         try:
-            return authenticator.call(command, data, cancelled, on_keepalive)
+            return authenticator.call(command, data, cancelled, on_keepalive, caller)
         except StoreUnusable as error:
             self._say(str(error))
             return failure(command)

@@ -45,7 +45,7 @@ class Host:
         self.now = 1000.0
         self.jobs: list[Job] = []
 
-    def start(self, command: int, data: bytes) -> Job:
+    def start(self, caller: object, command: int, data: bytes) -> Job:
         assert command in (MSG, CBOR)
         assert 0 < len(data) <= MAX_MESSAGE_SIZE + 9  # around U2F data that comes in APDUs there is a header
         self.jobs.append(Job(command, data))

@@ -52,14 +52,14 @@ class FaultyKey(VirtualKey):
         self._is_about_get_info = False
         super().__init__(*arguments)
 
-    def start(self, command: int, data: bytes) -> Job:
+    def start(self, caller: object, command: int, data: bytes) -> Job:
         self._is_about_get_info = command == CBOR and data == bytes([commands.GET_INFO])
         if self._fault == "stuck" and not self._is_about_get_info:
             return Job(command, data)
-        return super().start(command, data)
+        return super().start(caller, command, data)
 
-    def answer(self, authenticator: Any, command: int, data: bytes, *more: Any) -> bytes:
-        response = super().answer(authenticator, command, data, *more)
+    def answer(self, authenticator: Any, caller: object, command: int, data: bytes, *more: Any) -> bytes:
+        response = super().answer(authenticator, caller, command, data, *more)
         return with_bad_signature(command, data, response) if self._fault == "bad-signature" else response
 
     def count_packet(self) -> None:

@@ -67,12 +67,14 @@ class Host:
     def __init__(self, capabilities: int = 0x04) -> None:
         self.now = 1000.0
         self.jobs: list[Job] = []
+        self.callers: list[object] = []
         self.winks = 0
         self.announced = capabilities
         self.device = CtapHid(capabilities, lambda: self.announced, self._start, self._wink)
         self.channel = self.open()
 
-    def _start(self, command: int, data: bytes) -> Job:
+    def _start(self, caller: object, command: int, data: bytes) -> Job:
+        self.callers.append(caller)
         self.jobs.append(Job(command, data))
         return self.jobs[-1]
 
@@ -407,3 +409,16 @@ def test_any_sequence_of_reports_leaves_the_device_answering_the_next_good_one(
     assert host.send(good, CBOR, b"\x04") == []
     host.jobs[-1].response = b"\x00info"
     assert host.wait(0) == [(good, CBOR, b"\x00info")]
+
+
+def test_each_channel_is_another_caller_and_another_than_before_an_init(host: Host) -> None:
+    other = host.open()
+    for channel in (host.channel, host.channel, other):
+        host.send(channel, CBOR, b"\x04")
+        host.jobs[-1].response = b"\0"
+        host.wait(0)
+    host.send(host.channel, INIT, NONCE)
+    host.send(host.channel, CBOR, b"\x04")
+    first, again, others, anew = host.callers
+    assert first is again
+    assert len({id(caller) for caller in (first, others, anew)}) == 3

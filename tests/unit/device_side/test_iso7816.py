@@ -13,6 +13,10 @@ from sk_provider.ctap.framing import CBOR, MSG, STATUS_PROCESSING, STATUS_UPNEED
 from sk_provider.device_side.iso7816 import Applet
 from sk_provider.device_side.job import Job
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SELECT = bytes.fromhex("00a4040008") + AID
 MAX_MESSAGE = 7609
 
@@ -32,11 +36,13 @@ class Reader:
     def __init__(self, capabilities: int = 0x04) -> None:
         self.now = 1000.0
         self.jobs: list[Job] = []
+        self.callers: list[object] = []
         self.announced = capabilities
         self.applet = Applet(capabilities, lambda: self.announced, self._start)
         assert self.send(SELECT + b"\0")[1] == SUCCESS
 
-    def _start(self, command: int, data: bytes) -> Job:
+    def _start(self, caller: object, command: int, data: bytes) -> Job:
+        self.callers.append(caller)
         self.jobs.append(Job(command, data))
         return self.jobs[-1]
 
@@ -370,3 +376,15 @@ def test_any_sequence_of_apdus_leaves_the_applet_answering_the_next_good_one(eve
             reader.wait(0)
     assert reader.send(SELECT + b"\0") == (b"U2F_V2", SUCCESS)
     assert reader.send(short("80108000", b"\x04"), b"\x00info") == (b"\x00info", SUCCESS)
+
+
+@pytest.mark.parametrize("begin_anew", [lambda _: None, lambda reader: reader.applet.reset()])
+def test_whoever_has_selected_the_applet_is_another_caller_than_before(begin_anew: Callable[[Reader], None]) -> None:
+    reader = Reader()
+    for _ in range(2):
+        reader.send(short("80100000", b"\x04"), b"\0")
+    begin_anew(reader)
+    reader.send(SELECT)
+    reader.send(short("80100000", b"\x04"), b"\0")
+    first, again, another = reader.callers
+    assert first is again is not another

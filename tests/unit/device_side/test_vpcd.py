@@ -26,7 +26,7 @@ class Nothing:
     def limit_requests(self, size: int) -> None:
         raise AssertionError
 
-    def start(self, command: int, data: bytes) -> Job:
+    def start(self, caller: object, command: int, data: bytes) -> Job:
         raise AssertionError
 
     def wink(self) -> None:

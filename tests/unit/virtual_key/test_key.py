@@ -37,7 +37,7 @@ def key(tmp_path: Path, said: list[str]) -> Iterator[VirtualKey]:
 
 
 def call(key: VirtualKey, request: bytes) -> int:
-    job = key.start(CBOR, request)
+    job = key.start(None, CBOR, request)
     wait_until(lambda: job.response is not None, "the answer")
     assert job.response is not None
     return job.response[0]
