@@ -86,11 +86,9 @@ class CtapHid:
     ) -> None:
         """Make an interface in front of an engine.
 
-        :param capabilities: what the engine answers.
-        :param announced: tells the capabilities that INIT announces at the moment.
-        :param start: hands the engine a command (0x03 or 0x10) with data, and whose it is: each channel is another
-            caller's, and after an INIT on it another's than before.
-        :param wink: what WINK does.
+        capabilities: what the engine answers; announced: returns those that INIT announces at the moment; start: hands
+        the engine a command (0x03 or 0x10) with data, and whose it is: each channel is another caller's, and after an
+        INIT on it another's than before; wink: what WINK does.
         """
         self._capabilities = capabilities
         self._announced = announced

@@ -70,10 +70,9 @@ class Applet:
     ) -> None:
         """Make an applet in front of an engine.
 
-        :param capabilities: what the engine answers.
-        :param announced: tells the capabilities that SELECT announces at the moment.
-        :param start: hands the engine a command (0x03 or 0x10) with data, and whose it is: after a SELECT or a reset
-            another caller's than before.
+        capabilities: what the engine answers; announced: returns those that SELECT announces at the moment; start:
+        hands the engine a command (0x03 or 0x10) with data, and whose it is: after a SELECT or a reset another caller's
+        than before.
         """
         self._capabilities = capabilities
         self._announced = announced

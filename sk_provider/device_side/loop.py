@@ -1,4 +1,4 @@
-"""The one thread in which all servers of a token wait for packets, for time to pass, and for the engine."""
+"""The one thread in which all servers wait for packets, for time to pass, and for answers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Server(Protocol):
-        """One way to reach a token.
-
-        :ivar name: the address under which clients find it.
-        """
+        """One way to reach what is plugged in. name: the address under which clients find it."""
 
         name: str
 
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
             """Forget all that was begun, because the power was cut."""
 
         def close(self) -> None:
-            """Withdraw the token from its clients."""
+            """Withdraw from the clients."""
 
 
 class Loop:
@@ -54,10 +51,7 @@ class Loop:
         self._selector.unregister(fd)
 
     def run(self, servers: list[Server]) -> None:
-        """Serve until stop is called.
-
-        :raises ServeError: if one of the servers cannot go on.
-        """
+        """Serve until stop() is called. Raises ServeError if one of the servers cannot go on."""
         while not self._stopping:
             due = min((deadline for server in servers if (deadline := server.deadline()) is not None), default=None)
             timeout = None if due is None else max(0.0, due - time.monotonic())

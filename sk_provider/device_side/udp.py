@@ -38,8 +38,9 @@ class UdpServer(HidServer["tuple[str, int]"]):
     ) -> None:
         """Listen on a loopback address; port 0 takes a free one.
 
-        :param power_cycle: what the reboot datagram calls.
-        :raises ServeError: if the address cannot be had.
+        power_cycle: what the reboot datagram calls.
+
+        Raises ServeError if the address cannot be had, or nothing tells who sends to it.
         """
         super().__init__(plugged_in)
         self._loop = loop

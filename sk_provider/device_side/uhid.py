@@ -52,10 +52,7 @@ class UhidServer(HidServer[str]):
     """A device that appears when the server begins, and is unplugged when it ends."""
 
     def __init__(self, plugged_in: PluggedIn, loop: Loop) -> None:
-        """Plug the device in.
-
-        :raises ServeError: if the kernel does not make it.
-        """
+        """Plug the device in. Raises ServeError if the kernel does not make it."""
         super().__init__(plugged_in)
         plugged_in.limit_requests(MAX_REQUEST)
         self._loop = loop

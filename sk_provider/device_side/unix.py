@@ -70,7 +70,7 @@ class UnixListener:
     def __init__(self, path: str, loop: Loop, clients: Clients) -> None:
         """Listen on path (absolute), in the place of a socket that nobody serves any more.
 
-        :raises ServeError: if the path is somebody else's, is being served, or cannot be made.
+        Raises ServeError if the path is somebody else's, is being served, or cannot be made.
         """
         self.name = f"unix:{path}"
         self._path = path
@@ -205,10 +205,7 @@ def _inode(path: str) -> tuple[int, int]:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket of a server that ended without doing so itself.
-
-    :raises ServeError: if path is anything else.
-    """
+    """Remove the socket of a server that ended without doing so itself. Raises ServeError if path is anything else."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:

@@ -34,8 +34,9 @@ class VpcdServer:
     ) -> None:
         """Put the card into the reader that listens at host and port.
 
-        :param power_cycle: what the reader's cutting the power calls; None if the token has power from elsewhere.
-        :raises ServeError: if there is no reader.
+        power_cycle: what the reader's cutting the power calls; None if what is plugged in has power from elsewhere.
+
+        Raises ServeError if there is no reader.
         """
         self.name = f"vpcd:{host}:{port}"
         self._loop = loop

@@ -28,10 +28,7 @@ RESET_WINDOW = 10.0  # seconds after power-up, CTAP 2.1 §6.6
 
 
 class VirtualKey:
-    """Runs one command at a time, whichever server it came by. See device_side.job.PluggedIn.
-
-    :ivar capabilities: what it answers, in the bits of CTAPHID_INIT.
-    """
+    """Runs one command at a time, whichever server it came by. See device_side.job.PluggedIn."""
 
     def __init__(
         self,
@@ -43,11 +40,8 @@ class VirtualKey:
     ) -> None:
         """Plug it in.
 
-        :param store: where it keeps what must survive.
-        :param presence: asks a person, see Authenticator.
-        :param profile: what it behaves as.
-        :param say: tells the person who runs the server something; called from any thread.
-        :param wake: tells the servers, from any thread, that a job has changed.
+        store: where it keeps what must survive; presence: asks a person, see Authenticator; profile: what it behaves
+        as; say: tells the person who serves it something, from any thread; wake: see Worker.
         """
         self._say = say
         self._store = store
@@ -71,11 +65,11 @@ class VirtualKey:
         )
 
     def limit_requests(self, size: int) -> None:
-        """Take, and tell in getInfo, that CTAP2 requests have at most size bytes, as a server cannot receive more."""
+        """See PluggedIn; getInfo announces it."""
         self._profile.max_message_size = min(self._profile.max_message_size, size)
 
     def start(self, caller: object, command: int, data: bytes) -> Job:
-        """Hand a command (CTAPHID's 0x03 MSG or 0x10 CBOR) and its data to the engine, after those that came before."""
+        """See PluggedIn."""
         job = Job(command, data)
         self._worker.start(job, functools.partial(self.answer, self._authenticator, caller), self._say)
         return job
@@ -98,7 +92,7 @@ class VirtualKey:
             return failure(command)
 
     def announced(self) -> int:
-        """Tell the capabilities that INIT and SELECT announce at this moment."""
+        """See PluggedIn. A store that cannot be read is told, and announces what it might."""
         try:
             return self._authenticator.announced()
         except StoreUnusable as error:
@@ -106,7 +100,7 @@ class VirtualKey:
             return self.capabilities
 
     def wink(self) -> None:
-        """Show the person which token this is, CTAP 2.1 §11.2.9.2.1."""
+        """See PluggedIn."""
         self._say("the token winks")
 
     def close(self) -> None:

@@ -49,10 +49,7 @@ class Serving:
         self._key.close()
 
     def open(self, addresses: tuple[str, ...]) -> None:
-        """Begin to serve at each of the addresses.
-
-        :raises ServeError: if one is not an address, or cannot be served.
-        """
+        """Begin to serve at each of the addresses. Raises ServeError if one is no address, or cannot be served."""
         targets = [parse_address(address) for address in addresses]
         self._powered_by_reader = all(scheme == "vpcd" for scheme, _, _ in targets)
         for target in targets:
@@ -65,10 +62,7 @@ class Serving:
         return [server.name for server in self._servers]
 
     def run(self) -> None:
-        """Serve until the loop is stopped.
-
-        :raises ServeError: if an address cannot be served any longer.
-        """
+        """Serve until the loop is stopped. Raises ServeError if an address cannot be served any longer."""
         self._loop.run(self._servers)
 
     def power_cycle(self) -> None:
@@ -90,9 +84,9 @@ class Serving:
 
 
 def parse_address(address: str) -> tuple[str, str, int]:
-    """Read an address: its scheme, its path or host, and its port or 0.
+    """Return what an address says: its scheme, its path or host, and its port or 0.
 
-    :raises ServeError: if it is none that is served here.
+    Raises ServeError if it is none that is served here.
     """
     scheme, colon, rest = address.partition(":")
     if address == "uhid:":

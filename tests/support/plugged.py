@@ -63,9 +63,8 @@ class _Serving(Serving, Generic[AnyServer]):
 class Plugged(Generic[AnyServer]):
     """A token with its keys in a store, until the end of the with statement, or until it dies of its fault.
 
-    :ivar presence: who touches it, see ``pysk serve``.
-    :ivar gestures: how often somebody has touched it, or was verified by it.
-    :ivar is_blinking: whether it waits for somebody.
+    presence: who touches it, see `pysk serve`; gestures: how often somebody has touched it, or was verified by it;
+    is_blinking: whether it waits for somebody.
     """
 
     def __init__(
