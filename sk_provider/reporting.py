@@ -24,6 +24,23 @@ def write_stderr(line: bytes) -> int:
         return False
 
 
+def write_in_time(descriptor: int, line: str, seconds: float) -> None:
+    """Write a line where a person reads it, who may have stopped the screen, or a program that has stopped reading.
+
+    Raises OSError if it cannot be written whole within so many seconds.
+    """
+    import select
+
+    content = f"{line}\n".encode()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    # Of a pipe that is ready, so much is written at once.
+    if len(content) > select.PIPE_BUF or not poll.poll(seconds * 1000):
+        raise TimeoutError
+    if posix.write(descriptor, content) != len(content):
+        raise OSError
+
+
 def tell(sentence: str, write: Callable[[bytes], int] = write_stderr) -> bool:
     """Print one line on standard error, and return whether it was taken.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 
@@ -13,18 +15,22 @@ def share(arguments: tuple[str, ...]) -> None:
     Listens at unix:PATH, for ssh -R to forward. Keys whose application starts with ssh: can be made, used and listed;
     all else is refused. Each request is told here, and wants a touch if the authenticator has any. Clients take turns.
     """
+    from functools import partial
+
     from sk_provider import config
     from sk_provider.device_side.loop import Loop
+    from sk_provider.reporting import write_in_time
     from sk_provider.share.server import SharedAuthenticator, SharingServer
 
     *addresses, target = arguments
     scheme, _, path = target.partition(":")
     if scheme != "unix" or not path.startswith("/") or len(addresses) > 1:
         raise click.UsageError("give an authenticator's address, or none, and then unix:/PATH")
+    show = partial(write_in_time, sys.stdout.fileno())
     loop = Loop()
     loop.stop_on_signals()
     try:
-        shared = SharedAuthenticator(addresses[0] if addresses else None, config.load(), click.echo, loop)
+        shared = SharedAuthenticator(addresses[0] if addresses else None, config.load(), show, loop)
         try:
             server = SharingServer(path, shared, loop)
             try:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         def welcome(self, peer: socket.socket) -> None:
             """Take note of a new client."""
 
+        def may_give_way(self, peer: socket.socket) -> bool:
+            """Return whether a client, that waits for nothing, may be dropped where there is no room for another."""
+
         def receive(self, untrusted_report: bytes, peer: socket.socket) -> None:
             """Take a report of 64 bytes."""
 
@@ -58,6 +61,10 @@ class UnixServer(HidServer[socket.socket]):
 
     def welcome(self, peer: socket.socket) -> None:
         """See Clients: what a client gets of its own, it gets by its first report."""
+
+    def may_give_way(self, peer: socket.socket) -> bool:
+        """See Clients: one that has sent nothing yet."""
+        return peer not in self._peers.values()
 
     def close(self) -> None:
         """Let the clients go and remove the socket."""
@@ -137,8 +144,12 @@ class UnixListener:
         except OSError:  # it left before we came
             return
         if len(self._pending) >= MAX_CLIENTS:
-            client.close()
-            return
+            # Those that came first, and want nothing: whoever opens connections and is silent keeps nobody out.
+            silent = next((each for each in self._pending if self._clients.may_give_way(each)), None)
+            if silent is None:
+                client.close()
+                return
+            self._drop(silent)
         client.setblocking(False)
         self._clients.welcome(client)
         self._pending[client] = bytearray()

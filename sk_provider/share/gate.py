@@ -356,6 +356,20 @@ class Gate:
         return response
 
 
+def asks_for_something(cmd: int, untrusted_data: bytes) -> bool:
+    """Return whether a CTAPHID MSG or CBOR command is more than a look at what the authenticator is."""
+    if cmd == framing.MSG:
+        return untrusted_data[1:2] != bytes((apdu.INS_VERSION,))
+    command = untrusted_data[:1]
+    if command != bytes((commands.CLIENT_PIN,)):
+        return command != bytes((commands.GET_INFO,))
+    try:
+        parameters = permitted.decode(untrusted_data[1:])
+    except Refused:
+        return False
+    return parameters.get(2) not in _PIN_READING
+
+
 def _nonsense(what: str) -> AuthenticatorError:
     return AuthenticatorError(f"the authenticator's answer {what}", "try again when no other program uses it")
 

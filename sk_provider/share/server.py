@@ -1,4 +1,4 @@
-"""Serving a real authenticator at a Unix socket: clients take turns, each through a gate of its own (share.py)."""
+"""Serving a real authenticator at a Unix socket: clients take turns, each through a gate of its own (gate.py)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import struct
 import time
 
 from sk_provider.client import selection
+from sk_provider.ctap.status import StatusError
 from sk_provider.device_side.ctaphid import CtapHid
 from sk_provider.device_side.job import Job, cancellation, failure
 from sk_provider.device_side.unix import UnixListener
@@ -17,22 +18,24 @@ from sk_provider.errors import Interrupted, SecurityKeyError
 from sk_provider.operation import Operation
 from sk_provider.reporting import printable
 
-from .gate import Gate
+from .gate import Gate, asks_for_something
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from sk_provider.client.token import Token
     from sk_provider.config import Configuration
     from sk_provider.device_side.loop import Loop
     from sk_provider.device_side.worker import OnKeepalive
-    from sk_provider.transport_api import Channel
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _COMMAND_LINE_SHOWN = 120
 _IDLE_PATIENCE = 10.0
-"""Seconds after the answer to a client's command in which it must begin another one, or its turn ends."""
+"""Seconds after the answer to a client's command in which it must ask for more, or its turn ends."""
+_SHOWING_PATIENCE = 2.0
+"""Seconds in which what a client asks for must be shown, or it is refused."""
 
 
 class SharedAuthenticator:
@@ -46,26 +49,34 @@ class SharedAuthenticator:
         self,
         address: str | None,
         configuration: Configuration,
-        say: Callable[[str], None],
+        show: Callable[[str, float], None],
         loop: Loop,
     ) -> None:
         """Look at the authenticator once, until the loop is to stop.
+
+        show: shows the person a line, within so many seconds, or raises OSError.
 
         Raises SecurityKeyError if there is none, or it cannot be used.
         """
         self._address = address
         self._configuration = configuration
-        self._say = say
+        self._show = show
         self._turn: _Client | None = None
         self._turn_job: Job | None = None  # the last command of the client whose turn it is
-        self._turn_ends: float | None = None  # None as long as that command is worked on
+        self._turn_ends: float | None = None  # None as long as a command is worked on that prolongs the turn
         self._waiting: dict[_Client, Job] = {}  # the one that waits for the longest time first
         self._has_told_of_waiting = False
         self._gate: Gate | None = None
-        self._channel: Channel | None = None
-        channel = self._open(Operation(configuration.timeout, loop.is_stopping))
-        self.capabilities = channel.capabilities
-        channel.close()
+        self._channel: Token | None = None
+        operation = Operation(configuration.timeout, loop.is_stopping)
+        token = self._open(operation)
+        try:
+            token.get_info(operation)  # which shows what it speaks, whatever it announces
+        except StatusError:
+            pass  # in its own way
+        finally:
+            self.capabilities = token.capabilities
+            token.close()
         self._worker = Worker(loop.wake)
 
     def start(self, client: _Client, command: int, data: bytes) -> Job:
@@ -87,6 +98,10 @@ class SharedAuthenticator:
         if self._turn is client:
             self._end_turn(client)
 
+    def is_served(self, client: _Client) -> bool:
+        """Return whether it is a client's turn, or it waits for one."""
+        return self._turn is client or client in self._waiting
+
     def tick(self, now: float) -> None:
         """Answer those who wait no longer, as they have cancelled, and end the turn of a client that is idle."""
         for client, job in list(self._waiting.items()):
@@ -102,7 +117,8 @@ class SharedAuthenticator:
 
     def deadline(self) -> float | None:
         """Return when tick is to be called at the latest, if nothing else happens before."""
-        return self._turn_ends
+        is_working = self._turn_job is not None and self._turn_job.response is None
+        return None if is_working else self._turn_ends
 
     def close(self) -> None:
         """Let the authenticator go, once the last command has ended."""
@@ -110,7 +126,10 @@ class SharedAuthenticator:
         self._worker.close()
 
     def _begin(self, client: _Client, job: Job) -> None:
-        self._turn, self._turn_job, self._turn_ends = client, job, None
+        # What anybody may ask at any time, at no cost to the person, prolongs no turn.
+        if self._turn is not client or asks_for_something(job.command, job.data):
+            self._turn_ends = None
+        self._turn, self._turn_job = client, job
         self._worker.start(job, functools.partial(self._answer, client), functools.partial(self._tell_of_error, client))
 
     def _end_turn(self, client: _Client) -> None:
@@ -121,20 +140,20 @@ class SharedAuthenticator:
             following = next(iter(self._waiting))
             self._begin(following, self._waiting.pop(following))
 
-    def _tell(self, client: _Client, what: str) -> None:
-        self._say(printable(f"{client.name} {what}"))
+    def _tell(self, client: _Client, what: str, seconds: float = _SHOWING_PATIENCE) -> None:
+        self._show(printable(f"{client.name} {what}"), seconds)
 
     def _tell_of_error(self, client: _Client, what: str) -> None:
         self._tell(client, f"has met an error ({what})")
 
     def _try_to_tell(self, client: _Client, what: str) -> None:
-        """Tell what lets nothing through, so that it need not be known."""
+        """Tell what lets nothing through, so that it need not be known, and nobody waits for it."""
         try:
-            self._tell(client, what)
+            self._tell(client, what, 0)
         except OSError:
             pass
 
-    def _open(self, operation: Operation) -> Channel:
+    def _open(self, operation: Operation) -> Token:
         return selection.open_for_management(self._address, self._configuration, operation)
 
     def _let_go(self) -> None:
@@ -185,6 +204,10 @@ class SharingServer:
         """Note the client's process: for a forwarded socket that is the ssh that forwards it."""
         process, _, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         self._clients[peer] = _Client(f"process {process} ({_command_line(process)})", self._shared)
+
+    def may_give_way(self, peer: socket.socket) -> bool:
+        """See Clients: a client that has asked for nothing, or whose turn is over."""
+        return not self._shared.is_served(self._clients[peer])
 
     def receive(self, untrusted_report: bytes, peer: socket.socket) -> None:
         """Take a report, and answer what can be answered at once."""

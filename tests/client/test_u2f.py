@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import pytest
 from support.openssh import PIN, PIN_PROMPT, Person, assert_signs, enrolled, provider_lines
-from support.relay import TO_CLIENT
-
-from sk_provider.ctap import framing
+from support.relay import announce_ctap2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from support.relay import Connect, Relay
-
-CAPABILITIES = 7 + 16  # in the report of an answer to INIT
-
-
-def announce_ctap2(direction: str, _number: int, content: bytes) -> list[bytes]:
-    if direction == TO_CLIENT and content[4] == framing.INIT | framing.INIT_PACKET:
-        capabilities = content[CAPABILITIES] | framing.CAPABILITY_CBOR
-        return [content[:CAPABILITIES] + bytes([capabilities]) + content[CAPABILITIES + 1 :]]
-    return [content]
 
 
 @pytest.fixture(params=[None, announce_ctap2], ids=["announces U2F", "announces CTAP2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import select
 import signal
 import subprocess
 import time
@@ -24,13 +25,15 @@ from support.openssh import (
     WRONG_PIN,
     Person,
     Signature,
+    assert_signs,
     enrolled,
     provider_lines,
 )
+from support.relay import announce_ctap2
 from support.serve import connect_unix, open_device, serve, wait_until
 from support.sshd import Sshd, keygen
 
-from sk_provider.ctap import framing
+from sk_provider.ctap import cbor, framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -288,6 +291,74 @@ def test_the_touch_that_chooses_a_token_ends_with_the_server(person: Person, con
         assert process.wait(30) == 1
         for relay in (first, second):
             wait_until(lambda relay=relay: relay.transactions()[-1] == framing.CANCEL, "the cancelling")
+
+
+def test_silent_connections_keep_nobody_out(sharing: Sharing) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(connect_unix(str(sharing.path)))
+        for _ in range(100):
+            stack.enter_context(connect_unix(str(sharing.path)))
+        assert sharing.open().info.versions
+        # Those that came first have given way.
+        assert first.recv(1) == b""
+
+
+def test_a_client_whose_turn_it_is_gives_way_to_nobody(sharing: Sharing) -> None:
+    device = sharing.device()
+    assert device.call(0x10, b"\x04")[0] == 0
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(connect_unix(str(sharing.path)))
+        assert device.call(0x10, b"\x04")[0] == 0
+
+
+@contextmanager
+def stopped(reader: int, writer: int) -> Iterator[None]:
+    """Let a pipe take no more, as one that nobody reads."""
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    yield
+    while select.select([reader], [], [], 0)[0]:
+        os.read(reader, 65536)
+
+
+def test_what_cannot_be_shown_is_refused_and_keeps_nobody_waiting(person: Person, sockets: Path) -> None:
+    reader, writer = os.pipe()
+    token = sockets / "token"
+    with serve(f"unix:{token}"):
+        command = [str(person.pysk), "share", f"unix:{token}", f"unix:{sockets}/shared"]
+        process = subprocess.Popen(command, stdout=writer, env=person.environment)
+        try:
+            assert os.read(reader, 4096).startswith(b"sharing ")
+            with stopped(reader, writer), connect_unix(f"{sockets}/shared") as connected:
+                device = open_device(connected)
+                make = b"\x01" + cbor.encode({1: HASH, 2: RP, 3: USER, 4: ES256})
+                assert device.call(0x10, make) == bytes([ERR.OTHER])
+                assert device.call(0x10, b"\x04")[0] == 0  # of which nobody is told
+            with connect_unix(f"{sockets}/shared") as connected:
+                assert open_device(connected).call(0x10, make)[0] == 0
+        finally:
+            process.terminate()
+            process.wait(30)
+            os.close(reader)
+            os.close(writer)
+
+
+def test_a_u2f_token_that_announces_ctap2_is_shared_as_what_it_speaks(
+    person: Person, connect: Connect, sockets: Path
+) -> None:
+    with (
+        connect(announce_ctap2, "--profile", "u2f") as token,
+        share(person, sockets / "near", token.address) as sharing,
+    ):
+        assert not sharing.device().capabilities & framing.CAPABILITY_CBOR
+        sharing.close()
+        person.configure(device=f"unix:{sharing.path}")
+        assert_signs(person, enrolled(person, "ecdsa-sk"))
 
 
 ODD_TRANSPORT = """

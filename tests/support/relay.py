@@ -115,3 +115,15 @@ class Relay:
             except OSError:
                 pass
             each.close()
+
+
+CAPABILITIES = 7 + 16
+"""Where the capabilities stand in the report of an answer to INIT."""
+
+
+def announce_ctap2(direction: str, _number: int, content: bytes) -> list[bytes]:
+    """Spoil answers to INIT: a token announces CTAP2, whether or not it speaks it."""
+    if direction == TO_CLIENT and content[4] == framing.INIT | framing.INIT_PACKET:
+        capabilities = content[CAPABILITIES] | framing.CAPABILITY_CBOR
+        return [content[:CAPABILITIES] + bytes([capabilities]) + content[CAPABILITIES + 1 :]]
+    return [content]

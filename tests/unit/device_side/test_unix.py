@@ -28,6 +28,9 @@ class Nobody:
     def welcome(self, peer: socket.socket) -> None:
         raise AssertionError
 
+    def may_give_way(self, peer: socket.socket) -> bool:
+        raise AssertionError
+
     def receive(self, untrusted_report: bytes, peer: socket.socket) -> None:
         raise AssertionError
 

@@ -8,11 +8,11 @@ import pytest
 from support.serve import wait_until
 
 from sk_provider.client import selection
+from sk_provider.client.token import Token
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
 from sk_provider.device_side.job import Job
 from sk_provider.device_side.loop import Loop
-from sk_provider.operation import Operation
 from sk_provider.share.server import SharedAuthenticator, _Client
 
 TYPE_CHECKING = False
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from sk_provider.transport_api import Event
+
 GET_INFO = b"\x04"
 SELECTION = b"\x0b"
+READ_RETRIES = b"\x06" + cbor.encode({1: 1, 2: 1})
 GET_ASSERTION, GET_NEXT_ASSERTION = b"\x02", b"\x08"
 ASSERT = GET_ASSERTION + cbor.encode({1: "ssh:", 2: bytes(32)})
 LISTED = b"\0" + cbor.encode({1: {}, 2: hashlib.sha256(b"ssh:").digest(), 3: b"signature", 5: 2})
+INFO = b"\0" + cbor.encode({1: ["FIDO_2_1"], 3: bytes(16)})
 CANCELLED = bytes([status.KEEPALIVE_CANCEL])
 
 
@@ -37,18 +41,18 @@ class Authenticator:
         self.times_opened = 0
         self.is_open = False
 
-    def open(self, *_: object) -> Authenticator:
+    def open(self, *_: object) -> Token:
         self.times_opened += 1
         self.is_open = True
-        return self
+        return Token(self, "unix:/authenticator")
 
-    def call(self, cmd: int, data: bytes = b"", event: Operation | None = None, on_keepalive: Any = None) -> bytes:
+    def call(self, cmd: int, data: bytes = b"", event: Event | None = None, on_keepalive: Any = None) -> bytes:
         assert event is not None
         self.passed.append(data)
         if data == SELECTION:
             wait_until(event.is_set, "the cancelling")
             raise event.reason()
-        return LISTED if data[:1] == GET_ASSERTION or data == GET_NEXT_ASSERTION else b"\0" + data
+        return LISTED if data[:1] == GET_ASSERTION or data == GET_NEXT_ASSERTION else INFO
 
     def close(self) -> None:
         self.is_open = False
@@ -64,8 +68,9 @@ def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
 @pytest.fixture
 def shared(authenticator: Authenticator) -> Iterator[SharedAuthenticator]:
     loop = Loop()
-    shared = SharedAuthenticator(None, Configuration(), lambda _what: None, loop)
+    shared = SharedAuthenticator(None, Configuration(), lambda _what, _seconds: None, loop)
     authenticator.times_opened = 0
+    authenticator.passed.clear()
     yield shared
     shared.close()
     loop.close()
@@ -144,7 +149,7 @@ def test_a_turn_ends_once_its_client_is_idle(shared: SharedAuthenticator, authen
     shared.tick(1000)
     assert shared.deadline() == 1010
     shared.tick(1009)
-    answer(shared.start(client, framing.CBOR, GET_INFO))
+    answer(shared.start(client, framing.CBOR, ASSERT))
     shared.tick(1011)
     assert authenticator.is_open
     assert authenticator.times_opened == 1
@@ -153,6 +158,19 @@ def test_a_turn_ends_once_its_client_is_idle(shared: SharedAuthenticator, authen
     assert shared.deadline() is None
     assert answer(shared.start(client, framing.CBOR, GET_INFO))[0] == status.SUCCESS
     assert authenticator.times_opened == 2
+
+
+@pytest.mark.parametrize("request_bytes", [GET_INFO, READ_RETRIES])
+def test_a_look_at_the_authenticator_prolongs_no_turn(
+    shared: SharedAuthenticator, authenticator: Authenticator, request_bytes: bytes
+) -> None:
+    client = _Client("client", shared)
+    for now in (1000, 1006):
+        answer(shared.start(client, framing.CBOR, request_bytes))
+        shared.tick(now)
+        assert shared.deadline() == 1010
+    shared.tick(1010)
+    wait_until(lambda: not authenticator.is_open, "the closing")
 
 
 def test_a_client_is_not_idle_while_its_command_is_worked_on(
