@@ -8,6 +8,7 @@ import threading
 import traceback
 
 from sk_provider.ctap.framing import MSG
+from sk_provider.errors import SecurityKeyError
 
 from .job import cancellation, failure
 
@@ -39,7 +40,7 @@ class Worker:
         """Have call answer a job, after all that came before.
 
         call: takes the command, its data, an event that ends the waiting for a person, and, unless it is U2F's, what is
-        told the status of each keep-alive; it returns the response. complain: told where call failed, if it does.
+        told the status of each keep-alive; it returns the response. complain: told why call failed, if it does.
         """
 
         def answer() -> None:
@@ -52,7 +53,7 @@ class Worker:
         self.do(answer, complain)
 
     def do(self, action: Callable[[], None], complain: Complain) -> None:
-        """Have something done in between, in its turn; complain: told where it failed, if it does."""
+        """Have something done in between, in its turn; complain: told why it failed, if it does."""
         self._actions.put((action, complain))
 
     def close(self) -> None:
@@ -82,9 +83,12 @@ class Worker:
 
 
 def _complain_of(error: Exception, complain: Complain) -> None:
-    """Tell what kind of error it was and where; never its message, which may hold what was sent."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    """Tell the sentence of an error of ours; of others kind and place alone, as a message may hold what was sent."""
+    what = str(error)
+    if not isinstance(error, SecurityKeyError):
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}"
     try:
-        complain(f"{type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}")
+        complain(what)
     except OSError:  # nobody is there to be told
         pass

@@ -8,7 +8,7 @@ import time
 
 from sk_provider.authenticator.engine import Authenticator
 from sk_provider.ctap.framing import MSG
-from sk_provider.device_side.job import Job, failure
+from sk_provider.device_side.job import Job
 from sk_provider.device_side.worker import Worker
 from sk_provider.errors import StoreUnusable
 
@@ -85,11 +85,7 @@ class VirtualKey:
     ) -> bytes:
         """Have the authenticator answer, which is that of the power-up in which the command came; in the worker."""
         self._command = command
-        try:
-            return authenticator.call(command, data, cancelled, on_keepalive, caller)
-        except StoreUnusable as error:
-            self._say(str(error))
-            return failure(command)
+        return authenticator.call(command, data, cancelled, on_keepalive, caller)
 
     def announced(self) -> int:
         """See PluggedIn. A store that cannot be read is told, and announces what it might."""

@@ -8,6 +8,7 @@ from support.serve import wait_until
 from sk_provider.ctap.framing import CBOR, MSG, STATUS_PROCESSING, STATUS_UPNEEDED
 from sk_provider.device_side.job import Job
 from sk_provider.device_side.worker import Worker
+from sk_provider.errors import StoreUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def echo(command: int, data: bytes, cancelled: Event, on_keepalive: OnKeepalive 
 
 def fail(command: int, data: bytes, cancelled: Event, on_keepalive: OnKeepalive | None) -> bytes:
     raise RuntimeError("a secret")
+
+
+def find_unusable(command: int, data: bytes, cancelled: Event, on_keepalive: OnKeepalive | None) -> bytes:
+    raise StoreUnusable("the store is damaged", "restore it")
 
 
 def no_complaint(what: str) -> None:
@@ -118,7 +123,7 @@ def tell_nobody(what: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "response"), [(CBOR, FAILED), (MSG, U2F_FAILED)])
-def test_a_failure_is_answered_and_told_by_its_place_alone_and_ends_nothing(
+def test_a_failure_is_answered_and_told_by_our_sentence_or_else_its_place_alone_and_ends_nothing(
     worker: Worker, command: int, response: bytes
 ) -> None:
     told: list[str] = []
@@ -128,10 +133,13 @@ def test_a_failure_is_answered_and_told_by_its_place_alone_and_ends_nothing(
         worker.start(job, fail, complain)
         assert answer(job) == response
     worker.do(lambda: tell_nobody("nobody"), told.append)
+    unusable = Job(command, b"")
+    worker.start(unusable, find_unusable, told.append)
     last = Job(command, b"last")
     worker.start(last, echo, no_complaint)
     assert answer(last) == bytes([command]) + b"last"
     assert told == [
         f"RuntimeError at test_worker.py:{fail.__code__.co_firstlineno + 1}",
         f"BrokenPipeError at test_worker.py:{tell_nobody.__code__.co_firstlineno + 1}",
+        "the store is damaged; restore it",
     ]
