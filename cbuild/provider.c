@@ -1,6 +1,7 @@
 /*
- * The functions that a host looks up. Each clears its out-pointers, has Python started, hands over, and lets no
- * outcome through that the host could not survive: success without a response above all.
+ * The functions that a host looks up. Each clears its out-pointers, sees to it that a call does the host no harm, has
+ * Python started, hands over, and lets no outcome through that the host could not survive: success without a response
+ * above all.
  */
 #include <stdio.h>
 
@@ -33,12 +34,18 @@ outcome(int result, int has_response)
 	return ERR_GENERAL;
 }
 
+/* Begins a call; returns 0, or -1 once the person has been told why it cannot be carried out. */
 static int
-refuse(void)
+enter(int has_place)
 {
-	pysk_tell("the host left no place for the response; "
-	    "report this as a bug of the program that asked");
-	return ERR_GENERAL;
+	if (pysk_keep_streams() != 0)
+		return -1;
+	if (!has_place) {
+		pysk_tell("the host left no place for the response; "
+		    "report this as a bug of the program that asked");
+		return -1;
+	}
+	return pysk_start_python();
 }
 
 EXPORTED uint32_t
@@ -54,10 +61,9 @@ sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len,
 {
 	int result;
 
-	if (enroll_response == NULL)
-		return refuse();
-	*enroll_response = NULL;
-	if (pysk_start_python() != 0)
+	if (enroll_response != NULL)
+		*enroll_response = NULL;
+	if (enter(enroll_response != NULL) != 0)
 		return ERR_GENERAL;
 	result = pysk_enroll(alg, challenge, challenge_len, application, flags,
 	    pin, options, enroll_response);
@@ -72,10 +78,9 @@ sk_sign(uint32_t alg, const uint8_t *data, size_t data_len,
 {
 	int result;
 
-	if (sign_response == NULL)
-		return refuse();
-	*sign_response = NULL;
-	if (pysk_start_python() != 0)
+	if (sign_response != NULL)
+		*sign_response = NULL;
+	if (enter(sign_response != NULL) != 0)
 		return ERR_GENERAL;
 	result = pysk_sign(alg, data, data_len, application, key_handle,
 	    key_handle_len, flags, pin, options, sign_response);
@@ -86,13 +91,14 @@ EXPORTED int
 sk_load_resident_keys(const char *pin, struct sk_option **options,
     struct sk_resident_key ***resident_keys, size_t *resident_key_count)
 {
-	int result;
+	int result, has_place = resident_keys != NULL &&
+	    resident_key_count != NULL;
 
-	if (resident_keys == NULL || resident_key_count == NULL)
-		return refuse();
-	*resident_keys = NULL;
-	*resident_key_count = 0;
-	if (pysk_start_python() != 0)
+	if (has_place) {
+		*resident_keys = NULL;
+		*resident_key_count = 0;
+	}
+	if (enter(has_place) != 0)
 		return ERR_GENERAL;
 	result = pysk_load_resident_keys(pin, options, resident_keys,
 	    resident_key_count);

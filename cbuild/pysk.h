@@ -11,6 +11,13 @@
  */
 int pysk_start_python(void);
 
+/*
+ * Opens /dev/null, for good, at whichever of the numbers 0 to 2 nothing is open, so that no file that matters gets one
+ * of them: programs write to these without asking. What is open at 2 at the first call is stderr, nothing else.
+ * Returns 0, or -1 once it has told the person that it cannot.
+ */
+int pysk_keep_streams(void);
+
 #define PYSK_SENTENCE_MAX 1024
 
 /* Tells the person a sentence, "<what happened>; <what to do>", as errors.report() does in Python. */

@@ -1,12 +1,71 @@
-/* What a person is told when no Python can tell it, and the system's log, which C alone can write without changing it. */
+/*
+ * What a person is told when no Python can tell it: on what the host has as standard error, or in the system's log,
+ * which C alone can write without changing it.
+ */
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "pysk.h"
+
+static pthread_once_t streams_once = PTHREAD_ONCE_INIT;
+static struct stat first_stderr;
+static int had_stderr;
+
+static void
+remember_stderr(void)
+{
+	had_stderr = fstat(STDERR_FILENO, &first_stderr) == 0;
+}
+
+/* Whether number 2 still is what it was at the first call, and no file that a host has opened since. */
+static int
+has_stderr(void)
+{
+	struct stat now;
+
+	return had_stderr && fstat(STDERR_FILENO, &now) == 0 &&
+	    now.st_dev == first_stderr.st_dev &&
+	    now.st_ino == first_stderr.st_ino;
+}
+
+static int
+all_streams_are_open(void)
+{
+	return fcntl(STDIN_FILENO, F_GETFD) != -1 &&
+	    fcntl(STDOUT_FILENO, F_GETFD) != -1 &&
+	    fcntl(STDERR_FILENO, F_GETFD) != -1;
+}
+
+int
+pysk_keep_streams(void)
+{
+	int fd;
+
+	pthread_once(&streams_once, remember_stderr);
+	if (all_streams_are_open())
+		return 0;
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd != -1 && fd <= STDERR_FILENO);
+	if (fd != -1)
+		close(fd);
+	/* Without a free number there is none below 3 either; one may be another thread's, which has yet to open it. */
+	if (fd != -1 || errno == EMFILE)
+		return 0;
+	/* Not in the system's log: its socket might become one of them. */
+	pysk_write_stderr("libpysk: a standard stream is closed, and "
+	    "/dev/null cannot be opened in its place; "
+	    "start the program with all three open\n");
+	return -1;
+}
 
 void
 pysk_log(const char *line)
@@ -22,6 +81,8 @@ pysk_write_stderr(const char *line)
 	sigset_t broken_pipe, pending, pending_since, before;
 	int is_written, number;
 
+	if (!has_stderr())
+		return 0;
 	/*
 	 * A pipe that nobody reads any more raises a signal in the thread that
 	 * writes, and ends a host that was never to write there.

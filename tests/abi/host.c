@@ -686,19 +686,25 @@ race(void *number_of_thread)
 }
 
 static void
-scenario_threads(char **args)
+start_threads(void *(*function)(void *))
 {
 	pthread_t threads[THREADS];
 
-	open_provider(&raced, args[0]);
 	if (pthread_barrier_init(&start_line, NULL, THREADS) != 0)
 		die("pthread_barrier_init");
 	for (uintptr_t i = 0; i < THREADS; i++) {
-		if (pthread_create(&threads[i], NULL, race, (void *)i) != 0)
+		if (pthread_create(&threads[i], NULL, function, (void *)i) != 0)
 			die("pthread_create");
 	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
+}
+
+static void
+scenario_threads(char **args)
+{
+	open_provider(&raced, args[0]);
+	start_threads(race);
 }
 
 /* Children before the first call and after it, and a child's child; all sign at the same time as their parent. */
@@ -957,27 +963,86 @@ scenario_options(char **args)
 	free(key.handle);
 }
 
-/* A daemon has no standard streams: what the library opens may get their numbers, and must survive its own words. */
-static void
-scenario_detached(char **args)
+/* Half of the threads have something to say of each call, while the others have the store's files opened. */
+static void *
+race_with_words(void *number_of_thread)
 {
-	struct provider provider;
-	struct enroll_call wrong = usual_enroll(2);
+	uintptr_t n = (uintptr_t)number_of_thread;
+	struct enroll_call wrong = usual_enroll(2), nowhere = usual_enroll(ALG_ED25519);
 	struct key key;
 
-	open_provider(&provider, args[0]);
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		close(fd);
-	enroll_usually(&provider, "enroll", ALG_ED25519, &key);
-	for (int i = 0; i < 3; i++) {
-		enroll(&provider, "wrong", &wrong, NULL);
-		sign_usually(&provider, "sign", &key);
+	nowhere.no_out = true;
+	pthread_barrier_wait(&start_line);
+	if (n % 2 == 0)
+		enroll_usually(&raced, "enroll", ALG_ED25519, &key);
+	for (int i = 0; i < 10; i++) {
+		if (n % 2 == 0)
+			sign_usually(&raced, "sign", &key);
+		else {
+			enroll(&raced, "from-python", &wrong, NULL);
+			enroll(&raced, "from-c", &nowhere, NULL);
+		}
 	}
-	free(key.handle);
+	if (n % 2 == 0)
+		free(key.handle);
+	return NULL;
+}
+
+/* A daemon has few or no standard streams: ARGUMENT has the digits of those that are closed. */
+static void
+scenario_streams(char **args)
+{
+	struct stat null, now;
+
+	open_provider(&raced, args[0]);
+	announces = false;
+	for (const char *digit = args[1]; *digit != '\0'; digit++)
+		close(*digit - '0');
+	start_threads(race_with_words);
+	if (stat("/dev/null", &null) == -1)
+		die("/dev/null");
+	for (const char *digit = args[1]; *digit != '\0'; digit++) {
+		begin(digit, "stream");
+		boolean("null", fstat(*digit - '0', &now) == 0 && now.st_rdev == null.st_rdev);
+		boolean("inherited", fcntl(*digit - '0', F_GETFD) == 0);
+		end();
+	}
+	for (const char *digit = args[1]; *digit != '\0'; digit++) {
+		if (dup2(noise_fd, *digit - '0') == -1)
+			die("dup2");
+	}
+}
+
+/* After the first call, the host closes its standard streams and opens a file, which gets the number of stderr. */
+static void
+scenario_replaced(char **args)
+{
+	struct provider provider;
+	struct enroll_call wrong = usual_enroll(2), nowhere = usual_enroll(ALG_ED25519);
+	struct stat file, null, now;
+	int kept[3];
+
+	open_provider(&provider, args[0]);
+	announces = false;
+	nowhere.no_out = true;
+	enroll(&provider, "before", &wrong, NULL);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		if (fcntl(fd, F_GETFD) != -1 && fd != noise_fd)
-			exit(6);
-		if (dup2(noise_fd, fd) == -1)
+		if ((kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 100)) == -1 || close(fd) == -1)
+			die("streams");
+	}
+	if (dup2(noise_fd, STDERR_FILENO) == -1 || fstat(STDERR_FILENO, &file) == -1 || file.st_size != 0)
+		die("file");
+	enroll(&provider, "from-python", &wrong, NULL);
+	enroll(&provider, "from-c", &nowhere, NULL);
+	if (fstat(STDERR_FILENO, &file) == -1 || stat("/dev/null", &null) == -1)
+		die("file");
+	begin("file", "file");
+	number("size", file.st_size);
+	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
+		boolean(fd == STDIN_FILENO ? "null0" : "null1", fstat(fd, &now) == 0 && now.st_rdev == null.st_rdev);
+	end();
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (dup2(kept[fd], fd) == -1 || close(kept[fd]) == -1)
 			die("dup2");
 	}
 }
@@ -1224,7 +1289,8 @@ main(int argc, char **argv)
 		{ "pair", 2, scenario_pair },
 		{ "arguments", 1, scenario_arguments },
 		{ "options", 3, scenario_options },
-		{ "detached", 1, scenario_detached },
+		{ "streams", 2, scenario_streams },
+		{ "replaced", 1, scenario_replaced },
 		{ "residue", 2, scenario_residue },
 		{ "unread", 1, scenario_unread },
 	};
@@ -1242,7 +1308,7 @@ main(int argc, char **argv)
 		fflush(stdout);
 		survey(&after);
 		/* The scenario has taken the standard streams away itself. */
-		if (strcmp(scenarios[i].name, "detached") == 0)
+		if (strcmp(scenarios[i].name, "streams") == 0)
 			memcpy(after.fds, before.fds, sizeof(before.fds[0]) * 3);
 		report_changes(&before, &after);
 		return 0;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+import pytest
 from support import sk_host
 from support.openssh import Person
 from support.provider_tree import Tree
@@ -124,13 +126,56 @@ def test_a_library_that_is_reached_by_a_symlink_finds_its_packages(
     assert sk_host.verify_every_signature(played) == 2
 
 
-def test_a_host_without_standard_streams_keeps_its_store_sound(build: Build, person: Person) -> None:
-    played = sk_host.play(build.host, "detached", build.library, env=person.environment)
+@pytest.mark.parametrize("closed", ["", "0", "1", "2", "01", "02", "12", "012"])
+def test_a_closed_standard_stream_is_taken_by_nothing_but_the_null_device(
+    closed: str, host: Path, library: Path, person: Person, tmp_path: Path
+) -> None:
+    log = SystemLog(tmp_path)
+    sk_host.play(host, "keys", library, env=person.environment)
+    played = sk_host.play(host, "streams", library, closed, env=person.environment | log.variables)
     sk_host.assert_untouched(played)
-    assert sk_host.verify_every_signature(played) == 3
-    assert all(event["rc"] < 0 for event in played.calls("wrong"))
-    again = sk_host.play(build.host, "keys", build.library, env=person.environment)
+    assert sk_host.verify_every_signature(played) == 40
+    streams = [event for event in played.events if event["call"] == "stream"]
+    assert len(streams) == len(closed)
+    assert all(event["null"] and event["inherited"] for event in streams)
+    assert {event["rc"] for event in played.calls("from-python")} == {-2}
+    assert {event["rc"] for event in played.calls("from-c")} == {-1}
+    # Stderr is what was there as such, and nothing that has its number.
+    told, elsewhere = played.stderr.splitlines(), log.lines()
+    if "2" in closed:
+        told, elsewhere = elsewhere, told
+    assert len(told) == 80
+    assert elsewhere == []
+    again = sk_host.play(host, "keys", library, env=person.environment)
     assert sk_host.verify_every_signature(again) == 2
+
+
+def test_a_host_without_standard_streams_is_served_under_sanitizers(build: Build, person: Person) -> None:
+    played = sk_host.play(build.host, "streams", build.library, "012", env=person.environment)
+    sk_host.assert_untouched(played)
+    assert sk_host.verify_every_signature(played) == 40
+
+
+def test_a_file_that_got_the_number_of_stderr_later_is_no_stderr(
+    host: Path, library: Path, person: Person, tmp_path: Path
+) -> None:
+    log = SystemLog(tmp_path)
+    played = sk_host.play(host, "replaced", library, env=person.environment | log.variables)
+    sk_host.assert_untouched(played)
+    from_python = "libpysk: there is no security key algorithm 2"
+    from_c = "libpysk: the host left no place for the response"
+    assert [line.partition(";")[0] for line in played.stderr.splitlines()] == [from_python]
+    assert [line.partition(";")[0] for line in log.lines()] == [from_python, from_c]
+    assert played.call("file") == {"label": "file", "call": "file", "size": 0, "null0": True, "null1": True}
+
+
+def test_a_stream_that_cannot_be_kept_is_one_sentence_and_an_error(host: Path, library: Path, person: Person) -> None:
+    namespace = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-Urm")
+    script = 'mount -t tmpfs none /dev && exec "$@" <&-'
+    wrapper = (*namespace, "sh", "-c", script, "sh")
+    played = sk_host.play(host, "once", library, "sign", env=person.environment, wrapper=wrapper)
+    sk_host.assert_untouched(played)
+    sk_host.assert_refused(played, "once", -1, mentions="/dev/null")
 
 
 def test_a_stderr_that_nobody_reads_does_not_end_the_host(
