@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -328,6 +329,22 @@ start(void)
 	if (result == 0 && pysk_start_cffi() != 0 && start_failure[0] == '\0')
 		pysk_start_failed("the Python half of the library cannot be "
 		    "started; " REINSTALL);
+}
+
+void
+pysk_import_signal(void)
+{
+	struct sigaction before;
+	PyObject *module;
+	PyGILState_STATE gil = PyGILState_Ensure();
+
+	/* It makes SIGINT Python's wherever nobody else has it, even where Python was told to leave signals alone. */
+	sigaction(SIGINT, NULL, &before);
+	module = PyImport_ImportModule("_signal");
+	sigaction(SIGINT, &before, NULL);
+	PyErr_Clear();
+	Py_XDECREF(module);
+	PyGILState_Release(gil);
 }
 
 /*

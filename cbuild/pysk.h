@@ -40,6 +40,9 @@ int pysk_interrupted(void);
 /* The folder that holds the package that holds this library, once Python has been started. */
 const char *pysk_site_packages(void);
 
+/* Imports Python's module _signal without what that does to the host. */
+void pysk_import_signal(void);
+
 /* Records why the start failed, as "<what happened>; <what to do>". */
 void pysk_start_failed(const char *sentence);
 

@@ -18,6 +18,7 @@ extern "Python+C" int pysk_load_resident_keys(const char *pin,
 
 void *calloc(size_t count, size_t size);
 void free(void *allocation);
+void pysk_import_signal(void);
 int pysk_interrupted(void);
 int pysk_is_privileged(void);
 void pysk_unwatch_interrupts(void);

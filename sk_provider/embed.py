@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from . import __version__, bytecode, config
 from .api import (
     MAJOR_AUTHDATA,
@@ -45,6 +47,21 @@ def attach(ffi: Any, lib: Any, version: str, api_major: int) -> None:
         ("pysk_load_resident_keys", boundary.load_resident_keys),
     ):
         ffi.def_extern(name, error=ERR_GENERAL, onerror=boundary.report_defect)(function)
+    sys.meta_path.insert(0, _ImportWatch(lib))
+
+
+class _ImportWatch:
+    """Stands before Python's finders (importlib.abc) because of what some modules do to the host."""
+
+    __slots__ = ("_lib",)
+
+    def __init__(self, lib: Any) -> None:
+        self._lib = lib
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
+        """Find nothing. To import signal takes SIGINT from the host, unless it is done with care."""
+        if name == "signal":
+            self._lib.pysk_import_signal()
 
 
 class _Boundary:

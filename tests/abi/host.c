@@ -42,6 +42,9 @@
 #define DEADLINE_SECONDS 240
 #define POISON ((void *)(uintptr_t)0x5a5a5a5a5a5a5a58)
 
+/* SA_RESTORER: set in what the C library passes on to the kernel, SIG_DFL too, and not in what a program begins with. */
+#define ADDED_BY_LIBC 0x04000000
+
 #define ALG_ECDSA 0
 #define ALG_ED25519 1
 #define FLAG_UP 0x01
@@ -1204,8 +1207,10 @@ survey(struct surroundings *seen)
 		seen->fds[fd].ino = st.st_ino;
 		seen->fds[fd].flags = fcntl(fd, F_GETFL) << 1 | fcntl(fd, F_GETFD);
 	}
-	for (int sig = 1; sig < NSIG; sig++)
+	for (int sig = 1; sig < NSIG; sig++) {
 		sigaction(sig, NULL, &seen->actions[sig]);
+		seen->actions[sig].sa_flags &= ~ADDED_BY_LIBC;
+	}
 	pthread_sigmask(SIG_SETMASK, NULL, &seen->mask);
 	if (getcwd(seen->cwd, sizeof(seen->cwd)) == NULL)
 		die("getcwd");

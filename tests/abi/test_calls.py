@@ -191,6 +191,20 @@ def test_a_stderr_that_nobody_reads_does_not_end_the_host(
     ]
 
 
+def ask(person: Person, program: str) -> dict[str, str]:
+    """Let the person be asked by a shell script, and return the environment that names it."""
+    person.configure("Presence ask")
+    variables = person.askpass()
+    (person.folder / "askpass").write_text(f"#!/bin/sh\n{program}\n")
+    return person.environment | variables
+
+
+def test_a_program_that_asks_leaves_the_hosts_signals_alone(host: Path, library: Path, person: Person) -> None:
+    played = sk_host.play(host, "once", library, "enroll", env=ask(person, "exit 0"))
+    sk_host.assert_untouched(played)
+    assert played.call("once")["rc"] == 0
+
+
 def test_valgrind_finds_no_error_and_no_lost_memory(host: Path, library: Path, person_with_pin: Person) -> None:
     valgrind = shutil.which("valgrind")
     assert valgrind is not None
