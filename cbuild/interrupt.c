@@ -1,11 +1,14 @@
 /*
- * What ends an operation from outside: SIGINT, SIGTERM, SIGHUP when the terminal goes, or the end of the program that
- * asked. A token must be told to stop blinking first. Only in OpenSSH's helper, which exists for one operation of its
+ * What signals do during a call. Those that come of our own writing do nothing to the host.
+ *
+ * SIGINT, SIGTERM, SIGHUP when the terminal goes, or the end of the program that asked end an operation from outside,
+ * but a token must be told to stop blinking first. Only in OpenSSH's helper, which exists for one operation of its
  * parent's, and signals only where the host left them alone.
  */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pysk.h"
@@ -18,6 +21,59 @@ static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 static int watching[SIGNALS];
 static volatile sig_atomic_t caught;
 static pid_t parent;
+
+static const int of_writing[] = { SIGPIPE, SIGXFSZ };
+#define SIGNALS_OF_WRITING (sizeof(of_writing) / sizeof(of_writing[0]))
+
+void
+pysk_hold_signals(struct pysk_signals *before)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	for (size_t i = 0; i < SIGNALS_OF_WRITING; i++)
+		sigaddset(&held, of_writing[i]);
+	sigpending(&before->pending);
+	pthread_sigmask(SIG_BLOCK, &held, &before->mask);
+}
+
+/* Takes a signal that has come since it was held: it had its effect, an error. */
+static void
+take(int number)
+{
+	sigset_t one;
+#ifdef __APPLE__
+	int taken;
+#else
+	const struct timespec at_once = { 0 };
+	siginfo_t sent;
+#endif
+
+	sigemptyset(&one);
+	sigaddset(&one, number);
+#ifdef __APPLE__
+	sigwait(&one, &taken);
+#else
+	/* What somebody else sent meanwhile is for the host. */
+	if (sigtimedwait(&one, &sent, &at_once) == number &&
+	    sent.si_pid != getpid())
+		kill(getpid(), number);
+#endif
+}
+
+void
+pysk_release_signals(const struct pysk_signals *before)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < SIGNALS_OF_WRITING; i++) {
+		if (sigismember(&pending, of_writing[i]) &&
+		    !sigismember(&before->pending, of_writing[i]))
+			take(of_writing[i]);
+	}
+	pthread_sigmask(SIG_SETMASK, &before->mask, NULL);
+}
 
 static void
 catch_signal(int number)

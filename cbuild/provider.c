@@ -34,10 +34,11 @@ outcome(int result, int has_response)
 	return ERR_GENERAL;
 }
 
-/* Begins a call; returns 0, or -1 once the person has been told why it cannot be carried out. */
+/* Begins a call, which leave() ends; returns 0, or -1 once it has told the person why there can be none. */
 static int
-enter(int has_place)
+enter(struct pysk_signals *before, int has_place)
 {
+	pysk_hold_signals(before);
 	if (pysk_keep_streams() != 0)
 		return -1;
 	if (!has_place) {
@@ -46,6 +47,13 @@ enter(int has_place)
 		return -1;
 	}
 	return pysk_start_python();
+}
+
+static int
+leave(const struct pysk_signals *before, int result)
+{
+	pysk_release_signals(before);
+	return result;
 }
 
 EXPORTED uint32_t
@@ -59,15 +67,17 @@ sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len,
     const char *application, uint8_t flags, const char *pin,
     struct sk_option **options, struct sk_enroll_response **enroll_response)
 {
-	int result;
+	struct pysk_signals before;
+	int result = ERR_GENERAL;
 
 	if (enroll_response != NULL)
 		*enroll_response = NULL;
-	if (enter(enroll_response != NULL) != 0)
-		return ERR_GENERAL;
-	result = pysk_enroll(alg, challenge, challenge_len, application, flags,
-	    pin, options, enroll_response);
-	return outcome(result, *enroll_response != NULL);
+	if (enter(&before, enroll_response != NULL) == 0) {
+		result = pysk_enroll(alg, challenge, challenge_len,
+		    application, flags, pin, options, enroll_response);
+		result = outcome(result, *enroll_response != NULL);
+	}
+	return leave(&before, result);
 }
 
 EXPORTED int
@@ -76,33 +86,38 @@ sk_sign(uint32_t alg, const uint8_t *data, size_t data_len,
     uint8_t flags, const char *pin, struct sk_option **options,
     struct sk_sign_response **sign_response)
 {
-	int result;
+	struct pysk_signals before;
+	int result = ERR_GENERAL;
 
 	if (sign_response != NULL)
 		*sign_response = NULL;
-	if (enter(sign_response != NULL) != 0)
-		return ERR_GENERAL;
-	result = pysk_sign(alg, data, data_len, application, key_handle,
-	    key_handle_len, flags, pin, options, sign_response);
-	return outcome(result, *sign_response != NULL);
+	if (enter(&before, sign_response != NULL) == 0) {
+		result = pysk_sign(alg, data, data_len, application,
+		    key_handle, key_handle_len, flags, pin, options,
+		    sign_response);
+		result = outcome(result, *sign_response != NULL);
+	}
+	return leave(&before, result);
 }
 
 EXPORTED int
 sk_load_resident_keys(const char *pin, struct sk_option **options,
     struct sk_resident_key ***resident_keys, size_t *resident_key_count)
 {
-	int result, has_place = resident_keys != NULL &&
-	    resident_key_count != NULL;
+	struct pysk_signals before;
+	int result = ERR_GENERAL;
+	int has_place = resident_keys != NULL && resident_key_count != NULL;
 
 	if (has_place) {
 		*resident_keys = NULL;
 		*resident_key_count = 0;
 	}
-	if (enter(has_place) != 0)
-		return ERR_GENERAL;
-	result = pysk_load_resident_keys(pin, options, resident_keys,
-	    resident_key_count);
-	/* A host never frees the array of an empty list, so there is none. */
-	return outcome(result,
-	    (*resident_keys != NULL) == (*resident_key_count != 0));
+	if (enter(&before, has_place) == 0) {
+		result = pysk_load_resident_keys(pin, options, resident_keys,
+		    resident_key_count);
+		/* A host never frees the array of an empty list, so there is none. */
+		result = outcome(result,
+		    (*resident_keys != NULL) == (*resident_key_count != 0));
+	}
+	return leave(&before, result);
 }

@@ -2,6 +2,8 @@
 #ifndef PYSK_PYSK_H
 #define PYSK_PYSK_H
 
+#include <signal.h>
+
 #include "pysk-build.h"
 #include "sk-api.h"
 
@@ -23,11 +25,25 @@ int pysk_keep_streams(void);
 /* Tells the person a sentence, "<what happened>; <what to do>", as errors.report() does in Python. */
 void pysk_tell(const char *sentence);
 
-/* Writes a line to stderr, and returns whether all of it was taken; no signal comes of a pipe without reader. */
+/* Writes a line to stderr, and returns whether all of it was taken. */
 int pysk_write_stderr(const char *line);
 
 /* Writes a line to the system's log. */
 void pysk_log(const char *line);
+
+/* The signals that a thread let through, and those that were on their way. */
+struct pysk_signals {
+	sigset_t mask;
+	sigset_t pending;
+};
+
+/*
+ * Keeps from the host, until pysk_release_signals(), the signals that come of writing: to a pipe that nobody reads
+ * (SIGPIPE), and beyond the limit of a file's size (SIGXFSZ). They end a host that was never to write there. This
+ * thread and those that it starts get errors from their writes instead.
+ */
+void pysk_hold_signals(struct pysk_signals *before);
+void pysk_release_signals(const struct pysk_signals *before);
 
 /*
  * Takes note of SIGINT, SIGTERM, SIGHUP and the end of the program that asked, until pysk_unwatch_interrupts(), which

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -78,26 +77,9 @@ int
 pysk_write_stderr(const char *line)
 {
 	size_t len = strlen(line);
-	sigset_t broken_pipe, pending, pending_since, before;
-	int is_written, number;
 
-	if (!has_stderr())
-		return 0;
-	/*
-	 * A pipe that nobody reads any more raises a signal in the thread that
-	 * writes, and ends a host that was never to write there.
-	 */
-	sigemptyset(&broken_pipe);
-	sigaddset(&broken_pipe, SIGPIPE);
-	if (pthread_sigmask(SIG_BLOCK, &broken_pipe, &before) != 0)
-		return 0;
-	sigpending(&pending);
-	is_written = write(STDERR_FILENO, line, len) == (ssize_t)len;
-	sigpending(&pending_since);
-	if (sigismember(&pending_since, SIGPIPE) && !sigismember(&pending, SIGPIPE))
-		sigwait(&broken_pipe, &number);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return is_written;
+	return has_stderr() &&
+	    write(STDERR_FILENO, line, len) == (ssize_t)len;
 }
 
 static int

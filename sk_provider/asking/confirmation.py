@@ -103,8 +103,12 @@ def _confirm_on_terminal(terminal: int, question: str, event: Event) -> int:
 def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
     """Ask by a program: it agrees by ending well, and printing nothing or yes (readpass.c, ask_permission())."""
     import os
+    import signal
     import subprocess
 
+    # Signals that the library keeps from its host, unless one is on its way, are as any program expects them.
+    held = {signal.SIGPIPE, signal.SIGXFSZ} - signal.sigpending()
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
     # The host's descriptors, the helper's reply socket among them, are not the child's business.
     try:
         child = subprocess.Popen(
@@ -118,6 +122,8 @@ def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
         raise PresenceDenied(
             f"{program} cannot be started to ask for confirmation ({error.strerror})", "install it or set SSH_ASKPASS"
         ) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     output = child.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
     os.set_blocking(output, False)
     answer: bytes = b""

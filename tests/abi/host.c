@@ -1075,6 +1075,51 @@ scenario_unread(char **args)
 	announces = true;
 }
 
+static int
+resource(const char *name)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} resources[] = { { "RLIMIT_FSIZE", RLIMIT_FSIZE } };
+
+	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
+		if (strcmp(name, resources[i].name) == 0)
+			return resources[i].number;
+	}
+	die(name);
+	return -1;
+}
+
+/* Each function, before, while and after the resource that the second argument names is limited to the third. */
+static void
+scenario_limited(char **args)
+{
+	struct provider provider;
+	struct enroll_call usual = usual_enroll(ALG_ED25519), wrong = usual_enroll(2);
+	struct load_call load_call = { 0 };
+	struct rlimit before, limit;
+	struct key key;
+
+	open_provider(&provider, args[0]);
+	announces = false;
+	enroll_usually(&provider, "before", ALG_ED25519, &key);
+	if (getrlimit(resource(args[1]), &before) == -1)
+		die("getrlimit");
+	limit = before;
+	limit.rlim_cur = (rlim_t)strtoull(args[2], NULL, 10);
+	if (setrlimit(resource(args[1]), &limit) == -1)
+		die("setrlimit");
+	enroll(&provider, "limited", &wrong, NULL);
+	enroll(&provider, "limited", &usual, NULL);
+	sign_usually(&provider, "limited", &key);
+	load(&provider, "limited", &load_call);
+	if (setrlimit(resource(args[1]), &before) == -1)
+		die("setrlimit");
+	sign_usually(&provider, "after", &key);
+	free(key.handle);
+}
+
 /* How often TEXT, whose bytes are given with all bits inverted, is in the memory that this process can write. */
 static int
 occurrences(const uint8_t *inverted, size_t len)
@@ -1296,6 +1341,7 @@ main(int argc, char **argv)
 		{ "options", 3, scenario_options },
 		{ "streams", 2, scenario_streams },
 		{ "replaced", 1, scenario_replaced },
+		{ "limited", 3, scenario_limited },
 		{ "residue", 2, scenario_residue },
 		{ "unread", 1, scenario_unread },
 	};

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,11 +193,11 @@ def test_a_stderr_that_nobody_reads_does_not_end_the_host(
     ]
 
 
-def ask(person: Person, program: str) -> dict[str, str]:
-    """Let the person be asked by a shell script, and return the environment that names it."""
+def ask(person: Person, program: str, interpreter: str = "/bin/sh") -> dict[str, str]:
+    """Let the person be asked by a script, and return the environment that names it."""
     person.configure("Presence ask")
     variables = person.askpass()
-    (person.folder / "askpass").write_text(f"#!/bin/sh\n{program}\n")
+    (person.folder / "askpass").write_text(f"#!{interpreter}\n{program}\n")
     return person.environment | variables
 
 
@@ -203,6 +205,41 @@ def test_a_program_that_asks_leaves_the_hosts_signals_alone(host: Path, library:
     played = sk_host.play(host, "once", library, "enroll", env=ask(person, "exit 0"))
     sk_host.assert_untouched(played)
     assert played.call("once")["rc"] == 0
+
+
+@pytest.mark.parametrize("stderr", ["pipe", "file"])
+def test_a_limit_of_the_size_of_files_is_an_error_and_does_not_end_the_host(
+    stderr: str, host: Path, library: Path, person: Person, tmp_path: Path
+) -> None:
+    wrapper = ("sh", "-c", f'exec "$@" 2>>{tmp_path}/stderr', "sh") if stderr == "file" else ()
+    played = sk_host.play(host, "limited", library, "RLIMIT_FSIZE", "0", env=person.environment, wrapper=wrapper)
+    sk_host.assert_untouched(played)
+    assert [event["rc"] for event in played.calls("limited")[:3]] == [-2, -1, -1]
+    sk_host.verify_signature(played.call("before"), played.call("after"))
+    if stderr == "file":
+        assert (tmp_path / "stderr").read_text() == ""
+    else:
+        assert "File too large" in played.stderr
+
+
+def test_signals_that_are_held_from_the_host_are_not_held_from_the_program_that_asks(
+    host: Path, library: Path, person: Person
+) -> None:
+    seen = person.folder / "seen"
+    # Some shells begin by letting all signals through.
+    program = f"import pathlib; pathlib.Path({str(seen)!r}).write_text(pathlib.Path('/proc/self/status').read_text())"
+    played = sk_host.play(host, "once", library, "enroll", env=ask(person, program, sys.executable))
+    sk_host.assert_untouched(played)
+    assert played.call("once")["rc"] == 0
+    assert "SigBlk:\t0000000000000000\n" in seen.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGPIPE, signal.SIGXFSZ])
+def test_a_signal_that_somebody_sends_during_a_call_reaches_the_host(
+    number: signal.Signals, host: Path, library: Path, person: Person
+) -> None:
+    played = sk_host.play(host, "once", library, "enroll", env=ask(person, f"kill -{int(number)} $PPID"))
+    assert (played.status, played.events) == (-number, [])
 
 
 def test_valgrind_finds_no_error_and_no_lost_memory(host: Path, library: Path, person_with_pin: Person) -> None:
