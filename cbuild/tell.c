@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,10 @@
 #include <unistd.h>
 
 #include "pysk.h"
+
+/* How long stderr may take to have room: each look ends early when the host catches a signal. */
+#define LOOK_MS 100
+#define LOOKS 10
 
 static pthread_once_t streams_once = PTHREAD_ONCE_INIT;
 static struct stat first_stderr;
@@ -76,10 +82,28 @@ pysk_log(const char *line)
 int
 pysk_write_stderr(const char *line)
 {
+	struct pollfd err = { .fd = STDERR_FILENO, .events = POLLOUT };
 	size_t len = strlen(line);
+	ssize_t taken;
+	int looks = 0;
 
-	return has_stderr() &&
-	    write(STDERR_FILENO, line, len) == (ssize_t)len;
+	if (!has_stderr())
+		return 0;
+	while (len > 0) {
+		/* A reader that has stopped must not stop the host. */
+		while (poll(&err, 1, LOOK_MS) != 1) {
+			if (++looks == LOOKS)
+				return 0;
+		}
+		/* A pipe that takes anything takes so much at once. */
+		taken = write(STDERR_FILENO, line,
+		    len < PIPE_BUF ? len : PIPE_BUF);
+		if (taken <= 0)
+			return 0;
+		line += taken;
+		len -= (size_t)taken;
+	}
+	return 1;
 }
 
 static int

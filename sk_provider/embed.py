@@ -186,7 +186,7 @@ class _Boundary:
         return ERR_GENERAL
 
     def _reporter(self) -> Reporter:
-        """Return what writes by the library's own ways, which spare the host SIGPIPE and its settings of the log."""
+        """Return what writes by the library's own ways, which block no host and leave its settings of the log alone."""
         return Reporter(self._lib.pysk_write_stderr, self._lib.pysk_log)
 
     def _buffer(self, pointer: Any, length: int, what: str) -> Any:

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <locale.h>
 #include <pthread.h>
 #include <signal.h>
@@ -1075,6 +1076,32 @@ scenario_unread(char **args)
 	announces = true;
 }
 
+/* The pipe that stderr is has no more room: its reader is there, but does not read. */
+static void
+scenario_full(char **args)
+{
+	static char page[PIPE_BUF];
+	struct provider provider;
+	struct enroll_call wrong = usual_enroll(2), nowhere = usual_enroll(ALG_ED25519);
+	int ends[2], kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	open_provider(&provider, args[0]);
+	if (kept == -1 || pipe2(ends, O_CLOEXEC | O_NONBLOCK) == -1)
+		die("pipe");
+	while (write(ends[1], page, sizeof(page)) > 0)
+		continue;
+	if (fcntl(ends[1], F_SETFL, 0) == -1 || dup2(ends[1], STDERR_FILENO) == -1 || close(ends[1]) == -1)
+		die("pipe");
+	announces = false;
+	nowhere.no_out = true;
+	enroll(&provider, "from-python", &wrong, NULL);
+	enroll(&provider, "from-c", &nowhere, NULL);
+	if (dup2(kept, STDERR_FILENO) == -1)
+		die("dup2");
+	close(kept);
+	close(ends[0]);
+}
+
 static int
 resource(const char *name)
 {
@@ -1341,6 +1368,7 @@ main(int argc, char **argv)
 		{ "options", 3, scenario_options },
 		{ "streams", 2, scenario_streams },
 		{ "replaced", 1, scenario_replaced },
+		{ "full", 1, scenario_full },
 		{ "limited", 3, scenario_limited },
 		{ "residue", 2, scenario_residue },
 		{ "unread", 1, scenario_unread },

@@ -193,6 +193,19 @@ def test_a_stderr_that_nobody_reads_does_not_end_the_host(
     ]
 
 
+def test_a_stderr_that_takes_no_more_does_not_stop_the_host(
+    host: Path, library: Path, person: Person, tmp_path: Path
+) -> None:
+    log = SystemLog(tmp_path)
+    played = sk_host.play(host, "full", library, env=person.environment | log.variables)
+    sk_host.assert_untouched(played)
+    assert [played.call(label)["rc"] for label in ("from-python", "from-c")] == [-2, -1]
+    assert [line.partition(";")[0] for line in log.lines()] == [
+        "libpysk: there is no security key algorithm 2",
+        "libpysk: the host left no place for the response",
+    ]
+
+
 def ask(person: Person, program: str, interpreter: str = "/bin/sh") -> dict[str, str]:
     """Let the person be asked by a script, and return the environment that names it."""
     person.configure("Presence ask")
