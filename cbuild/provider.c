@@ -3,6 +3,8 @@
  * Python started, hands over, and lets no outcome through that the host could not survive: success without a response
  * above all.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "pysk.h"
@@ -12,6 +14,24 @@
 
 #define ERR_GENERAL (-1)
 #define ERR_LOWEST (-5)
+
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static atomic_int calls; /* that have begun and not ended */
+static int is_orphan;
+
+/* In a new child: whatever lock a thread in a call held, of Python or of the C library, nobody will ever release. */
+static void
+note_fork(void)
+{
+	if (atomic_load(&calls) > 0)
+		is_orphan = 1;
+}
+
+static void
+watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, note_fork);
+}
 
 /* Hosts know a few negative codes; CFFI's own answer to a failed call is 0. */
 static int
@@ -38,7 +58,16 @@ outcome(int result, int has_response)
 static int
 enter(struct pysk_signals *before, int has_place)
 {
+	pthread_once(&fork_once, watch_forks);
+	atomic_fetch_add(&calls, 1);
 	pysk_hold_signals(before);
+	if (is_orphan) {
+		/* The system's log has a lock, too. */
+		pysk_write_stderr("libpysk: this process was forked from "
+		    "one that was using an authenticator at that moment; "
+		    "fork when no call is in progress\n");
+		return -1;
+	}
 	if (pysk_keep_streams() != 0)
 		return -1;
 	if (!has_place) {
@@ -53,6 +82,7 @@ static int
 leave(const struct pysk_signals *before, int result)
 {
 	pysk_release_signals(before);
+	atomic_fetch_sub(&calls, 1);
 	return result;
 }
 

@@ -16,7 +16,9 @@
 #include <limits.h>
 #include <locale.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -755,6 +757,82 @@ scenario_fork(char **args)
 	free(key.handle);
 }
 
+static atomic_bool has_begun, has_ended;
+
+static void *
+call_all_the_time(void *number_of_thread)
+{
+	struct enroll_call call = usual_enroll(ALG_ED25519);
+
+	(void)number_of_thread;
+	while (!has_ended) {
+		struct enroll_response *response = NULL;
+
+		raced.enroll(call.alg, call.challenge, call.challenge_len, call.application, call.flags, NULL, NULL,
+		    &response);
+		has_begun = true;
+		if (response != NULL)
+			free_enrolled(response);
+		free(response);
+	}
+	return NULL;
+}
+
+/* Makes a child that calls each function, and reports whether it and its own child were refused each time. */
+static void
+report_child(const char *label)
+{
+	struct resident_key **keys = NULL;
+	struct sign_response *signature = NULL;
+	struct enroll_response *response = NULL;
+	size_t count = 0;
+	pid_t child, grandchild;
+	int status, refused = 0;
+
+	if ((child = fork()) == -1)
+		die("fork");
+	if (child == 0) {
+		alarm(DEADLINE_SECONDS / 8);
+		grandchild = fork();
+		refused += raced.sign(ALG_ED25519, message, MESSAGE_LEN, application, message, MESSAGE_LEN, FLAG_UP,
+		    NULL, NULL, &signature) == -1;
+		refused += raced.load(NULL, NULL, &keys, &count) == -1;
+		refused += raced.enroll(ALG_ED25519, challenge, CHALLENGE_LEN, application, FLAG_UP, NULL, NULL,
+		    &response) == -1;
+		if (grandchild > 0 && (waitpid(grandchild, &status, 0) == -1 || status != refused << 8))
+			_exit(100);
+		_exit(refused);
+	}
+	if (waitpid(child, &status, 0) == -1)
+		die("waitpid");
+	begin(label, "wait");
+	boolean("ended", WIFEXITED(status));
+	number("refused", WEXITSTATUS(status));
+	end();
+}
+
+/* Children of a process some of whose threads are in the middle of calls, and afterwards one when there is none. */
+static void
+scenario_busy(char **args)
+{
+	pthread_t threads[THREADS];
+
+	open_provider(&raced, args[0]);
+	for (int i = 0; i < THREADS; i++) {
+		if (pthread_create(&threads[i], NULL, call_all_the_time, NULL) != 0)
+			die("pthread_create");
+	}
+	report_child("start");
+	while (!has_begun)
+		sched_yield();
+	for (int i = 0; i < 30; i++)
+		report_child("busy");
+	has_ended = true;
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	report_child("idle");
+}
+
 /* Closed and opened again, as a host does that uses a library only for as long as a call takes. */
 static void
 scenario_reopen(char **args)
@@ -1362,6 +1440,7 @@ main(int argc, char **argv)
 		{ "lengths", 1, scenario_lengths },
 		{ "threads", 1, scenario_threads },
 		{ "fork", 1, scenario_fork },
+		{ "busy", 1, scenario_busy },
 		{ "reopen", 1, scenario_reopen },
 		{ "pair", 2, scenario_pair },
 		{ "arguments", 1, scenario_arguments },

@@ -73,6 +73,23 @@ def test_a_process_may_fork_before_and_after_the_first_call(build: Build, person
     sk_host.verify_every_signature(played)
 
 
+def test_a_child_of_a_process_in_the_middle_of_a_call_is_refused(build: Build, person: Person) -> None:
+    played = sk_host.play(build.host, "busy", build.library, env=person.environment)
+    sk_host.assert_untouched(played)
+    children = [event for event in played.events if event["call"] == "wait"]
+    assert all(event["ended"] for event in children)
+    busy = [event["refused"] for event in children if event["label"] == "busy"]
+    # At some moments no thread is in a call.
+    assert set(busy) <= {3, 1}
+    assert busy.count(3) > len(busy) // 2
+    (idle,) = played.calls("idle")
+    # There is no PIN, so that nothing can be listed.
+    assert idle["refused"] == 1
+    refusals = [line for line in played.stderr.splitlines(keepends=True) if "fork" in line]
+    assert len(refusals) >= 6 * busy.count(3)
+    assert all(sk_host.SENTENCE.fullmatch(line) for line in refusals)
+
+
 def test_a_host_may_close_the_library_and_open_it_again(build: Build, person: Person) -> None:
     played = sk_host.play(build.host, "reopen", build.library, env=person.environment)
     sk_host.assert_untouched(played)
