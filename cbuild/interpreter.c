@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -80,16 +81,49 @@ promote_libpython(void)
 	return 0;
 }
 
+/*
+ * The path of the file that an address of this library's is mapped from. The dynamic linker has the working directory
+ * of dlopen() in dlinfo(RTLD_DI_ORIGIN), but crashes there if that directory was unreachable.
+ */
+static int
+find_mapped_file(uintptr_t address, char path[PATH_MAX])
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char *line = NULL;
+	size_t size = 0;
+	uintptr_t from, to;
+	int name, result = -1;
+
+	while (maps != NULL && getline(&line, &size, maps) != -1) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %*s %n",
+		    &from, &to, &name) != 2 || address < from || address >= to)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		if (line[name] == '/' && realpath(line + name, path) != NULL)
+			result = 0;
+		break;
+	}
+	free(line);
+	if (maps != NULL)
+		fclose(maps);
+	return result;
+}
+
 /* The folder that holds the package that holds this library: our site-packages. */
 static int
 find_site_packages(void)
 {
 	Dl_info self;
+	uintptr_t address = (uintptr_t)&pysk_start_python;
 	char *slash;
-	int levels;
+	int found, levels;
 
-	if (dladdr((void *)(uintptr_t)&pysk_start_python, &self) == 0 ||
-	    realpath(self.dli_fname, site_packages) == NULL) {
+	/* A relative path would begin at the working directory that the process has by now. */
+	if (dladdr((void *)address, &self) != 0 && self.dli_fname[0] == '/')
+		found = realpath(self.dli_fname, site_packages) != NULL ? 0 : -1;
+	else
+		found = find_mapped_file(address, site_packages);
+	if (found != 0) {
 		pysk_start_failed("the library cannot find its own file; "
 		    "give its absolute path, as 'pysk path' prints it");
 		return -1;

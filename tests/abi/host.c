@@ -650,6 +650,25 @@ scenario_keys(char **args)
 	}
 }
 
+/* The same after the working directory, the second argument, which need not exist any more, has become the third. */
+static void
+scenario_moved(char **args)
+{
+	struct provider provider;
+	int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (before == -1 || chdir(args[1]) == -1)
+		die("chdir");
+	/* If it is empty. */
+	rmdir(args[1]);
+	open_provider(&provider, args[0]);
+	if (chdir(args[2]) == -1)
+		die("chdir");
+	scenario_keys(args);
+	if (fchdir(before) == -1 || close(before) == -1)
+		die("chdir");
+}
+
 /* The same in a program that has loaded a libpython (the second argument) for itself alone, and runs it. */
 static void
 scenario_joined(char **args)
@@ -1435,6 +1454,7 @@ main(int argc, char **argv)
 		{ "failing", 1, scenario_failing },
 		{ "keys", 1, scenario_keys },
 		{ "joined", 2, scenario_joined },
+		{ "moved", 3, scenario_moved },
 		{ "sequence", 3, scenario_sequence },
 		{ "members", 3, scenario_members },
 		{ "lengths", 1, scenario_lengths },

@@ -169,6 +169,28 @@ def test_a_closed_standard_stream_is_taken_by_nothing_but_the_null_device(
     assert sk_host.verify_every_signature(again) == 2
 
 
+@pytest.mark.parametrize("opened_in", ["a folder", "a folder that is gone"])
+def test_a_library_that_was_opened_by_a_relative_path_finds_its_packages_from_everywhere(
+    opened_in: str, host: Path, library: Path, tmp_path: Path, person: Person
+) -> None:
+    folder, elsewhere = tmp_path / "one" / "two", tmp_path / "there" / "two"
+    folder.mkdir(parents=True)
+    elsewhere.mkdir(parents=True)
+    relative = Path("..", "sk_provider", library.name)
+    (folder.parent / "sk_provider").symlink_to(library.parent)
+    if opened_in == "a folder":
+        (folder / "file").touch()
+    # What is found in the place that the path leads to by now.
+    (elsewhere.parent / "sk_provider").mkdir()
+    shutil.copy(library, elsewhere.parent / "sk_provider")
+    (elsewhere.parent / "sk_provider" / "__init__.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\n")
+    played = sk_host.play(host, "moved", relative, folder, elsewhere, env=person.environment)
+    sk_host.assert_untouched(played)
+    assert played.noise == ""
+    assert sk_host.verify_every_signature(played) == 2
+    assert not (tmp_path / "sprung").exists()
+
+
 def test_a_host_without_standard_streams_is_served_under_sanitizers(build: Build, person: Person) -> None:
     played = sk_host.play(build.host, "streams", build.library, "012", env=person.environment)
     sk_host.assert_untouched(played)
