@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/auxv.h>
@@ -31,6 +32,7 @@ static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static int version_fits;
 static char start_failure[PYSK_SENTENCE_MAX];
 static char site_packages[PATH_MAX];
+static struct stat first_root;
 
 void
 pysk_start_failed(const char *sentence)
@@ -346,6 +348,7 @@ start(void)
 	int own, result;
 	PyGILState_STATE gil;
 
+	(void)stat("/", &first_root);
 	if (find_site_packages() != 0)
 		return;
 	own = !Py_IsInitialized();
@@ -397,6 +400,16 @@ holds_lock(void)
 	return current != NULL && current == PyGILState_GetThisThreadState();
 }
 
+/* Python imports modules by their absolute paths, and some only once they are needed. */
+static int
+root_has_changed(void)
+{
+	struct stat now;
+
+	return stat("/", &now) != 0 || now.st_dev != first_root.st_dev ||
+	    now.st_ino != first_root.st_ino;
+}
+
 int
 pysk_start_python(void)
 {
@@ -413,6 +426,12 @@ pysk_start_python(void)
 	}
 	if (start_failure[0] != '\0') {
 		pysk_tell(start_failure);
+		return -1;
+	}
+	if (root_has_changed()) {
+		pysk_tell("the root directory of this process is another "
+		    "than at its first call; "
+		    "use the authenticator in a process of its own");
 		return -1;
 	}
 	return 0;

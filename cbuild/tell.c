@@ -2,8 +2,6 @@
  * What a person is told when no Python can tell it: on what the host has as standard error, or in the system's log,
  * which C alone can write without changing it.
  */
-#include <sys/stat.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 

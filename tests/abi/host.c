@@ -669,6 +669,31 @@ scenario_moved(char **args)
 		die("chdir");
 }
 
+/* Each function before, while and after the root directory is the second argument. */
+static void
+scenario_chroot(char **args)
+{
+	struct provider provider;
+	struct enroll_call usual = usual_enroll(ALG_ED25519);
+	struct load_call load_call = { 0 };
+	struct key key;
+	int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC), folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (root == -1 || folder == -1)
+		die("open");
+	open_provider(&provider, args[0]);
+	enroll_usually(&provider, "before", ALG_ED25519, &key);
+	if (chroot(args[1]) == -1)
+		die("chroot");
+	enroll(&provider, "enroll", &usual, NULL);
+	sign_usually(&provider, "sign", &key);
+	load(&provider, "load", &load_call);
+	if (fchdir(root) == -1 || chroot(".") == -1 || fchdir(folder) == -1 || close(root) == -1 || close(folder) == -1)
+		die("chroot");
+	sign_usually(&provider, "after", &key);
+	free(key.handle);
+}
+
 /* The same in a program that has loaded a libpython (the second argument) for itself alone, and runs it. */
 static void
 scenario_joined(char **args)
@@ -1455,6 +1480,7 @@ main(int argc, char **argv)
 		{ "keys", 1, scenario_keys },
 		{ "joined", 2, scenario_joined },
 		{ "moved", 3, scenario_moved },
+		{ "chroot", 2, scenario_chroot },
 		{ "sequence", 3, scenario_sequence },
 		{ "members", 3, scenario_members },
 		{ "lengths", 1, scenario_lengths },

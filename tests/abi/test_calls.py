@@ -191,6 +191,19 @@ def test_a_library_that_was_opened_by_a_relative_path_finds_its_packages_from_ev
     assert not (tmp_path / "sprung").exists()
 
 
+def test_a_host_that_has_changed_its_root_is_refused(host: Path, library: Path, tmp_path: Path, person: Person) -> None:
+    # Modules that the library has yet to import, in the same place below the new root.
+    planted = tmp_path / "root" / library.parent.relative_to("/")
+    planted.mkdir(parents=True)
+    (planted / "resident.py").write_text("raise SystemExit\n")
+    wrapper = () if os.geteuid() == 0 else ("unshare", "-Ur")
+    played = sk_host.play(host, "chroot", library, tmp_path / "root", env=person.environment, wrapper=wrapper)
+    sk_host.assert_untouched(played)
+    for label in ("enroll", "sign", "load"):
+        sk_host.assert_refused(played, label, -1, mentions="root directory")
+    sk_host.verify_signature(played.call("before"), played.call("after"))
+
+
 def test_a_host_without_standard_streams_is_served_under_sanitizers(build: Build, person: Person) -> None:
     played = sk_host.play(build.host, "streams", build.library, "012", env=person.environment)
     sk_host.assert_untouched(played)
