@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -26,6 +27,9 @@
 #endif
 
 #define REINSTALL "reinstall sk-provider with pip"
+
+/* Twice what Python takes until it has signed, of any version that we know; without it, Python aborts as it starts. */
+#define START_MEMORY ((size_t)10 << 20)
 
 static pthread_once_t version_once = PTHREAD_ONCE_INIT;
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
@@ -400,6 +404,21 @@ holds_lock(void)
 	return current != NULL && current == PyGILState_GetThisThreadState();
 }
 
+int
+pysk_has_memory(size_t size)
+{
+	void *room = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+	    -1, 0);
+	int is_there;
+
+	if (room == MAP_FAILED)
+		return 0;
+	/* Half of what Python maps are files. */
+	is_there = mprotect(room, size / 2, PROT_READ | PROT_WRITE) == 0;
+	munmap(room, size);
+	return is_there;
+}
+
 /* Python imports modules by their absolute paths, and some only once they are needed. */
 static int
 root_has_changed(void)
@@ -417,6 +436,12 @@ pysk_start_python(void)
 
 	pthread_once(&version_once, check_version);
 	if (version_fits) {
+		if (!Py_IsInitialized() && !pysk_has_memory(START_MEMORY)) {
+			pysk_tell("there is not enough memory to start Python; "
+			    "end some programs, or raise this one's limit "
+			    "(ulimit -v), and try again");
+			return -1;
+		}
 		/* Who waits for the start must not hold the lock that the start needs; callers from Python may. */
 		if (Py_IsInitialized() && holds_lock())
 			held = PyEval_SaveThread();

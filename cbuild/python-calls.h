@@ -18,6 +18,7 @@ extern "Python+C" int pysk_load_resident_keys(const char *pin,
 
 void *calloc(size_t count, size_t size);
 void free(void *allocation);
+int pysk_has_memory(size_t size);
 void pysk_import_signal(void);
 int pysk_interrupted(void);
 int pysk_is_privileged(void);

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _KNOWN_OPTIONS = ("device", "user")
 
+_PACKAGES = ("cryptography", "fido2")
+_PACKAGES_MEMORY = 40 << 20
+"""More than both take until they have done what is asked, 32 MiB; without it, cryptography ends the process."""
+
 
 def attach(ffi: Any, lib: Any, version: str, api_major: int) -> None:
     """Become the implementation of a library's Python calls; ffi and lib: CFFI's view of it.
@@ -59,9 +63,14 @@ class _ImportWatch:
         self._lib = lib
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
-        """Find nothing. To import signal takes SIGINT from the host, unless it is done with care."""
+        """Find nothing. To import signal takes SIGINT from the host, unless it is done with care.
+
+        Raises MemoryError if there is not enough for the other packages.
+        """
         if name == "signal":
             self._lib.pysk_import_signal()
+        if name in _PACKAGES and not self._lib.pysk_has_memory(_PACKAGES_MEMORY):
+            raise MemoryError
 
 
 class _Boundary:
@@ -246,7 +255,9 @@ def _defect(error: BaseException) -> SecurityKeyError:
         where = f" in {code.co_filename.rpartition('/')[2]} line {traceback.tb_lineno}"
         traceback = traceback.tb_next
     if isinstance(error, MemoryError):
-        return SecurityKeyError("there is not enough memory", "end some programs and try again")
+        return SecurityKeyError(
+            "there is not enough memory", "end some programs, or raise this one's limit (ulimit -v), and try again"
+        )
     if isinstance(error, ModuleNotFoundError):
         return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall sk-provider with pip")
     return SecurityKeyError(f"unexpected {type(error).__name__}{where}", "please report this as a bug of libpysk")

@@ -42,6 +42,7 @@
 #define RESULT_BUFFER (4U << 20)
 #define LONG_MESSAGE (1U << 20)
 #define LONG_HANDLE (64U << 10)
+#define MEMORY_STEP (512U << 10)
 #define DEADLINE_SECONDS 240
 #define POISON ((void *)(uintptr_t)0x5a5a5a5a5a5a5a58)
 
@@ -1224,49 +1225,71 @@ scenario_full(char **args)
 	close(ends[0]);
 }
 
-static int
-resource(const char *name)
+static void
+limit(int resource, rlim_t amount)
 {
-	static const struct {
-		const char *name;
-		int number;
-	} resources[] = { { "RLIMIT_FSIZE", RLIMIT_FSIZE } };
+	struct rlimit now;
 
-	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
-		if (strcmp(name, resources[i].name) == 0)
-			return resources[i].number;
-	}
-	die(name);
-	return -1;
+	if (getrlimit(resource, &now) == -1)
+		die("getrlimit");
+	now.rlim_cur = amount;
+	if (setrlimit(resource, &now) == -1)
+		die("setrlimit");
 }
 
-/* Each function, before, while and after the resource that the second argument names is limited to the third. */
+/* Each function before, while and after no file may grow. */
 static void
-scenario_limited(char **args)
+scenario_no_files(char **args)
 {
 	struct provider provider;
 	struct enroll_call usual = usual_enroll(ALG_ED25519), wrong = usual_enroll(2);
-	struct load_call load_call = { 0 };
-	struct rlimit before, limit;
 	struct key key;
 
 	open_provider(&provider, args[0]);
 	announces = false;
 	enroll_usually(&provider, "before", ALG_ED25519, &key);
-	if (getrlimit(resource(args[1]), &before) == -1)
-		die("getrlimit");
-	limit = before;
-	limit.rlim_cur = (rlim_t)strtoull(args[2], NULL, 10);
-	if (setrlimit(resource(args[1]), &limit) == -1)
-		die("setrlimit");
-	enroll(&provider, "limited", &wrong, NULL);
-	enroll(&provider, "limited", &usual, NULL);
-	sign_usually(&provider, "limited", &key);
-	load(&provider, "limited", &load_call);
-	if (setrlimit(resource(args[1]), &before) == -1)
-		die("setrlimit");
+	limit(RLIMIT_FSIZE, 0);
+	enroll(&provider, "wrong", &wrong, NULL);
+	enroll(&provider, "enroll", &usual, NULL);
+	sign_usually(&provider, "sign", &key);
+	limit(RLIMIT_FSIZE, RLIM_INFINITY);
 	sign_usually(&provider, "after", &key);
 	free(key.handle);
+}
+
+/* The first call of many processes, each with a little more memory than the last, up to ARGUMENT MiB. */
+static void
+scenario_little_memory(char **args)
+{
+	struct provider provider;
+	struct enroll_call usual = usual_enroll(ALG_ED25519);
+	struct enroll_response *response = NULL;
+	rlim_t before, mebibytes = (rlim_t)atoi(args[1]);
+	pid_t child;
+	int status;
+
+	open_provider(&provider, args[0]);
+	announces = false;
+	before = (rlim_t)status_kib("VmSize:") << 10;
+	for (rlim_t more = 0; more < mebibytes << 20; more += MEMORY_STEP) {
+		if ((child = fork()) == -1)
+			die("fork");
+		if (child == 0) {
+			limit(RLIMIT_AS, before + more);
+			_exit(-provider.enroll(usual.alg, usual.challenge, usual.challenge_len, usual.application,
+			    usual.flags, NULL, NULL, &response));
+		}
+		if (waitpid(child, &status, 0) == -1)
+			die("waitpid");
+		begin("child", "wait");
+		boolean("ended", WIFEXITED(status));
+		number("rc", -WEXITSTATUS(status));
+		end();
+	}
+	limit(RLIMIT_AS, before);
+	enroll(&provider, "refused", &usual, NULL);
+	limit(RLIMIT_AS, RLIM_INFINITY);
+	enroll(&provider, "again", &usual, NULL);
 }
 
 /* How often TEXT, whose bytes are given with all bits inverted, is in the memory that this process can write. */
@@ -1494,7 +1517,8 @@ main(int argc, char **argv)
 		{ "streams", 2, scenario_streams },
 		{ "replaced", 1, scenario_replaced },
 		{ "full", 1, scenario_full },
-		{ "limited", 3, scenario_limited },
+		{ "no-files", 1, scenario_no_files },
+		{ "little-memory", 2, scenario_little_memory },
 		{ "residue", 2, scenario_residue },
 		{ "unread", 1, scenario_unread },
 	};

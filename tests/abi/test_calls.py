@@ -277,14 +277,28 @@ def test_a_limit_of_the_size_of_files_is_an_error_and_does_not_end_the_host(
     stderr: str, host: Path, library: Path, person: Person, tmp_path: Path
 ) -> None:
     wrapper = ("sh", "-c", f'exec "$@" 2>>{tmp_path}/stderr', "sh") if stderr == "file" else ()
-    played = sk_host.play(host, "limited", library, "RLIMIT_FSIZE", "0", env=person.environment, wrapper=wrapper)
+    played = sk_host.play(host, "no-files", library, env=person.environment, wrapper=wrapper)
     sk_host.assert_untouched(played)
-    assert [event["rc"] for event in played.calls("limited")[:3]] == [-2, -1, -1]
+    assert [played.call(label)["rc"] for label in ("wrong", "enroll", "sign")] == [-2, -1, -1]
     sk_host.verify_signature(played.call("before"), played.call("after"))
     if stderr == "file":
         assert (tmp_path / "stderr").read_text() == ""
     else:
         assert "File too large" in played.stderr
+
+
+def test_a_limit_of_memory_is_an_error_and_does_not_end_the_host(host: Path, library: Path, person: Person) -> None:
+    played = sk_host.play(host, "little-memory", library, "52", env=person.environment)
+    sk_host.assert_untouched(played)
+    children = played.calls("child")
+    assert all(event["ended"] for event in children)
+    refused = [event for event in children if event["rc"] != 0]
+    assert children == refused + [{**refused[0], "rc": 0}] * (len(children) - len(refused))
+    assert 0 < len(refused) < len(children)
+    assert [played.call(label)["rc"] for label in ("refused", "again")] == [-1, 0]
+    sentences = played.stderr.splitlines(keepends=True)
+    assert len(sentences) == len(refused) + 1
+    assert all(sk_host.SENTENCE.fullmatch(sentence) and "memory" in sentence for sentence in sentences)
 
 
 def test_signals_that_are_held_from_the_host_are_not_held_from_the_program_that_asks(
