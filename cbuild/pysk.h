@@ -56,7 +56,7 @@ int pysk_interrupted(void);
 /* The folder that holds the package that holds this library, once Python has been started. */
 const char *pysk_site_packages(void);
 
-/* Whether so many bytes more can be had, half of them to write to. The limits of a process may be far from the system's. */
+/* Whether so many bytes more can be had, half of them to write to: a process may have limits of its own. */
 int pysk_has_memory(size_t size);
 
 /* Imports Python's module _signal without what that does to the host. */

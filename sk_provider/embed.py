@@ -258,6 +258,11 @@ def _defect(error: BaseException) -> SecurityKeyError:
         return SecurityKeyError(
             "there is not enough memory", "end some programs, or raise this one's limit (ulimit -v), and try again"
         )
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return SecurityKeyError(
+            "this process cannot start a thread",
+            "end some programs, or raise this one's limits (ulimit -u, ulimit -v), and try again",
+        )
     if isinstance(error, ModuleNotFoundError):
         return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall sk-provider with pip")
     return SecurityKeyError(f"unexpected {type(error).__name__}{where}", "please report this as a bug of libpysk")

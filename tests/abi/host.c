@@ -43,10 +43,11 @@
 #define LONG_MESSAGE (1U << 20)
 #define LONG_HANDLE (64U << 10)
 #define MEMORY_STEP (512U << 10)
+#define THREAD_STACK (8U << 20)
 #define DEADLINE_SECONDS 240
 #define POISON ((void *)(uintptr_t)0x5a5a5a5a5a5a5a58)
 
-/* SA_RESTORER: set in what the C library passes on to the kernel, SIG_DFL too, and not in what a program begins with. */
+/* SA_RESTORER: the C library passes it on to the kernel, with SIG_DFL too, where a program begins without it. */
 #define ADDED_BY_LIBC 0x04000000
 
 #define ALG_ECDSA 0
@@ -1225,16 +1226,20 @@ scenario_full(char **args)
 	close(ends[0]);
 }
 
-static void
+/* Returns the limit that there was before. */
+static rlim_t
 limit(int resource, rlim_t amount)
 {
 	struct rlimit now;
+	rlim_t before;
 
 	if (getrlimit(resource, &now) == -1)
 		die("getrlimit");
+	before = now.rlim_cur;
 	now.rlim_cur = amount;
 	if (setrlimit(resource, &now) == -1)
 		die("setrlimit");
+	return before;
 }
 
 /* Each function before, while and after no file may grow. */
@@ -1244,15 +1249,16 @@ scenario_no_files(char **args)
 	struct provider provider;
 	struct enroll_call usual = usual_enroll(ALG_ED25519), wrong = usual_enroll(2);
 	struct key key;
+	rlim_t usual_limit;
 
 	open_provider(&provider, args[0]);
 	announces = false;
 	enroll_usually(&provider, "before", ALG_ED25519, &key);
-	limit(RLIMIT_FSIZE, 0);
+	usual_limit = limit(RLIMIT_FSIZE, 0);
 	enroll(&provider, "wrong", &wrong, NULL);
 	enroll(&provider, "enroll", &usual, NULL);
 	sign_usually(&provider, "sign", &key);
-	limit(RLIMIT_FSIZE, RLIM_INFINITY);
+	limit(RLIMIT_FSIZE, usual_limit);
 	sign_usually(&provider, "after", &key);
 	free(key.handle);
 }
@@ -1264,18 +1270,18 @@ scenario_little_memory(char **args)
 	struct provider provider;
 	struct enroll_call usual = usual_enroll(ALG_ED25519);
 	struct enroll_response *response = NULL;
-	rlim_t before, mebibytes = (rlim_t)atoi(args[1]);
+	rlim_t size, usual_limit, mebibytes = (rlim_t)atoi(args[1]);
 	pid_t child;
 	int status;
 
 	open_provider(&provider, args[0]);
 	announces = false;
-	before = (rlim_t)status_kib("VmSize:") << 10;
+	size = (rlim_t)status_kib("VmSize:") << 10;
 	for (rlim_t more = 0; more < mebibytes << 20; more += MEMORY_STEP) {
 		if ((child = fork()) == -1)
 			die("fork");
 		if (child == 0) {
-			limit(RLIMIT_AS, before + more);
+			limit(RLIMIT_AS, size + more);
 			_exit(-provider.enroll(usual.alg, usual.challenge, usual.challenge_len, usual.application,
 			    usual.flags, NULL, NULL, &response));
 		}
@@ -1286,10 +1292,31 @@ scenario_little_memory(char **args)
 		number("rc", -WEXITSTATUS(status));
 		end();
 	}
-	limit(RLIMIT_AS, before);
+	usual_limit = limit(RLIMIT_AS, size);
 	enroll(&provider, "refused", &usual, NULL);
-	limit(RLIMIT_AS, RLIM_INFINITY);
+	limit(RLIMIT_AS, usual_limit);
 	enroll(&provider, "again", &usual, NULL);
+}
+
+/* Calls before, while and after there is no memory for a thread; ARGUMENT is a device that is used without one. */
+static void
+scenario_no_threads(char **args)
+{
+	struct provider provider;
+	struct option device = { "device", args[1], 1 }, *options[] = { &device, NULL };
+	struct enroll_call single = usual_enroll(ALG_ED25519), usual = usual_enroll(ALG_ED25519);
+	struct key key;
+	rlim_t usual_limit;
+
+	single.options = options;
+	open_provider(&provider, args[0]);
+	if (enroll(&provider, "before", &single, &key) != 0)
+		exit(5);
+	usual_limit = limit(RLIMIT_AS, ((rlim_t)status_kib("VmSize:") << 10) + THREAD_STACK / 2);
+	enroll(&provider, "limited", &usual, NULL);
+	limit(RLIMIT_AS, usual_limit);
+	sign_usually(&provider, "after", &key);
+	free(key.handle);
 }
 
 /* How often TEXT, whose bytes are given with all bits inverted, is in the memory that this process can write. */
@@ -1519,6 +1546,7 @@ main(int argc, char **argv)
 		{ "full", 1, scenario_full },
 		{ "no-files", 1, scenario_no_files },
 		{ "little-memory", 2, scenario_little_memory },
+		{ "no-threads", 2, scenario_no_threads },
 		{ "residue", 2, scenario_residue },
 		{ "unread", 1, scenario_unread },
 	};

@@ -301,6 +301,18 @@ def test_a_limit_of_memory_is_an_error_and_does_not_end_the_host(host: Path, lib
     assert all(sk_host.SENTENCE.fullmatch(sentence) and "memory" in sentence for sentence in sentences)
 
 
+def test_a_limit_of_threads_is_an_error(host: Path, library: Path, person: Person, tmp_path: Path) -> None:
+    stores = [f"soft:{tmp_path / name}" for name in ("one", "two")]
+    person.configure("Presence auto", device=stores[1])
+    sk_host.play(host, "keys", library, env=person.environment)
+    person.configure("Presence auto", device=" ".join(stores))
+    wrapper = ("prlimit", f"--stack={8 << 20}:")
+    played = sk_host.play(host, "no-threads", library, stores[0], env=person.environment, wrapper=wrapper)
+    sk_host.assert_untouched(played)
+    sk_host.assert_refused(played, "limited", -1, mentions="thread")
+    sk_host.verify_signature(played.call("before"), played.call("after"))
+
+
 def test_signals_that_are_held_from_the_host_are_not_held_from_the_program_that_asks(
     host: Path, library: Path, person: Person
 ) -> None:
