@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import click
@@ -21,6 +22,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
+_STDERR = 2
+
+
+def _keep_streams() -> None:
+    """Open /dev/null where a standard stream is closed, so that no socket or file of ours gets its number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
 
 def _end_as_by_ctrl_c() -> None:
     """Have other signals end the program by an exception too: then an authenticator is told to stop blinking."""
@@ -37,6 +47,7 @@ class _Commands(click.Group):
     """Tells a failure as ssh's programs do: one line, and a status that is not 0."""
 
     def invoke(self, context: click.Context) -> object:
+        _keep_streams()
         _end_as_by_ctrl_c()
         try:
             return super().invoke(context)
