@@ -51,6 +51,18 @@ pysk_start_failed(const char *sentence)
 	}
 }
 
+#ifdef Py_GIL_DISABLED
+#define FREE_THREADING 1
+#else
+#define FREE_THREADING 0
+#endif
+
+static const char *
+gil_of(int free_threading)
+{
+	return free_threading ? " without a GIL" : "";
+}
+
 /*
  * Refuses a Python, the one whose symbols we were bound to, that is not the one that we were compiled for. Once only:
  * Py_GetVersion() writes its answer anew at each call, which a second thread must not read halfway.
@@ -58,19 +70,27 @@ pysk_start_failed(const char *sentence)
 static void
 check_version(void)
 {
-	char expected[16], sentence[PYSK_SENTENCE_MAX];
+	char minor[16], sentence[PYSK_SENTENCE_MAX];
 	const char *version = Py_GetVersion();
+	int len = (int)strcspn(version, " "), free_threading;
 
-	snprintf(expected, sizeof(expected), "%d.%d.", PY_MAJOR_VERSION,
+	snprintf(minor, sizeof(minor), "%d.%d.", PY_MAJOR_VERSION,
 	    PY_MINOR_VERSION);
-	version_fits = strncmp(version, expected, strlen(expected)) == 0;
+	version_fits = strncmp(version, minor, strlen(minor)) == 0;
+	/* Until a version is released, its bytecode and its structures change. */
+	if (PY_RELEASE_LEVEL != PY_RELEASE_LEVEL_FINAL ||
+	    (int)strcspn(version, "abr") < len)
+		version_fits = len == (int)strlen(PY_VERSION) &&
+		    strncmp(version, PY_VERSION, (size_t)len) == 0;
+	free_threading = strstr(version, "free-threading") != NULL;
+	version_fits = version_fits && free_threading == FREE_THREADING;
 	if (version_fits)
 		return;
 	snprintf(sentence, sizeof(sentence),
-	    "this process runs Python %.*s, but the library was built for "
-	    "Python %d.%d; install sk-provider for that Python",
-	    (int)strcspn(version, " "), version, PY_MAJOR_VERSION,
-	    PY_MINOR_VERSION);
+	    "this process runs Python %.*s%s, but the library was built for "
+	    "Python %s%s; install sk-provider for that Python",
+	    len, version, gil_of(free_threading), PY_VERSION,
+	    gil_of(FREE_THREADING));
 	pysk_start_failed(sentence);
 }
 

@@ -411,7 +411,23 @@ def test_a_python_program_with_two_interpreters_can_be_the_host(loader: str, per
     assert sk_host.verify_every_signature(sk_host.Played(0, events[:-1], "")) == 5
 
 
-@pytest.mark.parametrize("version", ["3.99.0 (main)", "2.7.18 (default)", "3.1.1 (main)", ""])
+OUR_VERSION: Final = sys.version.partition(" ")[0]
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "3.99.0 (main)",
+        "2.7.18 (default)",
+        "3.1.1 (main)",
+        "",
+        f"{OUR_VERSION} experimental free-threading build (main)",
+        f"{OUR_VERSION} free-threading build (main)",
+        f"{OUR_VERSION}a1 (main)",
+        f"{OUR_VERSION}b2+ (main)",
+        f"{OUR_VERSION}rc1 (main)",
+    ],
+)
 def test_a_process_that_exports_another_pythons_symbols_is_refused(
     version: str, tmp_path: Path, person: Person, library: Path
 ) -> None:
