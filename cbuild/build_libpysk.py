@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import marshal
 import os
@@ -51,71 +52,52 @@ _IMPORT_PATIENCE_S = 120
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _PACKAGE = os.path.join(os.path.dirname(_HERE), "sk_provider")
 
-# Runs once inside libpysk.so, after CFFI's run-time module has been found.
-_INIT_CODE = """
-def carry(folder):
-    import marshal
-    try:
-        with open(folder + "/sk_provider/{carried}", "rb") as file:
-            carried, *modules = marshal.loads(file.read())
-    except FileNotFoundError:
-        return
-    names = {{}}
-    exec(carried, names)
-    names["install"](folder + "/sk_provider", *modules)
-
-def start():
-    from {module} import ffi, lib
-    try:
-        import encodings
-        if not encodings.__path__:
-            # A frozen package does not know where its other modules are.
-            encodings.__path__.append({codecs!r})
-        carry(ffi.string(lib.pysk_site_packages()).decode("utf-8", "surrogateescape"))
-        from sk_provider import embed
-        embed.attach(ffi, lib, {version!r}, {api_major})
-    except BaseException as error:
-        sentence = (
-            "the Python package sk_provider cannot be loaded "
-            f"({{type(error).__name__}}: {{str(error)[:300]}}); reinstall sk-provider with pip"
-        )
-        lib.pysk_start_failed(sentence.encode("utf-8", "replace"))
-start()
-"""
-
 
 def write_carried_modules(
     package: str,
     output: str,
+    build: str,
     at_once: Iterable[str] = _EVERY_SIGNATURE,
     transports: Iterable[str] | None = None,
     soft: Iterable[str] = _SOFT,
 ) -> None:
     """Compile the modules of the folder package, which is sk_provider, and write them to the CARRIED files in output.
 
-    at_once, transports, soft: the modules to carry, together with what they import, by their names within the package:
-    those for every signature; for some, by default our transports but soft; and those for soft, in the second file.
+    build: the source_hash() of the library's build, which accepts no other; at_once, transports, soft: the modules to
+    carry, together with what they import, by their names within the package: those for every signature; for some, by
+    default our transports but soft; and those for soft, in the second file.
 
-    The files are for the running Python's minor version, as the library is. Both are marshalled: the first has the code
-    of carried.py, and what it takes. Raises SetupError if one of the modules cannot be imported.
+    Each file is a line with the magic number of the running Python's bytecode, whether that Python has a GIL, build,
+    and the length of the rest, which is marshalled. Raises SetupError if one of the modules cannot be imported.
     """
     if transports is None:
         schemes = _constant(os.path.join(package, "transports", "__init__.py"), "SCHEMES")
         transports = [f"transports.{scheme}" for scheme in schemes if scheme != "soft"]
     every, some, second = _imported(package, at_once, transports, soft)
     contents: dict[str, Any] = {
-        CARRIED_FILE: (
-            _compile(os.path.join(_HERE, "carried.py")),
-            list(_compiled(package, every)),
-            _marshalled(package, some),
-            second,
-            CARRIED_SOFT_FILE,
-        ),
+        CARRIED_FILE: (list(_compiled(package, every)), _marshalled(package, some), second, CARRIED_SOFT_FILE),
         CARRIED_SOFT_FILE: _marshalled(package, second),
     }
+    gil = "free-threading" if sysconfig.get_config_var("Py_GIL_DISABLED") else "gil"
     for name, content in contents.items():
+        marshalled = marshal.dumps(content)
         with open(os.path.join(output, name), "wb") as file:
-            marshal.dump(content, file)
+            file.write(f"{importlib.util.MAGIC_NUMBER.hex()} {gil} {build} {len(marshalled)}\n".encode())
+            file.write(marshalled)
+
+
+def source_hash() -> str:
+    """Return a hash of all that a build is made from, by which its parts know each other."""
+    digest = hashlib.sha256()
+    for root in (_HERE, _PACKAGE):
+        for folder, folders, names in os.walk(root):
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
+            for name in sorted(name for name in names if name.endswith((".py", ".c", ".h"))):
+                path = os.path.join(folder, name)
+                digest.update(f"{os.path.relpath(path, os.path.dirname(root))} {os.path.getsize(path)}\n".encode())
+                with open(path, "rb") as file:
+                    digest.update(file.read())
+    return digest.hexdigest()
 
 
 def _imported(package: str, *groups: Iterable[str]) -> list[list[str]]:
@@ -141,16 +123,16 @@ def _source_of(package: str, name: str) -> tuple[str, bool]:
     return os.path.join(path, "__init__.py") if is_package else f"{path}.py", is_package
 
 
-def _compiled(package: str, names: Iterable[str]) -> Iterator[tuple[str, bool, CodeType]]:
-    """Yield the full name of each of sk_provider's modules, whether it is a package, and its code."""
+def _compiled(package: str, names: Iterable[str]) -> Iterator[tuple[str, bool, int, CodeType]]:
+    """Yield of each of sk_provider's modules its full name, whether it is a package, its size, and its code."""
     for name in names:
         path, is_package = _source_of(package, name)
-        yield name, is_package, _compile(path)
+        yield name, is_package, os.path.getsize(path), _compile(path)
 
 
-def _marshalled(package: str, names: Iterable[str]) -> dict[str, tuple[bool, bytes]]:
-    """Return by its full name whether each of the modules is a package, and its code."""
-    return {name: (is_package, marshal.dumps(code)) for name, is_package, code in _compiled(package, names)}
+def _marshalled(package: str, names: Iterable[str]) -> dict[str, tuple[bool, int, bytes]]:
+    """Return by its full name whether each of the modules is a package, its size, and its code."""
+    return {name: (is_package, size, marshal.dumps(code)) for name, is_package, size, code in _compiled(package, names)}
 
 
 class _Stripped(ast.NodeTransformer):
@@ -179,10 +161,10 @@ class _Stripped(ast.NodeTransformer):
         return node
 
 
-def _compile(path: str) -> CodeType:
-    """Compile a file without its annotations and its docstrings."""
-    with open(path, "rb") as source:
-        tree = ast.fix_missing_locations(_Stripped().visit(ast.parse(source.read())))
+def _compile(path: str, more: str = "") -> CodeType:
+    """Compile a file, and more after it, without annotations and docstrings."""
+    with open(path, encoding="utf-8") as source:
+        tree = ast.fix_missing_locations(_Stripped().visit(ast.parse(source.read() + more)))
     code: CodeType = compile(tree, os.path.basename(path), "exec", dont_inherit=True, optimize=2)
     return code
 
@@ -288,7 +270,7 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
     def run(self) -> None:
         """Build the libraries, and what they carry beside them."""
         super().run()
-        write_carried_modules(_PACKAGE, os.path.join(self.build_lib, "sk_provider"))
+        write_carried_modules(_PACKAGE, os.path.join(self.build_lib, "sk_provider"), source_hash())
 
     def build_extension(self, ext: Extension) -> None:
         """Generate what the library is made of below the build folder, then compile and link it."""
@@ -331,14 +313,15 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
         for path in (declarations, os.path.join(_HERE, "python-calls.h")):
             with open(path, encoding="utf-8") as source:
                 ffi.cdef(source.read())
-        init_code = _INIT_CODE.format(
-            module=module,
-            codecs=os.path.join(_python_paths()["stdlib"], "encodings"),
-            carried=CARRIED_FILE,
-            version=_constant(os.path.join(_PACKAGE, "__init__.py"), "__version__"),
-            api_major=api_major,
+        arguments = (
+            api_major,
+            source_hash(),
+            CARRIED_FILE,
+            f"sk_provider-{_constant(os.path.join(_PACKAGE, '__init__.py'), '__version__')}.dist-info/RECORD",
+            os.path.join(_python_paths()["stdlib"], "encodings"),
         )
-        compiled = marshal.dumps(compile(init_code, "libpysk.so", "exec", dont_inherit=True, optimize=2))
+        call = f"\nfrom {module} import ffi, lib\nstart(ffi, lib, {', '.join(map(repr, arguments))})\n"
+        compiled = marshal.dumps(_compile(os.path.join(_HERE, "start.py"), call))
         # CFFI would have the code compiled at each start.
         ffi.embedding_init_code(f"import marshal\nexec(marshal.loads({compiled!r}))")
         ffi.set_source(

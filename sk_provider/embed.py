@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import __version__, bytecode, config
+from . import bytecode, config
 from .api import (
     MAJOR_AUTHDATA,
     MAJOR_OVERWRITE_QUESTION,
@@ -36,15 +36,13 @@ _PACKAGES_MEMORY = 40 << 20
 """More than both take until they have done what is asked, 32 MiB; without it, cryptography ends the process."""
 
 
-def attach(ffi: Any, lib: Any, version: str, api_major: int) -> None:
+def attach(ffi: Any, lib: Any, api_major: int, notes: list[str]) -> None:
     """Become the implementation of a library's Python calls; ffi and lib: CFFI's view of it.
 
-    version: the package's when the library was built; api_major: what the library answers to sk_api_version().
-    Raises RuntimeError if this package is another version's.
+    api_major: what the library answers to sk_api_version(); notes: what is to be logged at the end of a call, once,
+    which others add to.
     """
-    if version != __version__:
-        raise RuntimeError(f"the library belongs to version {version}, the package is {__version__}")
-    boundary = _Boundary(ffi, lib, api_major)
+    boundary = _Boundary(ffi, lib, api_major, notes)
     for name, function in (
         ("pysk_enroll", boundary.enroll),
         ("pysk_sign", boundary.sign),
@@ -76,13 +74,16 @@ class _ImportWatch:
 class _Boundary:
     """One library's calls: several builds of it may share this module in one process."""
 
-    __slots__ = ("_advice", "_api_major", "_ffi", "_lib")
+    __slots__ = ("_api_major", "_ffi", "_lib", "_notes")
 
-    def __init__(self, ffi: Any, lib: Any, api_major: int) -> None:
+    def __init__(self, ffi: Any, lib: Any, api_major: int, notes: list[str]) -> None:
         self._ffi = ffi
         self._lib = lib
         self._api_major = api_major
-        self._advice = bytecode.advice(ffi.string(lib.pysk_site_packages()).decode("utf-8", "surrogateescape"))
+        self._notes = notes
+        advice = bytecode.advice(ffi.string(lib.pysk_site_packages()).decode("utf-8", "surrogateescape"))
+        if advice:
+            notes.append(advice)
 
     def enroll(
         self,
@@ -171,9 +172,6 @@ class _Boundary:
         try:
             configuration = config.load(trusts_environment=not self._lib.pysk_is_privileged())
             reporter.log_file = configuration.log_file
-            if self._advice:
-                reporter.log(self._advice)
-                self._advice = None
             self._lib.pysk_watch_interrupts()
             run(configuration, Operation(configuration.timeout, self._lib.pysk_interrupted, reporter.tell))
         except SecurityKeyError as error:
@@ -187,6 +185,10 @@ class _Boundary:
             return ERR_GENERAL
         finally:
             self._lib.pysk_unwatch_interrupts()
+            notes = self._notes[:]
+            del self._notes[: len(notes)]
+            for note in notes:
+                reporter.log(note)
         return 0
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:

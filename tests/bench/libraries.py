@@ -27,7 +27,7 @@ _NULL_EMBED = '''"""Gives one signature to every request."""
 SIGNATURE = {signature!r}
 
 
-def attach(ffi, lib, version, api_major):
+def attach(ffi, lib, api_major, notes):
     def sign(*arguments):
         response = ffi.cast("struct sk_sign_response *", lib.calloc(1, ffi.sizeof("struct sk_sign_response")))
         response.flags = 1

@@ -44,8 +44,8 @@ def installed_library() -> Path:
 _CARRY: Final = """
 import sys
 from cbuild.build_libpysk import write_carried_modules
-package, *only = sys.argv[1:]
-write_carried_modules(package, package, *((only, (), ()) if only else ()))
+package, build, *only = sys.argv[1:]
+write_carried_modules(package, package, build, *((only, (), ()) if only else ()))
 """
 
 CARRIED: Final = "carried.bin"
@@ -53,21 +53,17 @@ CARRIED_SOFT: Final = "carried-soft.bin"
 
 
 class Tree:
-    """A folder of packages: our own are copies, the others' are links to the installed ones.
-
-    Its library imports modules from their files, so that they can be damaged, until carry().
-    """
+    """A folder of packages: our own are copies, the others' are links to the installed ones."""
 
     def __init__(self, folder: Path) -> None:
         installed = installed_library().parents[1]
         ours = LIBRARY.parts[0]
         folder.mkdir()
         for entry in os.scandir(installed):
-            if entry.name not in {ours, "__pycache__"}:
+            if entry.name == ours or entry.name.startswith(f"{ours}-"):
+                shutil.copytree(entry.path, folder / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif entry.name != "__pycache__":
                 os.symlink(entry.path, folder / entry.name)
-        shutil.copytree(
-            installed / ours, folder / ours, ignore=shutil.ignore_patterns("__pycache__", CARRIED, CARRIED_SOFT)
-        )
         self.folder = folder
         self.package = folder / ours
         self.library = folder / LIBRARY
@@ -99,15 +95,19 @@ class Tree:
         output, scratch = self.folder.with_suffix(".built"), self.folder.with_suffix(".scratch")
         scratch.mkdir()
         _run_build(python, _BUILD, output, scratch, cwd=scratch, **compiler_flags)
-        os.replace(output / LIBRARY, self.library)
+        for built in (LIBRARY.name, CARRIED, CARRIED_SOFT):
+            os.replace(output / LIBRARY.with_name(built), self.package / built)
 
     def carry(self, *only: str) -> None:
-        """Let the library take its modules, as they are now, from the files that an installed one takes them from.
+        """Let the library carry its modules as they are now, and be as an installer leaves it.
 
-        only: the names of the modules that shall be in these files with what they import, within our package, if that
-        shall not be all.
+        only: the names of the modules that it shall carry with what they import, within our package, if that shall not
+        be all.
         """
-        _run_build(sys.executable, _CARRY, self.package, *only, cwd=self.folder)
+        build = (self.package / CARRIED).read_bytes().split(None, 3)[2].decode()
+        _run_build(sys.executable, _CARRY, self.package, build, *only, cwd=self.folder)
+        (record,) = self.folder.glob(f"{LIBRARY.parts[0]}-*/RECORD")
+        os.utime(record)
 
 
 def _run_build(python: str, program: str, *arguments: str | Path, cwd: Path, **variables: str) -> None:

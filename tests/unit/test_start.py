@@ -1,0 +1,90 @@
+"""What the library takes for the modules that were installed with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+START = Path(__file__).resolve().parents[2] / "cbuild" / "start.py"
+SIZE = 7
+
+
+@pytest.fixture
+def start() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("start", START)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package with one module, which an installer has dated now."""
+    package = tmp_path / "sk_provider"
+    package.mkdir()
+    for path in (package / "module.py", package / "carried", tmp_path / "RECORD"):
+        path.write_text("x" * SIZE)
+    return package
+
+
+def is_installed(start: ModuleType, package: Path) -> bool:
+    installed = start._Installed(str(package), "carried", str(package.parent / "RECORD"))
+    try:
+        installed.check("sk_provider.module", is_package=False, size=SIZE)
+    except start._Changed:
+        return False
+    return True
+
+
+def test_a_module_of_the_same_size_and_no_later_date_is_the_installed_one(start: ModuleType, package: Path) -> None:
+    assert is_installed(start, package)
+    os.utime(package / "module.py", (0, 0))
+    assert is_installed(start, package)
+
+
+def test_one_of_another_size_is_not(start: ModuleType, package: Path) -> None:
+    (package / "module.py").write_text("x" * (SIZE + 1))
+    os.utime(package / "module.py", (0, 0))
+    assert not is_installed(start, package)
+
+
+def test_one_of_a_later_date_is_not(start: ModuleType, package: Path) -> None:
+    record = package.parent / "RECORD"
+    os.utime(record, ns=(0, (package / "module.py").stat().st_mtime_ns - 10**6))
+    assert not is_installed(start, package)
+
+
+def test_one_that_came_to_its_place_later_is_not_whatever_its_date(
+    start: ModuleType, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = package / "other.py"
+    other.write_text("y" * SIZE)
+    os.utime(other, (0, 0))
+    monkeypatch.setattr(start, "_PLACED_WITHIN_S", 0)
+    # The clock of a file system may stand still for some milliseconds.
+    while other.stat().st_ctime <= (package / "carried").stat().st_ctime:
+        os.utime(other, (0, 0))
+    os.replace(other, package / "module.py")
+    assert not is_installed(start, package)
+
+
+def test_without_a_record_a_minute_counts_from_the_file_of_carried_modules(start: ModuleType, package: Path) -> None:
+    (package.parent / "RECORD").unlink()
+    carried = (package / "carried").stat().st_mtime
+    for after, expected in ((0, True), (59, True), (61, False)):
+        os.utime(package / "module.py", (0, carried + after))
+        assert is_installed(start, package) is expected
+
+
+def test_a_missing_module_is_not_the_installed_one(start: ModuleType, package: Path) -> None:
+    (package / "module.py").unlink()
+    assert not is_installed(start, package)
