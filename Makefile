@@ -11,12 +11,11 @@ all: .venv/.installed  ## build libpysk.so in .venv and print its path
 
 .venv/.installed: $(sources)
 	@tests/setup build
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@rm -rf build && .venv/bin/pip install --quiet --disable-pip-version-check . && touch $@
+	@cbuild/install $(PYTHON) .venv && touch $@
 
 .venv/.tools: .venv/.installed
 	@tests/setup check
-	@.venv/bin/pip install --quiet --disable-pip-version-check '.[lint,nfc,test]' && touch $@
+	@cbuild/install $(PYTHON) .venv lint,nfc,test && touch $@
 
 .PHONY: demo
 demo: .venv/.installed  ## enroll, log in, sign and verify on the software authenticator
@@ -61,14 +60,22 @@ matrix:  ## try every Debian release's OpenSSH in chroots (as root), other Pytho
 
 .PHONY: fuzz
 fuzz: .venv/.tools  ## fuzz the parsers, an hour in all
-	@.venv/bin/pip install --quiet --disable-pip-version-check '.[fuzz]'
+	@cbuild/install $(PYTHON) .venv fuzz
 	@.venv/bin/python tests/fuzz/run --seconds 600
 
 .PHONY: install
 install:  ## install into /usr/local/lib/pysk, where ssh-agent accepts the library
 	@tests/setup build
-	@$(PYTHON) -m venv $(PREFIX) && $(PREFIX)/bin/pip install --quiet --disable-pip-version-check --compile .
-	@$(PREFIX)/bin/pysk path
+	@cbuild/install --locked $(PYTHON) "$(PREFIX)"
+	@"$(PREFIX)"/bin/pysk path
+
+.PHONY: uninstall
+uninstall:  ## remove what make install has made
+	@cbuild/uninstall "$(PREFIX)"
+
+.PHONY: lock
+lock:  ## renew what make install takes from PyPI
+	@cbuild/lock $(PYTHON)
 
 .PHONY: clean
 clean:  ## delete what the other targets made
