@@ -105,7 +105,7 @@ class State:
         return encode({"format": FORMAT, "state": content, "sha256": sha256(content)})
 
     @classmethod
-    def from_bytes(cls, untrusted_data: bytes) -> State:
+    def from_bytes(cls, untrusted_data: bytes | memoryview) -> State:
         """Return the state that the content of the file holds.
 
         Raises NewerFormat if it is of a format that came after this one, and CborError if it is anything else than a

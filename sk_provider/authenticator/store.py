@@ -8,6 +8,7 @@ import os
 import stat
 import time
 
+from sk_provider.ctap import sha256
 from sk_provider.ctap.cbor import CborError
 from sk_provider.errors import StoreMissing, StoreUnusable
 
@@ -146,7 +147,7 @@ class Transaction:
         try:
             if kind is None:
                 after = self._state.to_bytes()
-                if after != self._directory.content:
+                if sha256(after) != self._directory.digest:
                     self._directory.write_state(after)
         finally:
             self._directory.close()
@@ -155,11 +156,11 @@ class Transaction:
 class _Directory:
     """The open directory of a store, and its lock once that is held."""
 
-    __slots__ = ("_lock_fd", "content", "fd", "path")
+    __slots__ = ("_lock_fd", "digest", "fd", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.content = b""  # of the state that was read
+        self.digest = b""  # SHA-256 of the state that was read: of its bytes, no more copies are kept than need be
         self._lock_fd = -1
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -224,18 +225,18 @@ class _Directory:
         except OSError as error:
             raise _cannot("read", self.path, error) from error
         try:
-            chunks = []
+            buffer = bytearray(min(os.fstat(fd).st_size, MAX_STATE_SIZE) + 1)
+            content = memoryview(buffer)
             size = 0
-            while size <= MAX_STATE_SIZE and (chunk := os.read(fd, 1 << 20)):
-                chunks.append(chunk)
-                size += len(chunk)
+            while size < len(buffer) and (read := os.readv(fd, [content[size:]])):
+                size += read
         except OSError as error:
             raise _cannot("read", self.path, error) from error
         finally:
             os.close(fd)
         try:
-            self.content = b"".join(chunks)
-            return State.from_bytes(self.content)
+            self.digest = sha256(content[:size])
+            return State.from_bytes(content[:size])
         except CborError:
             raise StoreUnusable(
                 f"the store {self.path} is damaged or not a store", "restore it from a backup"
@@ -244,15 +245,17 @@ class _Directory:
             raise StoreUnusable(
                 f"the store {self.path} was written by a newer libpysk", "upgrade this one to use it"
             ) from None
+        finally:
+            content[:] = bytes(len(content))
 
     def write_state(self, content: bytes) -> None:
         """Replace the state; the lock is held."""
         try:
             fd = self._open(NEW_STATE_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             try:
-                written = 0
-                while written < len(content):
-                    written += os.write(fd, content[written:])
+                left = memoryview(content)
+                while left:
+                    left = left[os.write(fd, left) :]
                 os.fsync(fd)
             finally:
                 os.close(fd)

@@ -6,6 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    Data = bytes | memoryview
+
     # What can be encoded. Any stands for the same again.
     CborValue = int | bool | bytes | str | None | list[Any] | tuple[Any, ...] | dict[Any, Any]
 
@@ -54,7 +56,7 @@ def encode(value: CborValue) -> bytes:
     raise CborError(f"{type(value).__name__} has no encoding")
 
 
-def decode(data: bytes, canonical: bool = False) -> Any:
+def decode(data: Data, canonical: bool = False) -> Any:
     """Return the value that takes up the whole of the data: int, bytes, str, bool, None, float, list or dict.
 
     data: untrusted bytes; canonical: as for decode_prefix(). Raises CborError as that does, and if bytes follow the
@@ -66,7 +68,7 @@ def decode(data: bytes, canonical: bool = False) -> Any:
     return value
 
 
-def decode_prefix(data: bytes, canonical: bool = False) -> tuple[Any, int]:
+def decode_prefix(data: Data, canonical: bool = False) -> tuple[Any, int]:
     """Return the value that the data starts with, and how many bytes it takes.
 
     data: untrusted bytes; canonical: whether to accept the CTAP2 canonical form alone: shortest integers and lengths,
@@ -93,7 +95,7 @@ def _head(major: int, number: int) -> bytes:
     raise CborError("a number of more than 64 bits")
 
 
-def _number(data: bytes, start: int, info: int, canonical: bool) -> tuple[int, int]:
+def _number(data: Data, start: int, info: int, canonical: bool) -> tuple[int, int]:
     """Read the number that an initial byte announces, and say where it ends."""
     if info < 24:
         return info, start
@@ -109,7 +111,7 @@ def _number(data: bytes, start: int, info: int, canonical: bool) -> tuple[int, i
     return number, end
 
 
-def _value(data: bytes, start: int, canonical: bool, depth: int) -> tuple[Any, int]:
+def _value(data: Data, start: int, canonical: bool, depth: int) -> tuple[Any, int]:
     initial = data[start]
     start += 1
     while initial >> 5 == TAG:
@@ -140,14 +142,14 @@ def _value(data: bytes, start: int, canonical: bool, depth: int) -> tuple[Any, i
     return _container(data, start, major, number, canonical=canonical, depth=depth)
 
 
-def _text(data: bytes) -> str:
+def _text(data: Data) -> str:
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError:
         raise CborError("text is not UTF-8") from None
 
 
-def _chunks(data: bytes, start: int, major: int) -> tuple[bytes | str, int]:
+def _chunks(data: Data, start: int, major: int) -> tuple[bytes | str, int]:
     chunks = []
     while data[start] != BREAK:
         if data[start] >> 5 != major:
@@ -163,7 +165,7 @@ def _chunks(data: bytes, start: int, major: int) -> tuple[bytes | str, int]:
 
 
 def _container(
-    data: bytes, start: int, major: int, count: int | None, *, canonical: bool, depth: int
+    data: Data, start: int, major: int, count: int | None, *, canonical: bool, depth: int
 ) -> tuple[list[Any] | dict[Any, Any], int]:
     """Read the members of an array or map; a count of None stands for an indefinite length."""
     if not depth:
@@ -188,7 +190,7 @@ def _container(
         if item in pairs:
             raise CborError("a key is there twice")
         if canonical:
-            key = data[start:end]
+            key = bytes(data[start:end])
             if key <= last_key:
                 raise CborError("keys are not sorted")
             last_key = key
@@ -196,7 +198,7 @@ def _container(
     return (array if major == ARRAY else pairs), start
 
 
-def _simple(data: bytes, start: int, info: int, canonical: bool) -> tuple[bool | float | None, int]:
+def _simple(data: Data, start: int, info: int, canonical: bool) -> tuple[bool | float | None, int]:
     if info in (FALSE, TRUE):
         return info == TRUE, start
     if info == NULL or (info == UNDEFINED and not canonical):

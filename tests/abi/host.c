@@ -1403,6 +1403,25 @@ scenario_residue(char **args)
 	free(inverted);
 }
 
+/* A key is made, and used a few times; then the process waits for the end of its input, with what is left in memory. */
+static void
+scenario_rest(char **args)
+{
+	struct provider provider;
+	struct key key;
+
+	open_provider(&provider, args[0]);
+	enroll_usually(&provider, "enroll", ALG_ED25519, &key);
+	for (int i = 0; i < 3; i++)
+		sign_usually(&provider, "sign", &key);
+	free(key.handle);
+	begin("rest", "rest");
+	end();
+	fflush(stdout);
+	while (getchar() != EOF)
+		continue;
+}
+
 /* The library is opened, asked for its version, and closed. */
 static void
 scenario_version(char **args)
@@ -1548,6 +1567,7 @@ main(int argc, char **argv)
 		{ "little-memory", 2, scenario_little_memory },
 		{ "no-threads", 2, scenario_no_threads },
 		{ "residue", 2, scenario_residue },
+		{ "rest", 1, scenario_rest },
 		{ "unread", 1, scenario_unread },
 	};
 	static struct surroundings before, after;

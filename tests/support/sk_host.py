@@ -19,6 +19,7 @@ SOURCE: Final = Path(__file__).parents[1] / "abi" / "host.c"
 PIN: Final = "correct horse"
 
 APPLICATION: Final = b"ssh:"
+RP_ID_HASH: Final = hashlib.sha256(APPLICATION).digest()
 CHALLENGE: Final = b"thirty-two bytes of a challenge."
 MESSAGE: Final = b"a message to sign"
 ED25519: Final = 1
