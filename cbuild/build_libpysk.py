@@ -322,11 +322,17 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
         )
         call = f"\nfrom {module} import ffi, lib\nstart(ffi, lib, {', '.join(map(repr, arguments))})\n"
         compiled = marshal.dumps(_compile(os.path.join(_HERE, "start.py"), call))
-        # CFFI would have the code compiled at each start.
-        ffi.embedding_init_code(f"import marshal\nexec(marshal.loads({compiled!r}))")
+        # CFFI has Python compile this text at each start, which would take the longer, the more there is of it.
+        ffi.embedding_init_code(
+            f"import marshal\nfrom {module} import ffi, lib\n"
+            "exec(marshal.loads(ffi.buffer(lib.pysk_start_code(), lib.pysk_start_code_size())))"
+        )
         ffi.set_source(
             module,
-            '#include <stdlib.h>\n#include "pysk.h"\nint pysk_start_cffi(void) { return cffi_start_python(); }\n',
+            '#include <stdlib.h>\n#include "pysk.h"\nint pysk_start_cffi(void) { return cffi_start_python(); }\n'
+            f"static const char start_code[] = {{ {', '.join(str(byte) for byte in compiled)} }};\n"
+            "const char *pysk_start_code(void) { return start_code; }\n"
+            "size_t pysk_start_code_size(void) { return sizeof(start_code); }\n",
         )
         bridge = os.path.join(folder, "bridge.c")
         ffi.emit_c_code(bridge)

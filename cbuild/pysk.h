@@ -68,6 +68,10 @@ void pysk_start_failed(const char *sentence);
 /* Runs CFFI's part of the start: the generated code keeps it to itself. */
 int pysk_start_cffi(void);
 
+/* start.py, compiled and marshalled, which the generated code holds. */
+const char *pysk_start_code(void);
+size_t pysk_start_code_size(void);
+
 /* Whether the program has more rights than whoever started it, so that its environment is not to be trusted. */
 int	pysk_is_privileged(void);
 

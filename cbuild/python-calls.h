@@ -26,5 +26,7 @@ void pysk_unwatch_interrupts(void);
 void pysk_watch_interrupts(void);
 void pysk_log(const char *line);
 const char *pysk_site_packages(void);
+const char *pysk_start_code(void);
+size_t pysk_start_code_size(void);
 void pysk_start_failed(const char *sentence);
 int pysk_write_stderr(const char *line);
