@@ -80,8 +80,11 @@ def modes(folder: Path) -> set[tuple[str, str]]:
 
 def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owner(clone: Clone, tmp_path: Path) -> None:
     before, prefix = clone.state(), clone.folder / "prefix"
-    # The second one finds what the first has made.
+    # The second one finds what the first has made, and what an administrator has done to it.
     for umask in (0o000, 0o077):
+        if prefix.exists():
+            prefix.chmod(0o2770)
+            (prefix / "pyvenv.cfg").chmod(0o666)
         library = Path(clone.make("install", f"PREFIX={prefix}", umask=umask))
         assert modes(prefix) == {("folder", "755"), ("file", "644"), ("file", "755")}
         assert clone.state() == before
