@@ -40,6 +40,7 @@ LIBRARIES = {
 CARRIED_FILE = "carried.bin"
 CARRIED_SOFT_FILE = "carried-soft.bin"
 _EVERY_SIGNATURE = ("embed", "sign")
+_SOME_SIGNATURES = ("client.candidates",)
 _SOFT = (
     "transports.soft", "authenticator.engine", "authenticator.store", "authenticator.commands.get_assertion",
 )  # fmt: skip
@@ -72,7 +73,7 @@ def write_carried_modules(
     """
     if transports is None:
         schemes = _constant(os.path.join(package, "transports", "__init__.py"), "SCHEMES")
-        transports = [f"transports.{scheme}" for scheme in schemes if scheme != "soft"]
+        transports = [*_SOME_SIGNATURES, *(f"transports.{scheme}" for scheme in schemes if scheme != "soft")]
     every, some, second = _imported(package, at_once, transports, soft)
     contents: dict[str, Any] = {
         CARRIED_FILE: (list(_compiled(package, every)), _marshalled(package, some), second, CARRIED_SOFT_FILE),

@@ -16,7 +16,6 @@ SecurityKeyError           -1
 ├── Interrupted            -1
 ├── ConfigurationError     -1
 ├── StoreUnusable          -1  the software authenticator's
-│   └── StoreMissing       -1
 └── AuthenticatorError     -1  it answered with an error or with nonsense, or not at all
     └── UnknownCommand     -1  it does not know the CTAPHID command
 """
@@ -123,10 +122,6 @@ class ConfigurationError(SecurityKeyError):
 
 class StoreUnusable(SecurityKeyError):
     """The software authenticator's store cannot be used as it is."""
-
-
-class StoreMissing(StoreUnusable):
-    """There is no store where one is looked for."""
 
 
 class AuthenticatorError(SecurityKeyError):

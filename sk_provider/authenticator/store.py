@@ -10,7 +10,7 @@ import time
 
 from sk_provider.ctap import sha256
 from sk_provider.ctap.cbor import CborError
-from sk_provider.errors import StoreMissing, StoreUnusable
+from sk_provider.errors import StoreUnusable
 
 from .state import NewerFormat, State
 
@@ -26,6 +26,10 @@ LOCK_FILE = "lock"
 
 MAX_STATE_SIZE = 64 << 20
 LOCK_PATIENCE = 20.0  # seconds; the lock is never held while a person is awaited
+
+
+class StoreMissing(StoreUnusable):
+    """There is no store where one is looked for."""
 
 
 class Store:

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from sk_provider.credentials import known_keys
-from sk_provider.ctap import status
-from sk_provider.ctap.status import StatusError
-from sk_provider.errors import (
-    CredentialNotFound,
-    DeviceNotFound,
-    PinRequired,
-    SecurityKeyError,
-    TimedOut,
-    Unsupported,
-)
+from sk_provider.errors import CredentialNotFound
 
 from . import discovery
-from .race import Race, at_once
-from .token import probe_patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,14 +12,7 @@ if TYPE_CHECKING:
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
 
-    from .discovery import Found
     from .token import Token
-
-# What an authenticator says when it is silently asked for a key; a proof makes it certain.
-_CERTAINLY_HOLDS = 3
-_HOLDS = 2
-_MAYBE = 1
-_NOT = 0
 
 
 def open_for_enrollment(request: EnrollRequest, configuration: Configuration, operation: Operation) -> Token:
@@ -73,20 +54,9 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
     has_more = not addresses and discovery.may_have_more(found)
     if len(found) == 1 and not has_more:
         return found[0].open(configuration, operation, may_create=False)
-    candidates = _Candidates(configuration, operation)
-    known = known_keys.recall(configuration.known_keys, request.application, request.key_handle)
-    try:
-        token = candidates.find_holder(found, request, known)
-        if token is None and not candidates.holders and has_more:
-            token = candidates.find_holder(discovery.discover_more(), request, known)
-        if token is None:
-            token = _choose(candidates, request, operation)
-    except BaseException:
-        candidates.close_all_but(None)
-        raise
-    candidates.close_all_but(token)
-    token.public_key = known
-    return token
+    from . import candidates
+
+    return candidates.open_holder(found, request, configuration, operation, has_more=has_more)
 
 
 def _addresses(device: str | None, configuration: Configuration, application: str | None) -> list[str]:
@@ -101,222 +71,8 @@ def _open_one(
     has_more = not addresses and discovery.may_have_more(found)
     if len(found) == 1 and not has_more:
         return found[0].open(configuration, operation, may_create=may_create)
-    candidates = _Candidates(configuration, operation)
-    try:
-        candidates.open(found, may_create=may_create)
-        if not candidates.tokens and has_more:
-            candidates.open(discovery.discover_more(), may_create=may_create)
-        if not candidates.tokens:
-            raise candidates.first_error()
-        if len(candidates.tokens) == 1 and not candidates.failures:
-            token = candidates.tokens[0]
-        else:
-            what = "are connected"
-            token = _choose_by_touch(candidates.tokens, candidates.failures, operation, what, sends_pin=sends_pin)
-    except BaseException:
-        candidates.close_all_but(None)
-        raise
-    candidates.close_all_but(token)
-    return token
+    from . import candidates
 
-
-class _Candidates:
-    """The authenticators that may serve an operation.
-
-    tokens: those that could be opened; holders: those of them that say that they hold the key; maybe: those that may;
-    failures: why others, which may hold it as well, could not be asked.
-    """
-
-    __slots__ = ("_absences", "_configuration", "_operation", "failures", "holders", "maybe", "tokens")
-
-    def __init__(self, configuration: Configuration, operation: Operation) -> None:
-        self._configuration = configuration
-        self._operation = operation
-        self._absences: list[BaseException] = []
-        self.tokens: list[Token] = []
-        self.holders: list[Token] = []
-        self.maybe: list[Token] = []
-        self.failures: list[BaseException] = []
-
-    def open(self, found: list[Found], *, may_create: bool) -> None:
-        """Open all that can be opened: a dead one or a forbidden one does not hide the others."""
-
-        def open_one(each: Found) -> None:
-            self.tokens.append(each.open(self._configuration, self._operation, may_create=may_create))
-
-        self._note_errors(at_once(open_one, found, self._operation))
-
-    def find_holder(self, found: list[Found], request: SignRequest, known: tuple[int, bytes] | None) -> Token | None:
-        """Ask all at once, and return the one that holds the key, None if it is not known which one does.
-
-        Without a PIN it is the first that says so. A PIN goes to none of several that may hold the key, or that do not
-        answer, unless its public key is known and proves it: whatever says so may lie.
-
-        known: sk-api's algorithm and the public key, None if they are not known.
-        """
-        race = Race(self._operation)
-        enough = _HOLDS if request.pin is None else _CERTAINLY_HOLDS
-
-        def ask(each: Found) -> None:
-            token = each.open(self._configuration, race, may_create=False)
-            self.tokens.append(token)
-            answer = _probe(token, request, known, race)
-            if answer >= enough and race.winner is None:
-                race.winner = token
-            if answer >= _HOLDS:
-                self.holders.append(token)
-            elif answer == _MAYBE:
-                self.maybe.append(token)
-
-        self._note_errors(at_once(ask, found, self._operation))
-        # From now on only the operation ends what was opened for the race.
-        holder, race.winner = race.winner, None
-        return holder
-
-    def _note_errors(self, outcomes: list[BaseException | None]) -> None:
-        if self._operation.is_set():
-            raise self._operation.reason()
-        for outcome in outcomes:
-            if isinstance(outcome, (DeviceNotFound, Unsupported)):
-                # What is not there after all, or is no authenticator, holds no key.
-                self._absences.append(outcome)
-            elif outcome is not None:
-                self.failures.append(_told(outcome))
-
-    def first_error(self) -> BaseException:
-        """Return what to raise where nothing could be opened."""
-        return [*self.failures, *self._absences][0]
-
-    def close_all_but(self, kept: Token | None) -> None:
-        """Close what was opened; kept: the one that serves, which was not the only one."""
-        if kept is not None:
-            kept.is_the_only_one = False
-        for token in self.tokens:
-            if token is not kept:
-                token.close()
-
-
-def _told(failure: BaseException) -> BaseException:
-    """Return what to raise for what ended the asking of one authenticator of several."""
-    if isinstance(failure, TimedOut):
-        return CredentialNotFound(
-            "one authenticator does not answer, and no other is known to hold this key",
-            "unplug it, plug it in and try again, or connect the one that does",
-        )
-    return failure
-
-
-def _choose(candidates: _Candidates, request: SignRequest, operation: Operation) -> Token:
-    """Return the one to use where none is known to hold the key.
-
-    Raises CredentialNotFound, or why the one that may hold it could not be asked; the rest as in open_for_signature().
-    """
-    from sk_provider.api import FLAG_USER_VERIFICATION
-
-    claimants = [*candidates.holders, *candidates.maybe]
-    if not claimants:
-        if candidates.failures or not candidates.tokens:
-            raise candidates.first_error()
-        raise CredentialNotFound("no authenticator that is connected holds this key", "connect the one that does")
-    spends_tries = request.pin is not None or bool(request.flags & FLAG_USER_VERIFICATION)
-    if len(claimants) == 1 and not (candidates.failures and spends_tries):
-        return claimants[0]
-    if request.pin is None:
-        refusals = _refusals_without_pin(claimants, request, operation)
-        if len(refusals) == len(claimants):
-            # The host asks for a PIN and calls again: the touch that chooses one is wanted only then.
-            question = next((error for error in refusals if isinstance(error, PinRequired)), None)
-            raise question or [*candidates.failures, *refusals][0]
-    what = f"may hold the key for {request.application}"
-    return _choose_by_touch(claimants, candidates.failures, operation, what, sends_pin=spends_tries)
-
-
-def _refusals_without_pin(tokens: list[Token], request: SignRequest, operation: Operation) -> list[BaseException]:
-    """Return what to raise of those of the authenticators that want a PIN for the key, or that fail.
-
-    One that fails, or takes its time, hides none that would take the PIN.
-    """
-    from sk_provider.api import FLAG_USER_VERIFICATION
-
-    from . import refusal
-
-    if not request.flags & FLAG_USER_VERIFICATION:
-        return []
-    refusals: list[BaseException] = []
-
-    def ask(token: Token) -> None:
-        patience = probe_patience(operation)
-        try:
-            info = token.get_info(patience)
-        except StatusError:
-            return
-        if info.options.get("clientPin") is True and info.options.get("uv") is not True:
-            refusals.append(refusal.to_verify_by_pin(info, token, patience))
-
-    failures = at_once(ask, tokens, operation)
-    if operation.is_set():
-        raise operation.reason()
-    return refusals + [_told(error) for error in failures if error is not None]
-
-
-def _probe(token: Token, request: SignRequest, known: tuple[int, bytes] | None, operation: Operation) -> int:
-    """Ask silently whether the authenticator holds the key.
-
-    Nobody need come, so an authenticator that takes its time does not hold up the one with the key.
-    """
-    from sk_provider.api import FLAG_USER_VERIFICATION
-
-    try:
-        claim = token.probe(request.application, request.key_handle, operation)
-    except StatusError as error:
-        if error.code in (status.NO_CREDENTIALS, status.INVALID_CREDENTIAL):
-            # A key that wants verification for every use (credProtect 3) is hidden without it.
-            return _MAYBE if request.flags & FLAG_USER_VERIFICATION else _NOT
-        return _MAYBE
-    if claim is None:
-        return _NOT
-    if known is None or not claim.signature:
-        return _HOLDS
-    from sk_provider.credentials.signature import verifies
-
-    return _CERTAINLY_HOLDS if verifies(*known, claim.message, claim.signature) else _NOT
-
-
-def _choose_by_touch(
-    tokens: list[Token], failures: list[BaseException], operation: Operation, what: str, *, sends_pin: bool
-) -> Token:
-    """Return the authenticator that a person touches; failures: why others cannot be touched; what: is said of them.
-
-    One that wants no touch is none that was chosen: it may serve only if it is alone and gets no PIN.
-
-    Raises what ended the wait, or the first authenticator's error if none can wait for a touch.
-    """
-    if failures and isinstance(failures[0], SecurityKeyError):
-        operation.tell(f"{failures[0].happened}; touch another authenticator to use that one")
-    else:
-        names = ", ".join(sorted(token.describe() for token in tokens))
-        operation.tell(f"{len(tokens)} authenticators {what} ({names}); touch the one to use")
-    race = Race(operation)
-    waiting = len(tokens)
-    may_be_untouched = waiting == 1 and not sends_pin
-
-    def wait(token: Token) -> None:
-        nonlocal waiting
-        if not token.wait_for_touch(race) and not may_be_untouched:
-            waiting -= 1
-            untouchable = Unsupported(
-                "one of the authenticators wants no touch, so that none can choose it",
-                "to use it, connect it alone, or name no other",
-            )
-            if waiting and race.winner is None:
-                operation.tell(str(untouchable))
-            raise untouchable
-        if race.winner is None:
-            race.winner = token
-
-    errors = at_once(wait, tokens, operation)
-    if race.winner is not None:
-        return race.winner
-    if operation.is_set():
-        raise operation.reason()
-    raise next(error for error in errors if error is not None)
+    return candidates.open_chosen(
+        found, configuration, operation, has_more=has_more, may_create=may_create, sends_pin=sends_pin
+    )

@@ -27,16 +27,6 @@ def probe_patience(operation: Operation) -> Operation:
     return Operation(PROBE_PATIENCE, operation.is_set, operation.tell)
 
 
-class Claim:
-    """That a token holds a key. message, signature: the proof of it, b"" where U2F gives none."""
-
-    __slots__ = ("message", "signature")
-
-    def __init__(self, message: bytes, signature: bytes) -> None:
-        self.message = message
-        self.signature = signature
-
-
 class Token:
     """A channel with what is known of the authenticator behind it; what both protocols offer, it offers alike.
 
@@ -99,23 +89,25 @@ class Token:
                     raise
         return by_u2f()
 
-    def probe(self, application: str, key_handle: bytes, operation: Operation) -> Claim | None:
-        """Ask silently for a key, and return the claim to hold it, None if it does not: no PIN goes out for that.
+    def probe(self, application: str, key_handle: bytes, operation: Operation) -> tuple[bytes, bytes] | None:
+        """Ask silently whether it holds a key: no PIN goes out for that.
+
+        Return None if it does not hold it, else the proof, a message and its signature, b"" where U2F gives none.
 
         Raises StatusError if it does not say, and SecurityKeyError: TimedOut after PROBE_PATIENCE.
         """
 
-        def by_ctap2() -> Claim:
+        def by_ctap2() -> tuple[bytes, bytes]:
             patience = probe_patience(operation)
             client_data_hash = requests.fresh_client_data_hash()
             assertion = requests.get_assertion(self, application, client_data_hash, key_handle, patience, up=False)
-            return Claim(assertion.signed(application, client_data_hash), assertion.signature)
+            return assertion.signed(application, client_data_hash), assertion.signature
 
-        def by_u2f() -> Claim | None:
+        def by_u2f() -> tuple[bytes, bytes] | None:
             from . import u2f  # which takes its own time on a slow machine
 
             is_held = u2f.holds_key(self, application, key_handle, probe_patience(operation))
-            return Claim(b"", b"") if is_held else None
+            return (b"", b"") if is_held else None
 
         return self.by_its_protocol(by_ctap2, by_u2f)
 

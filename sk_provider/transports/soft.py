@@ -10,7 +10,6 @@ from sk_provider.errors import (
     CredentialNotFound,
     DeviceNotFound,
     PresenceDenied,
-    StoreMissing,
     StoreUnusable,
 )
 
@@ -90,7 +89,7 @@ def open(  # noqa: A001 - see Transport
 
     Raises DeviceNotFound if there is none, and StoreUnusable if it cannot be used.
     """
-    from sk_provider.authenticator.store import Store
+    from sk_provider.authenticator.store import Store, StoreMissing
 
     path = store_path(location)
     try:

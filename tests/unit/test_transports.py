@@ -9,11 +9,11 @@ import pytest
 
 from sk_provider import transports
 from sk_provider.authenticator.key_handle import MARK
-from sk_provider.authenticator.store import Store
+from sk_provider.authenticator.store import Store, StoreMissing
 from sk_provider.config import Configuration
 from sk_provider.ctap.commands import GET_INFO
 from sk_provider.ctap.framing import CBOR
-from sk_provider.errors import ConfigurationError, Interrupted, StoreMissing, StoreUnusable
+from sk_provider.errors import ConfigurationError, Interrupted, StoreUnusable
 from sk_provider.operation import Operation
 from sk_provider.transports import soft, udp
 

@@ -14,9 +14,9 @@ import pytest
 
 from sk_provider.authenticator import store as store_module
 from sk_provider.authenticator.state import FORMAT, State
-from sk_provider.authenticator.store import Store
+from sk_provider.authenticator.store import Store, StoreMissing
 from sk_provider.ctap.cbor import encode
-from sk_provider.errors import StoreMissing, StoreUnusable
+from sk_provider.errors import StoreUnusable
 
 
 def state_file(store: Store) -> Path:

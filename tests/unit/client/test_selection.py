@@ -10,7 +10,7 @@ from support import answering
 
 import sk_provider
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest
-from sk_provider.client import selection
+from sk_provider.client import candidates
 from sk_provider.client import token as client_token
 from sk_provider.client.token import Token
 from sk_provider.config import Configuration
@@ -71,11 +71,11 @@ def error_without_pin(*authenticators: Ask, failures: tuple[BaseException, ...] 
     flags = FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION
     request = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", bytes(64), flags, None, None)
     operation = Operation(30)
-    candidates = selection._Candidates(Configuration(), operation)
-    candidates.tokens = candidates.maybe = [Token(Played(ask), "unix:/played") for ask in authenticators]
-    candidates.failures = list(failures)
+    those = candidates._Candidates(Configuration(), operation)
+    those.tokens = those.maybe = [Token(Played(ask), "unix:/played") for ask in authenticators]
+    those.failures = list(failures)
     with pytest.raises(SecurityKeyError) as caught:
-        selection._choose(candidates, request, operation)
+        candidates._choose(those, request, operation)
     return caught.value
 
 
@@ -116,7 +116,7 @@ def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch:
     token = Played(answer)
     token.capabilities = 0
     request = SignRequest(ALGORITHM_ECDSA, bytes(32), "ssh:", bytes(64), FLAG_USER_PRESENCE, None, None)
-    assert selection._probe(Token(token, "unix:/played"), request, None, Operation(30)) == selection._HOLDS
+    assert candidates._probe(Token(token, "unix:/played"), request, None, Operation(30)) == candidates._HOLDS
 
 
 def touched(*touches: tuple[int | None, float]) -> Ask:
