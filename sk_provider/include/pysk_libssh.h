@@ -43,7 +43,8 @@ pysk_libssh_find(void *library, const char *symbol, void *function, size_t size)
  * error: at least PYSK_LIBSSH_ERROR_SIZE bytes, which take a sentence on failure, else an empty string.
  *
  * Returns 0, or -1 if the library cannot be loaded, is no SecurityKeyProvider, or implements another major of the API
- * than this libssh does. Python is not started before the first operation. The operations may be called from any thread.
+ * than this libssh does. Python is not started before the first operation. The operations may be called from any thread,
+ * but end with an error in a child that was forked while another was in progress, and after chroot().
  */
 static inline int
 pysk_libssh_load(const char *path, struct ssh_sk_callbacks_struct *callbacks, char error[PYSK_LIBSSH_ERROR_SIZE])
