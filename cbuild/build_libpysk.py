@@ -65,14 +65,16 @@ def write_carried_modules(
     """Compile the modules of the folder package, which is sk_provider, and write them to the CARRIED files in output.
 
     build: the source_hash() of the library's build, which accepts no other; at_once, transports, soft: the modules to
-    carry, together with what they import, by their names within the package: those for every signature; for some, by
-    default our transports but soft; and those for soft, in the second file.
+    carry, together with what they import, by their names within the package: those for every signature; those for some,
+    by default what chooses between tokens, and our transports but soft and the fallback; those for soft, in the second
+    file.
 
     Each file is a line with the magic number of the running Python's bytecode, whether that Python has a GIL, build,
     and the length of the rest, which is marshalled. Raises SetupError if one of the modules cannot be imported.
     """
     if transports is None:
-        schemes = _constant(os.path.join(package, "transports", "__init__.py"), "SCHEMES")
+        # Whoever waits for a card does not notice the time that its transport's files take.
+        schemes = [scheme for scheme in _transports(package, "SCHEMES") if scheme != _transports(package, "FALLBACK")]
         transports = [*_SOME_SIGNATURES, *(f"transports.{scheme}" for scheme in schemes if scheme != "soft")]
     every, some, second = _imported(package, at_once, transports, soft)
     contents: dict[str, Any] = {
@@ -85,6 +87,10 @@ def write_carried_modules(
         with open(os.path.join(output, name), "wb") as file:
             file.write(f"{importlib.util.MAGIC_NUMBER.hex()} {gil} {build} {len(marshalled)}\n".encode())
             file.write(marshalled)
+
+
+def _transports(package: str, constant: str) -> Any:
+    return _constant(os.path.join(package, "transports", "__init__.py"), constant)
 
 
 def source_hash() -> str:

@@ -28,12 +28,8 @@ _PLACED_WITHIN_S = 60
 _GIL, _NO_GIL = "gil", "free-threading"
 
 
-class _Damaged(Exception):
-    """A file of carried modules is missing or not whole."""
-
-
-class _Changed(Exception):
-    """A module is not the one whose code is carried; the message is its path."""
+# What tells that a file of carried modules is missing or not whole. To make a class takes as long as to read a file.
+_Damaged = EOFError
 
 
 class _Installed:
@@ -58,15 +54,16 @@ class _Installed:
             # Distributions leave RECORD out of their packages.
             self._dated = found.st_mtime + _PLACED_WITHIN_S
 
-    def check(self, name: str, is_package: bool, size: int) -> None:
-        """Raise _Changed unless the module's file, of this size when it was compiled, is as it was installed."""
+    def changed(self, name: str, is_package: bool, size: int) -> str | None:
+        """Return the path of a module's file, of this size as it was compiled, None if it is as it was installed."""
         path = self.folder_of(name) + ("/__init__.py" if is_package else ".py")
         try:
             found = posix.stat(path)
         except OSError:
-            raise _Changed(path) from None
+            return path
         if found.st_size != size or found.st_mtime > self._dated or found.st_ctime > self._placed:
-            raise _Changed(path)
+            return path
+        return None
 
     def folder_of(self, name: str) -> str:
         """Return where the modules of a package are."""
@@ -93,9 +90,7 @@ class _Finder:
         if name not in self._modules:
             return None
         is_package, size, _ = self._modules[name]
-        try:
-            self._installed.check(name, is_package, size)
-        except _Changed:
+        if self._installed.changed(name, is_package, size):
             return None
         spec = _ModuleSpec(name, self, is_package=is_package)
         if is_package:
@@ -144,15 +139,14 @@ def _read(path: str, build: str) -> Any:
 def _import_carried(installed: _Installed, modules: Any, build: str, notes: list[str]) -> None:
     """Import from memory what every signature wants of modules, which _read() has returned, and let others follow."""
     at_once, on_demand, more, more_file = modules
-    try:
-        for name, is_package, size, _ in at_once:
-            installed.check(name, is_package, size)
-    except _Changed as changed:
-        notes.append(
-            f"{changed} is not as it was installed, so that the package's files are read one by one, which slows every "
-            "use; reinstall sk-provider with pip unless that is meant"
-        )
-        return
+    for name, is_package, size, _ in at_once:
+        changed = installed.changed(name, is_package, size)
+        if changed:
+            notes.append(
+                f"{changed} is not as it was installed, so that the package's files are read one by one, which slows "
+                "every use; reinstall sk-provider with pip unless that is meant"
+            )
+            return
     sys.meta_path.insert(0, _Finder(installed, on_demand, more, more_file, build, notes))
     # Python's own way to each would take as long as the module itself.
     for name, is_package, _, code in at_once:

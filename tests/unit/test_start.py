@@ -38,11 +38,7 @@ def package(tmp_path: Path) -> Path:
 
 def is_installed(start: ModuleType, package: Path) -> bool:
     installed = start._Installed(str(package), "carried", str(package.parent / "RECORD"))
-    try:
-        installed.check("sk_provider.module", is_package=False, size=SIZE)
-    except start._Changed:
-        return False
-    return True
+    return installed.changed("sk_provider.module", is_package=False, size=SIZE) is None
 
 
 def test_a_module_of_the_same_size_and_no_later_date_is_the_installed_one(start: ModuleType, package: Path) -> None:
