@@ -3,6 +3,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 PREFIX ?= /usr/local/lib/pysk
 # A release of Debian, besides the one that this is, whose OpenSSH `make test` tries as well.
 RELEASE ?= trixie
+# What tests/setup makes sure of before anything is built: all that the goal will want, so that it is told at once.
+setup = build
 sources := $(shell find sk_provider cbuild -name '*.py' -o -name '*.[ch]') pyproject.toml README.md
 
 .PHONY: all
@@ -10,7 +12,7 @@ all: .venv/.installed  ## build libpysk.so in .venv and print its path
 	@.venv/bin/pysk path
 
 .venv/.installed: $(sources)
-	@tests/setup build
+	@tests/setup $(setup)
 	@cbuild/install $(PYTHON) .venv && touch $@
 
 .venv/.tools: .venv/.installed
@@ -18,16 +20,19 @@ all: .venv/.installed  ## build libpysk.so in .venv and print its path
 	@cbuild/install $(PYTHON) .venv lint,nfc,test && touch $@
 
 .PHONY: demo
+demo: setup = demo
 demo: .venv/.installed  ## enroll, log in, sign and verify on the software authenticator
 	@tests/setup demo
 	@.venv/bin/python tests/demo
 
 .PHONY: check
+check: setup = check
 check: .venv/.tools  ## lint, types and unit tests
 	@.venv/bin/ruff check && .venv/bin/ruff format --check --quiet && .venv/bin/mypy
 	@.venv/bin/pytest --quiet tests/unit
 
 .PHONY: test
+test: setup = test
 test: .venv/.tools  ## everything that CI runs
 	@tests/setup test
 	@$(MAKE) --no-print-directory check demo
@@ -43,11 +48,13 @@ test-all: test regress  ## make test, and what takes longer
 	@.venv/bin/python tests/hardware/side-by-side
 
 .PHONY: regress
+regress: setup = test
 regress: .venv/.tools  ## OpenSSH's regression suite, with libpysk.so and with its own test double
 	@tests/setup test
 	@tests/openssh/regress --all
 
 .PHONY: bench
+bench: setup = test
 bench: .venv/.tools  ## measure beside OpenSSH's test double; BASE=REVISION and PYTHONS="PROGRAM ..." measure those too
 	@tests/setup test
 	@.venv/bin/python tests/bench/bench --json .build/bench.json $(if $(BASE),--base $(BASE)) $(PYTHONS:%=--python %)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.openssh import Person, assert_signs, enrolled
-from support.provider_tree import REPOSITORY, installed_library
+from support.provider_tree import copy_source, installed_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class Clone:
         self.folder = folder
         self.path = folder / "clone"
         self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-        ours = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__")
-        shutil.copytree(REPOSITORY, self.path, ignore=ours)
+        copy_source(self.path)
         for name in (*PLANTED, STALE):
             planted = self.path / name
             planted.parent.mkdir(parents=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PACKAGES = ("openssh-server", "openssh-sftp-server", "openssh-tests")
 CACHE = Path(__file__).resolve().parents[2] / ".build" / "debian"
@@ -24,6 +24,16 @@ DOWNLOAD_S = 300
 RELEASE = os.environ.get("OPENSSH_RELEASE")
 # Where the programs of OpenSSH are in its packages.
 PROGRAMS = ("usr/bin", "usr/sbin", "usr/lib/openssh")
+# What they need of libraries that are not installed here lies beside them, in a folder of this name.
+LIBRARIES = "libraries"
+
+
+# For sh: run a command in a chroot, which is $0, with mounts that end with it. Nothing of the caller's /dev, /run and
+# /tmp is seen there.
+ENTER = """
+mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/tmp" &&
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$0/dev/pts" && exec chroot "$0" "$@"
+"""
 
 
 class UnpackError(Exception):
@@ -47,6 +57,7 @@ def unpacked() -> Path:
     def fill(folder: Path) -> None:
         _download_openssh(version, folder)
         extract(folder)
+        _complete(folder)
 
     return made_once(CACHE / ("openssh-" + version.partition(":")[2]), fill)
 
@@ -60,6 +71,15 @@ def programs(path: str = os.defpath) -> dict[str, str]:
         return {"PATH": path}
     root = unpacked()
     return {"PATH": f"{root}/usr/bin:{path}", "SSH_SK_HELPER": f"{root}/usr/lib/openssh/ssh-sk-helper"}
+
+
+def libraries() -> dict[str, str]:
+    """Return the environment variables by which unpacked programs find the libraries that are not installed here.
+
+    :raises UnpackError: as unpacked() does.
+    """
+    folder = unpacked() / LIBRARIES
+    return {"LD_LIBRARY_PATH": str(folder)} if folder.is_dir() else {}
 
 
 def unpack(*packages: str) -> Path:
@@ -185,9 +205,7 @@ def _download_release(name: str, folder: Path) -> None:
 def _settle(folder: Path, place: Path) -> None:
     """Let the programs in a folder run on the libraries there once it is at its place."""
     libraries = place / next(folder.glob("usr/lib/*/libc.so.6")).parent.relative_to(folder)
-    for program in (path for below in PROGRAMS for path in (folder / below).rglob("*") if path.is_file()):
-        if program.is_symlink() or not os.access(program, os.X_OK) or program.read_bytes()[:4] != b"\x7fELF":
-            continue
+    for program in _programs(folder):
         # None has the rights of root here, where its libraries are anybody's.
         program.chmod(0o755)
         try:
@@ -196,6 +214,47 @@ def _settle(folder: Path, place: Path) -> None:
             continue  # a library, which is found by what loads it
         change = ["--set-interpreter", f"{place}/usr{loader}", "--force-rpath", "--set-rpath", str(libraries)]
         _run(["patchelf", *change, str(program)], folder)
+
+
+def _programs(folder: Path) -> Iterator[Path]:
+    """Yield the programs in a folder that are machine code."""
+    for path in (path for below in PROGRAMS for path in (folder / below).rglob("*")):
+        is_program = path.is_file() and not path.is_symlink() and os.access(path, os.X_OK)
+        if is_program and path.read_bytes()[:4] == b"\x7fELF":
+            yield path
+
+
+def _complete(folder: Path) -> None:
+    """Put the libraries that the programs in a folder need, and this machine has not, beside them.
+
+    :raises UnpackError: if the archive has them not or cannot be reached.
+    """
+    if not _lacking(folder):
+        return
+    would_be = ["apt-get", "-q", "--simulate", "--no-install-recommends", "install", *PACKAGES[:2]]
+    # What would be upgraded has the installed version in brackets.
+    packages = re.findall(r"^Inst (lib\S+) \(", _run(would_be, folder), re.MULTILINE)
+    (folder / LIBRARIES).mkdir()
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        download(tuple(packages), Path(scratch))
+        extract(Path(scratch))
+        for library in Path(scratch).rglob("lib*.so.*"):
+            shutil.copy(library, folder / LIBRARIES)
+    if lacking := _lacking(folder):
+        names = ", ".join(sorted(lacking))
+        raise UnpackError(f"OpenSSH's packages depend on none that has {names}; upgrade this system")
+
+
+def _lacking(folder: Path) -> set[str]:
+    """Return the names of the libraries that the programs in a folder need and the dynamic linker does not find."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder / LIBRARIES), "LC_ALL": "C"}
+    names: set[str] = set()
+    for program in _programs(folder):
+        shown = subprocess.run(
+            ["ldd", program], env=environment, capture_output=True, text=True, check=False, timeout=DOWNLOAD_S
+        )
+        names.update(re.findall(r"^\s+(\S+) => not found$", shown.stdout, re.MULTILINE))
+    return names
 
 
 def _client_version() -> str:

@@ -117,15 +117,23 @@ def _run_build(python: str, program: str, *arguments: str | Path, cwd: Path, **v
     subprocess.run(command, cwd=cwd, env=env, check=True, capture_output=True, timeout=120)
 
 
-def interpreters() -> list[str]:
-    """Return the Pythons of this machine that we could be built for, each as one path, the running one's base first."""
+def copy_source(folder: Path) -> None:
+    """Make a folder that holds what a clone does, with what is not committed yet."""
+    shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__"))
+
+
+def interpreters(oldest_minor: int = OLDEST_MINOR) -> list[str]:
+    """Return the Pythons of this machine that we could be built for, each as one path, the running one's base first.
+
+    oldest_minor: of the older ones, which we cannot be built for, those to return as well.
+    """
     found = [os.path.realpath(sys.executable)]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for folder in (*sorted(pyenv.glob("versions/*/bin")), Path("/usr/local/bin"), Path("/usr/bin")):
         for path in sorted(folder.glob("python3.*")):
             real = os.path.realpath(path)
             minor = path.name.removeprefix("python3.")
-            if minor.isdigit() and int(minor) >= OLDEST_MINOR and real not in found:
+            if minor.isdigit() and int(minor) >= oldest_minor and real not in found:
                 found.append(real)
     return found
 

@@ -174,8 +174,8 @@ class Sshd:
         # A test that is killed takes its server with it.
         command = ["setpriv", "--pdeathsig", "TERM", *surroundings(), str(root / "usr/sbin/sshd")]
         self._process = subprocess.Popen(
-            [*command, "-D", "-f", str(config), "-E", str(self._log)],
-            env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            [*command, "-D", "-f", str(config), "-E", str(self._log)], env=debian.libraries() | self._environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def _is_listening(self) -> bool:

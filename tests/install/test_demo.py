@@ -1,0 +1,68 @@
+"""`make demo` and the README's recipe for CI where only make is installed, by root and by a user without sudo."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.minimal import USER, Minimal, minimal
+from support.provider_tree import REPOSITORY, copy_source
+
+SUCCESS = "All of it worked."
+
+
+def make_clone(system: Minimal) -> Path:
+    """Make a clone of the repository in the user's home, and theirs."""
+    home = system.home(USER)
+    copy_source(home / "clone")
+    owner = home.stat()
+    for path in (home / "clone", *(home / "clone").rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    return home / "clone"
+
+
+def recipe() -> str:
+    """Return what the README has for CI."""
+    found = re.search(r"^In CI:\n\n((?:    .*\n)+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0,
+    reason="only root that is not confined to a container can make a system in a folder",
+)
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+def test_the_demo_works_on_a_minimal_system(release: str) -> None:
+    demo = ("make", "--no-print-directory", "-C", f"/home/{USER}/clone", "demo")
+    with minimal(release) as system:
+        clone = make_clone(system)
+        told = system.run(*demo, user=USER)
+        assert told.status != 0, told.output
+        (packages,) = re.findall(r"^    sudo apt-get install --no-install-recommends (.*)$", told.output, re.MULTILINE)
+
+        done = system.run(*demo)
+        assert done.status == 0, done.output
+        assert SUCCESS in done.output
+        # All that was asked of the user, and nothing after it.
+        assert re.findall(r"installing (.*)", done.output) == [packages]
+
+        # What was built stays. What was unpacked is unpacked again, by the user.
+        shutil.rmtree(clone / ".build")
+        done = system.run(*demo, user=USER)
+        assert done.status == 0, done.output
+        assert SUCCESS in done.output
+
+        done = system.run("sh", "-e", "-c", f"PATH=~/clone/.venv/bin:$PATH\n{recipe()}", user=USER)
+        assert done.status == 0, done.output
+        assert (system.home(USER) / ".ssh/id_ed25519_sk.pub").exists()
+
+        system.run("usermod", "--shell", "/nonexistent", USER)
+        done = system.run(*demo, user=USER)
+        assert done.status != 0, done.output
+        assert re.search(r"^The demo failed: .*; sshd's log:\n(.*\n)*.*shell /nonexistent", done.output, re.MULTILINE)
