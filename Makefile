@@ -5,6 +5,8 @@ PREFIX ?= /usr/local/lib/pysk
 RELEASE ?= trixie
 # What tests/setup makes sure of before anything is built: all that the goal will want, so that it is told at once.
 setup = build
+# Whether the Python is one that will do is told before that, unless it is yet to be installed.
+check_python = ! command -v $(PYTHON) >/dev/null || $(PYTHON) -I cbuild/check_python.py
 sources := $(shell find sk_provider cbuild -name '*.py' -o -name '*.[ch]') pyproject.toml README.md
 
 .PHONY: all
@@ -12,6 +14,7 @@ all: .venv/.installed  ## build libpysk.so in .venv and print its path
 	@.venv/bin/pysk path
 
 .venv/.installed: $(sources)
+	@$(check_python)
 	@tests/setup $(setup)
 	@cbuild/install $(PYTHON) .venv && touch $@
 
@@ -72,6 +75,7 @@ fuzz: .venv/.tools  ## fuzz the parsers, an hour in all
 
 .PHONY: install
 install:  ## install into /usr/local/lib/pysk, where ssh-agent accepts the library
+	@$(check_python)
 	@tests/setup build
 	@cbuild/install --locked $(PYTHON) "$(PREFIX)"
 	@"$(PREFIX)"/bin/pysk path

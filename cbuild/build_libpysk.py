@@ -274,6 +274,11 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
         """Return the file that an extension becomes: hosts know it by this name, with no tag of Python's."""
         return os.path.join(*fullname.split(".")) + ".so"
 
+    def get_source_files(self) -> list[str]:
+        """Return what a source distribution needs for a build, besides the package: see setuptools."""
+        folder = os.path.basename(_HERE)
+        return [os.path.join(folder, name) for name in sorted(os.listdir(_HERE)) if name != "__pycache__"]
+
     def run(self) -> None:
         """Build the libraries, and what they carry beside them."""
         super().run()
