@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 
 import click
 
@@ -17,6 +18,8 @@ _NEWEST = 10
 _PATIENCE = 10
 """Seconds in which ssh must tell its version."""
 
+_LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+
 
 @click.command()
 @click.option("--api", type=click.Choice([str(api) for api in _FIRST_RELEASES]), help="For this major of the API.")
@@ -27,10 +30,24 @@ def path(api: str | None) -> None:
     library = os.path.join(os.path.dirname(os.path.realpath(sk_provider.__file__)), name)
     if not os.path.exists(library):
         raise click.ClickException(f"{library} does not exist; install sk-provider with pip")
+    _check_loading(library)
     advice = bytecode.advice(os.path.dirname(os.path.dirname(library)))
     if advice:
         click.echo(f"pysk: {advice}", err=True)
     click.echo(library)
+
+
+def _check_loading(library: str) -> None:
+    """Load the library in another process, as ssh does. Raises ClickException if the dynamic linker refuses it."""
+    command = [sys.executable, "-I", "-S", "-c", _LOAD, library]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    reason = (done.stderr.splitlines() or [f"status {done.returncode}"])[-1].removeprefix("OSError: ")
+    remedy = "reinstall sk-provider with pip"
+    if missing := re.match(r"(libpython\d\.\d+)\S*: cannot open", reason):
+        remedy = f"install Python's shared library (Debian: apt-get install {missing[1]})"
+    raise click.ClickException(f"{library} cannot be loaded ({reason}); {remedy}")
 
 
 def _ssh_version() -> tuple[int, int] | None:

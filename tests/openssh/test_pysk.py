@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,10 @@ from support.provider_tree import Tree
 from support.serve import serve
 
 from sk_provider.virtual_key.key import RESET_WINDOW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NEW_PIN = "another horse"
 
@@ -209,6 +214,32 @@ def test_the_library_is_found_for_each_release_of_openssh(person: Person) -> Non
         assert found.is_absolute()
         assert found.exists()
         assert pysk(person, "path", "--api", major).stdout.strip() == str(found)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (
+            lambda library: re.sub(rb"(libpython3)\.\d+", rb"\1.99", library),
+            r"libpython3\.99\S*: cannot open .*; install Python's .* \(Debian: apt-get install libpython3\.99\)",
+        ),
+        (lambda _library: b"no library", r".*; reinstall sk-provider with pip"),
+    ],
+    ids=["libpython", "no library"],
+)
+def test_a_library_that_cannot_be_loaded_is_told_with_what_it_lacks(
+    person: Person, tmp_path: Path, damage: Callable[[bytes], bytes], sentence: str
+) -> None:
+    tree = Tree(tmp_path / "packages")
+    library = tree.package / "libpysk-skapi9.so"
+    library.write_bytes(damage(library.read_bytes()))
+    program = f"import sys; sys.path.insert(0, {str(tree.folder)!r}); from sk_provider.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, "path", "--api", "9"],
+        text=True, env=person.environment, check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(rf"Error: {library} cannot be loaded \({sentence}\n", done.stderr)
 
 
 def test_a_wrong_pin_is_never_shown(person: Person) -> None:
