@@ -31,16 +31,16 @@ TICK = 0.05  # seconds between two looks at whether the client has cancelled
 )
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
 def serve(path: str | None, profile_name: str | None, presence: str, addresses: tuple[str, ...]) -> None:
-    r"""Serve a software security key until interrupted.
+    """Serve a software security key until interrupted.
 
     \b
     uhid:                  a USB HID device (/dev/uhid, as root)
     udp:127.0.0.1:8111     CTAPHID reports in datagrams, for root and you
     unix:/path             CTAPHID reports on a socket that only you can use
-    vpcd:127.0.0.1:35963   a card in vsmartcard's virtual reader; every local user can use it
+    vpcd:127.0.0.1:35963   a card in vsmartcard's reader, for every local user
 
     One line on standard output names the addresses once all are served. Without --store the keys are gone afterwards.
-    """
+    """  # noqa: D301 - click lets lines be where it finds this character
     from sk_provider.authenticator.profiles import DEFAULT, profile
     from sk_provider.authenticator.store import Store
     from sk_provider.device_side.loop import Loop
