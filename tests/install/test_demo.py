@@ -25,9 +25,9 @@ def make_clone(system: Minimal) -> Path:
     return home / "clone"
 
 
-def recipe() -> str:
-    """Return what the README has for CI."""
-    found = re.search(r"^In CI:\n\n((?:    .*\n)+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+def block(heading: str) -> str:
+    """Return the commands that the README has after a line that ends so."""
+    found = re.search(rf"{heading}\n\n((?:    .*\n)+)", (REPOSITORY / "README.md").read_text())
     assert found is not None
     return found[1]
 
@@ -58,7 +58,8 @@ def test_the_demo_works_on_a_minimal_system(release: str) -> None:
         assert done.status == 0, done.output
         assert SUCCESS in done.output
 
-        done = system.run("sh", "-e", "-c", f"PATH=~/clone/.venv/bin:$PATH\n{recipe()}", user=USER)
+        recipe = block("In CI:")
+        done = system.run("sh", "-e", "-c", f"PATH=~/clone/.venv/bin:$PATH\n{recipe}", user=USER)
         assert done.status == 0, done.output
         assert (system.home(USER) / ".ssh/id_ed25519_sk.pub").exists()
 
@@ -66,3 +67,11 @@ def test_the_demo_works_on_a_minimal_system(release: str) -> None:
         done = system.run(*demo, user=USER)
         assert done.status != 0, done.output
         assert re.search(r"^The demo failed: .*; sshd's log:\n(.*\n)*.*shell /nonexistent", done.output, re.MULTILINE)
+
+        lines = block("a C compiler. On Debian:").partition("    sudo make install")[0]
+        lines = lines.replace("sudo apt-get", "apt-get -y --no-install-recommends")
+        # What compiles is no longer wanted then.
+        done = system.run("sh", "-e", "-c", f"{lines}\napt-get autoremove -y gcc python3-dev")
+        assert done.status == 0, done.output
+        done = system.run("clone/.venv/bin/pysk", "path", user=USER)
+        assert done.status == 0, done.output
