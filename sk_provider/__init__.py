@@ -5,8 +5,8 @@ A signature passes through these rooms, from above to below and back once:
     embed         C structs become a request, and the response memory that the host may free; the majors of sk-api
     sign, enroll, resident
                   the policies: what is decided, in that order; they know neither C nor a transport
-    client        which authenticator serves (discovery, selection; candidates, where there are several); which of FIDO's
-                  protocols it speaks (token); what is said to it, and what its answers mean to a person (refusal)
+    client        which authenticator serves (discovery, selection, and candidates where there are several); which of
+                  FIDO's protocols it speaks (token); what is said to it, and what its answers mean (refusal)
     transports    one module for each way to reach an authenticator, bytes in, bytes out; only these open devices
     ctap          what both ends of a transport speak: numbers, CBOR, framing, APDUs, and the requests of a signature
 
