@@ -1,11 +1,11 @@
-"""What an operation in progress knows: until when a person may take their time, and whether anybody still waits."""
+"""What an operation in progress knows: how long it waits for a person, how long for others, and whether it goes on."""
 
 from __future__ import annotations
 
 import time
 
 from . import reporting
-from .errors import Interrupted, TimedOut
+from .errors import AuthenticatorError, Interrupted, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,10 +14,23 @@ if TYPE_CHECKING:
     from .errors import SecurityKeyError
 
 
+_WAITS_UNTOLD = 1.0
+"""Seconds of waiting for others that nobody need be told of."""
+
+
 class Operation:
     """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set())."""
 
-    __slots__ = ("_deadline", "_has_been_called_off", "_is_interrupted", "tell", "timeout")
+    __slots__ = (
+        "_deadline",
+        "_has_been_called_off",
+        "_has_told_of_others",
+        "_is_interrupted",
+        "_others_had_it_for",
+        "_others_had_it_until",
+        "tell",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -25,7 +38,7 @@ class Operation:
         is_interrupted: Callable[[], int] | None = None,
         tell: Callable[[str], object] = reporting.tell,
     ) -> None:
-        """Start the person's time, `timeout` seconds.
+        """Start the person's time, `timeout` seconds; others may have the authenticator for as long besides.
 
         is_interrupted: tells, with a number other than 0, that the person or the program that asked has given up; tell:
         gives the person a sentence, where they must do what nobody else has asked for.
@@ -34,11 +47,36 @@ class Operation:
         self.tell = tell
         self._is_interrupted = is_interrupted
         self._has_been_called_off = False
+        self._has_told_of_others = False
+        self._others_had_it_until = 0.0
+        self._others_had_it_for = 0.0
         self.restart()
 
     def restart(self) -> None:
         """Give the person all their time once more, after they were asked for something else."""
         self._deadline = time.monotonic() + self.timeout
+
+    def wait_for_others(self, since: float) -> None:
+        """Count the time in which other programs have the authenticator as theirs, not as the person's.
+
+        since: when this wait for them began, by the monotonic clock. To be called whenever they still have it, several
+        times a second; the second that it lasts, the person is told.
+
+        Raises AuthenticatorError once they have had it for `timeout` seconds in all, and reason() if that comes first.
+        """
+        now = time.monotonic()
+        # Of several that wait at the same time, none counts what another has counted.
+        waited = now - max(since, self._others_had_it_until)
+        self._others_had_it_until = now
+        self._others_had_it_for += waited
+        self._deadline += waited
+        if self.is_set():
+            raise self.reason()
+        if self._others_had_it_for >= self.timeout:
+            raise busy()
+        if self._others_had_it_for >= _WAITS_UNTOLD and not self._has_told_of_others:
+            self._has_told_of_others = True
+            self.tell("another program uses the authenticator; waiting for it")
 
     def call_off(self) -> None:
         """Have all that wait, in whichever thread, give up."""
@@ -57,3 +95,10 @@ class Operation:
 
     def _has_been_interrupted(self) -> bool:
         return self._has_been_called_off or (self._is_interrupted is not None and self._is_interrupted() != 0)
+
+
+def busy() -> AuthenticatorError:
+    """Return what to raise for an authenticator that others do not let go."""
+    return AuthenticatorError(
+        "the authenticator is busy with another program", "end that, or try again when it is done"
+    )

@@ -22,6 +22,9 @@ class Event(Protocol):
     def reason(self) -> SecurityKeyError:
         """Return why."""
 
+    def wait_for_others(self, since: float) -> None:
+        """Count a wait for other programs that have the authenticator. See Operation."""
+
 
 class Channel(Protocol):
     """An open authenticator; python-fido2 takes it for a CtapDevice.

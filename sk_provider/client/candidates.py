@@ -117,6 +117,12 @@ class _Race(Operation):
             return Interrupted("another authenticator was used", "nothing is to be done")
         return self._operation.reason()
 
+    def wait_for_others(self, since: float) -> None:
+        """See Operation."""
+        if self.winner is not None:
+            raise self.reason()
+        self._operation.wait_for_others(since)
+
 
 def _at_once(function: Callable[[Item], None], items: list[Item], operation: Operation) -> list[BaseException | None]:
     """Call function with every item at once, and return what each raised, in order.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sk_provider.ctap import framing, requests
 from sk_provider.errors import UnknownCommand
-from sk_provider.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,17 +13,20 @@ if TYPE_CHECKING:
     from fido2.ctap2 import Ctap2
 
     from sk_provider.api import SignRequest
+    from sk_provider.operation import Operation
     from sk_provider.transport_api import Channel, Event
 
     Result = TypeVar("Result")
 
 PROBE_PATIENCE = 5
-"""Seconds for an authenticator to answer what nobody need come for."""
+"""Seconds for an authenticator to answer what nobody need come for, with those in which others have it."""
 
 
 def probe_patience(operation: Operation) -> Operation:
     """Return what ends the wait for what nobody need come for: PROBE_PATIENCE from now, or the operation's end."""
-    return Operation(PROBE_PATIENCE, operation.is_set, operation.tell)
+    from .probe import Probe
+
+    return Probe(operation, PROBE_PATIENCE)
 
 
 class Token:

@@ -6,6 +6,7 @@ import posix
 import time
 
 from sk_provider.errors import AuthenticatorError, InvalidRequest, UnknownCommand
+from sk_provider.operation import busy
 
 from . import framing
 
@@ -36,8 +37,8 @@ TICK = 0.1
 """Seconds between two looks at the event, in silence too."""
 SILENCE = 3.0
 """Seconds after which an authenticator that sends nothing is dead."""
-_BUSY_PATIENCE = 3.0
-"""Seconds that another program's transaction is waited for."""
+_NONCE_PATIENCE = 0.5
+"""Seconds for the answer to INIT, where an error has come that may have been another program's."""
 _CANCEL_PATIENCE = 0.5
 """Seconds that an authenticator gets to confirm that it gave up."""
 _NONCE_SIZE = 8
@@ -46,6 +47,10 @@ _INIT_RESPONSE_SIZE = 17
 _BUSY = bytes([framing.ERR_CHANNEL_BUSY])
 _INVALID_CMD = bytes([framing.ERR_INVALID_CMD])
 _REPLUG = "unplug it, plug it in and try again"
+
+
+class _Silent(AuthenticatorError):
+    """Nothing came in time."""
 
 
 class HidChannel:
@@ -72,22 +77,34 @@ class HidChannel:
 
     def _allocate(self, event: Event) -> None:
         nonce = posix.urandom(_NONCE_SIZE)
+        refused_since = time.monotonic()
+        while refusal := self._ask_for_a_channel(nonce, event):
+            if refusal == _BUSY:
+                event.wait_for_others(refused_since)
+                refused_since = time.monotonic()
+            elif time.monotonic() >= refused_since + SILENCE:
+                raise _refused(refusal, self._remedy)
+
+    def _ask_for_a_channel(self, nonce: bytes, event: Event) -> bytes:
+        """Return b"" once there is a channel, or the code of an error that came in its stead."""
         self._send(framing.INIT, nonce)
-        deadline = time.monotonic() + SILENCE
-        busy_until = time.monotonic() + _BUSY_PATIENCE
+        asked_at = time.monotonic()
+        refusal = b""
         while True:
-            command, response = self._receive_message(event, deadline)
-            # Other programs' allocations are answered on the broadcast channel too: the nonce tells ours.
+            try:
+                command, response = self._receive_message(event, asked_at + (_NONCE_PATIENCE if refusal else SILENCE))
+            except _Silent:
+                if refusal:
+                    return refusal
+                raise
+            # What other programs get comes on the broadcast channel too, and on some buses to all: the nonce tells
+            # which channel is ours, nothing whose an error is.
             if command == framing.INIT and response[:_NONCE_SIZE] == nonce and len(response) >= _INIT_RESPONSE_SIZE:
                 self._channel = int.from_bytes(response[8:12], "big")
                 self.capabilities = response[16]
-                return
+                return b""
             if command == framing.ERROR:
-                if time.monotonic() >= busy_until:
-                    raise self._refused(response)
-                time.sleep(TICK)
-                self._send(framing.INIT, nonce)
-                deadline = time.monotonic() + SILENCE
+                refusal = response[:1] or b"\0"
 
     def call(
         self,
@@ -103,27 +120,22 @@ class HidChannel:
         """
         if len(data) > framing.MAX_MESSAGE_SIZE:
             raise InvalidRequest("the key handle or application is too long", "check the key file")
-        busy_until = time.monotonic() + _BUSY_PATIENCE
+        busy_since = 0.0
         while True:
             command, response = self._transact(cmd, data, event, on_keepalive)
             if command == cmd:
                 return response
             if command != framing.ERROR:
                 raise AuthenticatorError("the authenticator answered another question", self._remedy)
-            if response[:1] != _BUSY or time.monotonic() >= busy_until:
-                raise self._refused(response)
-            _give_up_if_set(event)
+            if response[:1] != _BUSY or event is None:
+                raise _refused(response[:1], self._remedy)
+            busy_since = busy_since or time.monotonic()
+            event.wait_for_others(busy_since)
             time.sleep(TICK)
 
     def close(self) -> None:
         """See transport_api.Channel."""
         self._reports.close()
-
-    def _refused(self, error: bytes) -> AuthenticatorError:
-        if error[:1] == _BUSY:
-            return AuthenticatorError("the authenticator is busy with another program", "try again when it is done")
-        kind = UnknownCommand if error[:1] == _INVALID_CMD else AuthenticatorError
-        return kind(f"the authenticator reports CTAPHID error 0x{error[:1].hex() or '00'}", self._remedy)
 
     def _transact(
         self, cmd: int, data: bytes, event: Event | None, on_keepalive: Callable[[int], None] | None
@@ -167,7 +179,10 @@ class HidChannel:
         return len(report) == framing.REPORT_SIZE and int.from_bytes(report[:4], "big") == self._channel
 
     def _receive_message(self, event: Event | None, deadline: float) -> tuple[int, bytes]:
-        """Return a message's command and data; deadline: until when each of its packets may take, in turn."""
+        """Return a message's command and data; deadline: until when it must begin.
+
+        Raises _Silent if it does not, or does not go on.
+        """
         first = self._receive_packet(event, deadline)
         if not first[4] & framing.INIT_PACKET:
             raise AuthenticatorError("the authenticator began in the middle of a message", self._remedy)
@@ -188,10 +203,10 @@ class HidChannel:
         """Return the next report on our channel: devices show every program what they send to any."""
         while True:
             _give_up_if_set(event)
-            now = time.monotonic()
-            if now >= deadline:
-                raise AuthenticatorError("the authenticator does not answer", self._remedy)
-            report = self._reports.receive(min(TICK, deadline - now))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _Silent("the authenticator does not answer", self._remedy)
+            report = self._reports.receive(min(TICK, left))
             if report is not None and self._is_ours(report):
                 return report
 
@@ -199,3 +214,11 @@ class HidChannel:
 def _give_up_if_set(event: Event | None) -> None:
     if event is not None and event.is_set():
         raise event.reason()
+
+
+def _refused(code: bytes, remedy: str) -> AuthenticatorError:
+    """Return what to raise for an error, a code of one byte (CTAP 2.1 §11.2.9.1.6)."""
+    if code == _BUSY:
+        return busy()
+    kind = UnknownCommand if code == _INVALID_CMD else AuthenticatorError
+    return kind(f"the authenticator reports CTAPHID error 0x{code.hex() or '00'}", remedy)

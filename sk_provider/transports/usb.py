@@ -32,8 +32,6 @@ _HIDIOCGRDESCSIZE = 0x80044801
 _HIDIOCGRDESC = 0x90044802
 _DESCRIPTOR_ROOM = 4096
 
-_LOCK_PATIENCE = 25.0
-"""Seconds that another program's operation is waited for: it may wait for a touch. libfido2 tries for 21."""
 _LOCK_TICK = 0.1
 
 _GONE = "the authenticator was unplugged"
@@ -210,7 +208,7 @@ def _lock(descriptor: int, location: str, operation: Operation) -> None:
     """Keep other programs out that do the same, as libfido2 does, for every opener sees what is sent to any."""
     import fcntl
 
-    deadline = time.monotonic() + _LOCK_PATIENCE
+    locked_since = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,10 +218,7 @@ def _lock(descriptor: int, location: str, operation: Operation) -> None:
             raise AuthenticatorError(f"{location} cannot be locked ({error.strerror})", "plug it in again") from None
         else:
             return
-        if operation.is_set():
-            raise operation.reason()
-        if time.monotonic() >= deadline:
-            raise AuthenticatorError(f"{location} is in use by another program", "try again when it is done")
+        operation.wait_for_others(locked_since)
         time.sleep(_LOCK_TICK)
 
 

@@ -8,11 +8,11 @@ from fido2 import cbor as reference
 from fuzz.events import split
 from support.answering import Token
 
-from sk_provider import sign
+from sk_provider import operation, sign
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519
 from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, cbor, framing, hid, requests, sha256
 from sk_provider.ctap.status import StatusError
-from sk_provider.errors import AuthenticatorError, SecurityKeyError
+from sk_provider.errors import SecurityKeyError
 from sk_provider.operation import Operation
 
 RP_ID = "ssh:"
@@ -117,14 +117,14 @@ def run_hid(data: bytes) -> None:
     """A device may send what it likes: there is an answer or one of our errors, and soon after it falls silent."""
     clock = Clock()
     reports = Reports(data, clock)
-    with patch.object(hid, "time", clock):
+    with patch.object(hid, "time", clock), patch.object(operation, "time", clock):
         try:
             channel = hid.HidChannel(reports, Operation(60))
-        except AuthenticatorError:
+        except SecurityKeyError:
             assert reports.closed
         else:
             call(channel, reports)
-    assert clock.now - reports.silent_since <= 2 * (hid.SILENCE + hid._BUSY_PATIENCE) + hid._CANCEL_PATIENCE
+    assert clock.now - reports.silent_since <= 2 * hid.SILENCE + hid._NONCE_PATIENCE + hid._CANCEL_PATIENCE + 1
 
 
 def call(channel: hid.HidChannel, reports: Reports) -> None:
@@ -133,7 +133,7 @@ def call(channel: hid.HidChannel, reports: Reports) -> None:
     request = bytes(100)
     try:
         response = channel.call(framing.CBOR, request, Operation(60), statuses.append)
-    except AuthenticatorError:
+    except SecurityKeyError:
         response = b""
     assert len(response) <= framing.MAX_MESSAGE_SIZE
     assert reports.sent[0][4:7] == b"\x90\0\x64"

@@ -262,6 +262,23 @@ def assert_signs(person: Person, key: Path, answers: Sequence[tuple[str, str]] =
     assert person.verify(key, signature).returncode == 0
 
 
+def sign_at_once(person: Person, key: Path, number: int) -> list[str]:
+    """Have so many programs sign at the same time, fail unless all of them do, and return our lines of all."""
+    documents = [person.folder / f"document{each}" for each in range(number)]
+    for document in documents:
+        document.write_text("a message")
+    running = [
+        subprocess.Popen(
+            ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document],
+            env=person.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for document in documents
+    ]  # fmt: skip
+    said = [process.communicate(timeout=5 * PATIENCE_S)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * number, said
+    return [line for each in said for line in provider_lines(each)]
+
+
 class Agent:
     """An ssh-agent as a login starts it, a daemon in / whose stderr is lost, that accepts our provider's path.
 

@@ -22,6 +22,7 @@ from support.openssh import (
     assert_signs,
     enrolled,
     provider_lines,
+    sign_at_once,
 )
 from support.processes import within
 from support.serve import serve, wait_until
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 
-LOCK_PATIENCE_S = 25
+TIMEOUT_S = 2
+WAITING = "libpysk: another program uses the authenticator; waiting for it"
 
 # Rows of tests/hardware/side-by-side: one in which each profile is told apart from the others, and, on the profile with
 # the oldest way to list keys, what else there is to do with them, for which one preparation serves.
@@ -167,15 +169,24 @@ def test_a_token_that_another_program_holds_is_told_and_used_when_it_is_free(per
         device = os.open(served.names[0], os.O_RDWR)
         try:
             fcntl.flock(device, fcntl.LOCK_EX)
-            with within(LOCK_PATIENCE_S):
+            person.config.write_text(f"Timeout {TIMEOUT_S}\n")
+            with within(TIMEOUT_S):
                 done, _ = person.sign(key)
         finally:
             os.close(device)
         assert done.status != 0
         assert provider_lines(done.errors) == [
-            f"libpysk: {served.names[0]} is in use by another program; try again when it is done"
+            WAITING,
+            "libpysk: the authenticator is busy with another program; end that, or try again when it is done",
         ]
         assert_signs(person, key)
+
+
+def test_programs_that_sign_at_the_same_time_take_turns(person: Person) -> None:
+    with plugged(person):
+        key = enrolled(person)
+    with plugged(person, presence="after:1500"):
+        assert set(sign_at_once(person, key, 4)) == {WAITING}
 
 
 def test_a_token_that_may_not_be_opened_is_told_with_what_to_install(person: Person) -> None:
