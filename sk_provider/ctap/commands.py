@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import cbor
+
 MAKE_CREDENTIAL = 0x01
 GET_ASSERTION = 0x02
 GET_INFO = 0x04
@@ -49,3 +51,27 @@ SET_MIN_PIN_LENGTH = 0x03
 CRED_PROTECT_OPTIONAL = 1
 CRED_PROTECT_OPTIONAL_WITH_LIST = 2
 CRED_PROTECT_REQUIRED = 3
+
+_ALWAYS_WAIT = (MAKE_CREDENTIAL, RESET, SELECTION)
+
+
+def waits_for_a_person(request: bytes) -> bool:
+    """Return whether an authenticator may wait for a person before it sends anything in answer to a CTAP2 request.
+
+    It should send keep-alives from the first moment, but the firmware of some does so only after seconds.
+    """
+    command = request[0] if request else 0
+    if command in _ALWAYS_WAIT:
+        return True
+    if command not in (GET_ASSERTION, CLIENT_PIN):
+        return False
+    try:
+        parameters = cbor.decode(request[1:])
+    except cbor.CborError:
+        return False
+    if not isinstance(parameters, dict):
+        return False
+    if command == CLIENT_PIN:
+        return parameters.get(2) == GET_TOKEN_USING_UV
+    options = parameters.get(5)
+    return not (isinstance(options, dict) and options.get("up") is False)

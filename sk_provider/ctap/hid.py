@@ -8,7 +8,7 @@ import time
 from sk_provider.errors import AuthenticatorError, InvalidRequest, UnknownCommand
 from sk_provider.operation import busy
 
-from . import framing
+from . import commands, framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 TICK = 0.1
 """Seconds between two looks at the event, in silence too."""
 SILENCE = 3.0
-"""Seconds after which an authenticator that sends nothing is dead."""
+"""Seconds after which an authenticator that sends nothing is dead, unless it may wait for a person."""
 _NONCE_PATIENCE = 0.5
 """Seconds for the answer to INIT, where an error has come that may have been another program's."""
 _CANCEL_PATIENCE = 0.5
@@ -143,10 +143,13 @@ class HidChannel:
         try:
             self._send(cmd, data)
             keepalive_status = 0
+            # Until the first keep-alive only the event, the person's patience, ends the silence of some.
+            may_be_silent = event is not None and cmd == framing.CBOR and commands.waits_for_a_person(data)
             while True:
-                command, response = self._receive_message(event, time.monotonic() + SILENCE)
+                command, response = self._receive_message(event, None if may_be_silent else time.monotonic() + SILENCE)
                 if command != framing.KEEPALIVE:
                     return command, response
+                may_be_silent = False
                 if on_keepalive is not None and response and response[0] != keepalive_status:
                     keepalive_status = response[0]
                     on_keepalive(keepalive_status)
@@ -178,8 +181,8 @@ class HidChannel:
     def _is_ours(self, report: bytes) -> bool:
         return len(report) == framing.REPORT_SIZE and int.from_bytes(report[:4], "big") == self._channel
 
-    def _receive_message(self, event: Event | None, deadline: float) -> tuple[int, bytes]:
-        """Return a message's command and data; deadline: until when it must begin.
+    def _receive_message(self, event: Event | None, deadline: float | None) -> tuple[int, bytes]:
+        """Return a message's command and data; deadline: until when it must begin, if that is not the event's matter.
 
         Raises _Silent if it does not, or does not go on.
         """
@@ -199,11 +202,11 @@ class HidChannel:
             data += packet[5:]
         return first[4] & ~framing.INIT_PACKET, data[:length]
 
-    def _receive_packet(self, event: Event | None, deadline: float) -> bytes:
+    def _receive_packet(self, event: Event | None, deadline: float | None) -> bytes:
         """Return the next report on our channel: devices show every program what they send to any."""
         while True:
             _give_up_if_set(event)
-            left = deadline - time.monotonic()
+            left = TICK if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise _Silent("the authenticator does not answer", self._remedy)
             report = self._reports.receive(min(TICK, left))

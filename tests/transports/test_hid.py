@@ -224,7 +224,8 @@ def test_a_token_that_falls_silent_is_given_up_in_time(person: Person, connect: 
 
     with connect(fall_silent, "--store", str(person.store)) as relay:
         person.configure(device=relay.address)
-        for silent_from in (0, 2, reports - 1):
+        # In its first answer, and in the middle of its last
+        for silent_from in (0, reports - 1):
             relay.reports.clear()
             with within(SILENCE_S):
                 done, _ = person.sign(key)
