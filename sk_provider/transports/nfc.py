@@ -43,8 +43,8 @@ _NOT_SELECTED = (
 _MAX_SHORT_APDU = 4 + 1 + apdu.MAX_SHORT_DATA + 1
 _MAX_RESPONSE = 1 << 16
 _TICK = 0.1
-_SHARING_PATIENCE = 3.0
-"""Seconds that another program's use of the card is waited for."""
+_SETTLING_PATIENCE = 3.0
+"""Seconds in which a card must lie still, or after which one is shared that no other program has for itself alone."""
 
 _LEAVING_PATIENCE = 3.0
 """Seconds in which PC/SC must notice that a card has gone, of which nothing was asked yet."""
@@ -139,6 +139,7 @@ class NfcChannel:
         self._scard = context.scard
         self._reader = reader
         self._uses_extended = True
+        self._may_be_silent = False
         self._event: Event | None = operation
         self.capabilities = 0
         self._card, self._protocol = self._connect(operation)
@@ -150,9 +151,12 @@ class NfcChannel:
 
     def _connect(self, operation: Operation) -> tuple[Any, int]:
         scard = self._scard
-        deadline = time.monotonic() + _SHARING_PATIENCE
-        mode = scard.SCARD_SHARE_EXCLUSIVE
+        began = time.monotonic()
+        deadline = began + _SETTLING_PATIENCE
         while True:
+            # Some programs hold a card for as long as they run, and share it.
+            has_settled = time.monotonic() >= deadline
+            mode = scard.SCARD_SHARE_SHARED if has_settled else scard.SCARD_SHARE_EXCLUSIVE
             result, card, protocol = self._context.connect(self._reader, mode, operation)
             if result == scard.SCARD_S_SUCCESS:
                 return card, protocol
@@ -163,17 +167,14 @@ class NfcChannel:
                 scard.SCARD_W_UNRESPONSIVE_CARD,
                 scard.SCARD_W_UNPOWERED_CARD,
             )
-            if result != scard.SCARD_E_SHARING_VIOLATION and not is_settling:
+            if result == scard.SCARD_E_SHARING_VIOLATION:
+                if self._context.is_held_alone(self._reader):
+                    deadline = time.monotonic() + _SETTLING_PATIENCE
+                operation.wait_for_others(began)
+            elif has_settled or not is_settling:
                 raise self._failure(result)
-            if operation.is_set():
+            elif operation.is_set():
                 raise operation.reason()
-            if time.monotonic() >= deadline:
-                if is_settling:
-                    raise self._failure(result)
-                if mode == scard.SCARD_SHARE_SHARED:
-                    raise AuthenticatorError("the card is in use by another program", "end it and try again")
-                # Some programs hold a card for as long as they run, and share it.
-                mode = scard.SCARD_SHARE_SHARED
             time.sleep(_TICK)
 
     def _select(self, event: Event) -> None:
@@ -204,13 +205,17 @@ class NfcChannel:
             return self._call_u2f(data)
         if cmd != framing.CBOR:
             raise InvalidRequest(f"cards have no CTAPHID command 0x{cmd:02x}", "report this as a bug of libpysk")
-        response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
-        if status_word in _NOT_SELECTED:
-            # Another program selected something else, or had the card reset.
-            self._transmit_all(_SELECT, apdu.AID)
-            if not _is_repeatable(_NFCCTAP_MSG, data):
-                raise _CardDisturbed
+        self._may_be_silent = event is not None and commands.waits_for_a_person(data)
+        try:
             response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
+            if status_word in _NOT_SELECTED:
+                # Another program selected something else, or had the card reset.
+                self._transmit_all(_SELECT, apdu.AID)
+                if not _is_repeatable(_NFCCTAP_MSG, data):
+                    raise _CardDisturbed
+                response, status_word = self._transmit_all(_NFCCTAP_MSG, data)
+        finally:
+            self._may_be_silent = False
         return self._finish(response, status_word, event, on_keepalive)
 
     def _finish(
@@ -330,7 +335,12 @@ class NfcChannel:
 
     def _transmit_once(self, command: bytes) -> tuple[int, list[int]]:
         result, answer = self._context.call(
-            "SCardTransmit", self._card, self._protocol, list(command), event=self._event
+            "SCardTransmit",
+            self._card,
+            self._protocol,
+            list(command),
+            event=self._event,
+            may_be_silent=self._may_be_silent,
         )
         return result, answer
 

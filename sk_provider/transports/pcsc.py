@@ -39,8 +39,10 @@ class Context:
             self._handle = None
             raise DeviceNotFound("the PC/SC service does not run", "start pcscd")
 
-    def call(self, name: str, *arguments: Any, event: Event | None = None) -> Any:
+    def call(self, name: str, *arguments: Any, event: Event | None = None, may_be_silent: bool = False) -> Any:
         """Return what a function of PC/SC returns, called in a thread: it may wait for the service or a card for ever.
+
+        may_be_silent: whether a card may wait for a person, so that nothing but event ends that.
 
         Raises what event gives as its reason once that is set, and AuthenticatorError if there is no answer; nothing
         can be called after that.
@@ -65,7 +67,7 @@ class Context:
             while not done.acquire(timeout=_TICK):
                 if event is not None and event.is_set():
                     raise event.reason()
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= deadline and not may_be_silent:
                     if name in _CALLS_OF_CARDS:
                         raise AuthenticatorError("the card does not answer", PRESENT_AGAIN)
                     raise AuthenticatorError("the PC/SC service does not answer", "restart pcscd")
@@ -106,13 +108,17 @@ class Context:
 
     def has_card(self, reader: str) -> bool:
         """Return whether a card lies on the reader that answers."""
+        state = self._state(reader)
+        return bool(state & self.scard.SCARD_STATE_PRESENT and not state & self.scard.SCARD_STATE_MUTE)
+
+    def is_held_alone(self, reader: str) -> bool:
+        """Return whether a program has the card in the reader for itself alone."""
+        return bool(self._state(reader) & self.scard.SCARD_STATE_EXCLUSIVE)
+
+    def _state(self, reader: str) -> int:
         unaware = self.scard.SCARD_STATE_UNAWARE
         result, states = self.call("SCardGetStatusChange", self._handle, 0, [(reader, unaware)])
-        return bool(
-            result == self.scard.SCARD_S_SUCCESS
-            and states[0][1] & self.scard.SCARD_STATE_PRESENT
-            and not states[0][1] & self.scard.SCARD_STATE_MUTE
-        )
+        return int(states[0][1]) if result == self.scard.SCARD_S_SUCCESS else 0
 
     def connect(self, reader: str, mode: int, event: Event) -> tuple[int, Any, int]:
         """Return result, card and protocol."""

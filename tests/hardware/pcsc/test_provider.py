@@ -26,6 +26,7 @@ from support.openssh import (
     assert_signs,
     enrolled,
     provider_lines,
+    sign_at_once,
 )
 from support.pcscd import POLLING_INTERVAL
 from support.serve import serve, wait_until
@@ -50,6 +51,8 @@ PORT = pcscd.PORT
 LONG_APPLICATION = "ssh:" + "a" * 500
 NEVER = "after:600000"
 SILENCE_S = 5.0
+AID = bytes.fromhex("a0000006472f0001")
+OTHERS = "libpysk: another program uses the authenticator; waiting for it"
 TAKEN_AWAY = "libpysk: the card was taken away; present it again and leave it there until the operation ends"
 NO_ANSWER = "libpysk: the card does not answer; present it again and leave it there until the operation ends"
 PRESENT = f"libpysk: present the security key to the reader {READER}"
@@ -316,15 +319,20 @@ class Silence:
 
 
 @pytest.mark.parametrize(
-    ("timeout", "sentence"),
-    [(60, NO_ANSWER), (2, "libpysk: nobody answered within 2 seconds; try again and touch the authenticator")],
+    ("timeout", "at", "sentence"),
+    [
+        (60, AID, NO_ANSWER),
+        # Here it may wait for a touch.
+        (7, b"ssh:", "libpysk: nobody answered within 7 seconds; try again and touch the authenticator"),
+    ],
+    ids=["select", "getAssertion"],
 )
-def test_a_card_that_never_answers_is_given_up(person: Person, timeout: int, sentence: str) -> None:
+def test_a_card_that_never_answers_is_given_up(person: Person, timeout: int, at: bytes, sentence: str) -> None:
     with card(person):
         key = enrolled(person)
     wait_until(lambda: not nfc.discover(""), "the removal of the card before")
     time.sleep(POLLING_INTERVAL)
-    silence = Silence(at=b"ssh:")  # in getAssertion
+    silence = Silence(at)
     with PassedOn(PORT, silence, "--store", str(person.store)):
         wait_until(lambda: nfc.discover(""), "the card's being seen")
         person.configure(f"Timeout {timeout}", device="nfc:")
@@ -332,6 +340,46 @@ def test_a_card_that_never_answers_is_given_up(person: Person, timeout: int, sen
         silence.may_end.set()
     assert done.status != 0
     assert provider_lines(done.errors) == [sentence]
+
+
+def test_a_card_that_is_silent_while_it_waits_for_a_touch_signs(person: Person) -> None:
+    with card(person):
+        key = enrolled(person)
+    wait_until(lambda: not nfc.discover(""), "the removal of the card before")
+    time.sleep(POLLING_INTERVAL)
+    silence = Silence(at=b"ssh:")
+
+    def touch_late() -> None:
+        silence.has_begun.wait(60)
+        time.sleep(SILENCE_S + 1)
+        silence.may_end.set()
+
+    with PassedOn(PORT, silence, "--store", str(person.store)):
+        wait_until(lambda: nfc.discover(""), "the card's being seen")
+        threading.Thread(target=touch_late).start()
+        assert_signs(person, key)
+
+
+def test_programs_that_sign_at_the_same_time_take_turns(person: Person) -> None:
+    with card(person):
+        key = enrolled(person)
+    with card(person, presence="after:1000"):
+        assert set(sign_at_once(person, key, 6)) == {OTHERS}
+
+
+def test_a_card_that_another_program_keeps_to_itself_is_told(person: Person) -> None:
+    with card(person):
+        key = enrolled(person)
+        person.configure("Timeout 4", device="nfc:")  # longer than a card is waited for that is shared
+        with other_program(scard.SCARD_SHARE_EXCLUSIVE):
+            done, _ = person.sign(key)
+        assert provider_lines(done.errors) == [
+            OTHERS,
+            "libpysk: the authenticator is busy with another program; end that, or try again when it is done",
+        ]
+        with other_program():
+            done, _ = person.sign(key)
+        assert done.status == 0, done
 
 
 def test_a_silent_card_is_let_go_at_once_and_works_once_it_answers_again(person: Person) -> None:
@@ -470,13 +518,13 @@ def test_a_chained_request_is_sent_again_from_its_beginning_where_another_progra
 
 
 @contextmanager
-def other_program() -> Iterator[tuple[object, int]]:
-    """Connect to the card as a program does that shares it, for as long as it runs."""
+def other_program(mode: int = scard.SCARD_SHARE_SHARED) -> Iterator[tuple[object, int]]:
+    """Connect to the card as a program does that shares it, or does not, for as long as it runs."""
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     assert result == 0
     try:
         protocols = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
-        result, connected, protocol = scard.SCardConnect(context, READER, scard.SCARD_SHARE_SHARED, protocols)
+        result, connected, protocol = scard.SCardConnect(context, READER, mode, protocols)
         assert result == 0
         yield connected, protocol
     finally:
