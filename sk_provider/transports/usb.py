@@ -33,6 +33,8 @@ _HIDIOCGRDESC = 0x90044802
 _DESCRIPTOR_ROOM = 4096
 
 _LOCK_TICK = 0.1
+_REPORTS_KEPT = 64
+"""How many reports the kernel keeps for each who has a device open (drivers/hid/hidraw.c); what comes then is lost."""
 
 _GONE = "the authenticator was unplugged"
 
@@ -155,10 +157,15 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     try:
         _check_is_fido(descriptor, device, location)
         _lock(descriptor, location, operation)
+        reports = _HidrawReports(descriptor)
+        # What others were sent meanwhile would leave no room for the answers to us.
+        for _ in range(_REPORTS_KEPT):
+            if reports.receive(0) is None:
+                break
     except BaseException:
         posix.close(descriptor)
         raise
-    return HidChannel(_HidrawReports(descriptor), operation)
+    return HidChannel(reports, operation)
 
 
 def _hidraw_number(location: str) -> int:

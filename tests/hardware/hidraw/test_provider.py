@@ -27,6 +27,9 @@ from support.openssh import (
 from support.processes import within
 from support.serve import serve, wait_until
 
+from sk_provider.ctap import framing
+from sk_provider.transports import usb
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,6 +183,31 @@ def test_a_token_that_another_program_holds_is_told_and_used_when_it_is_free(per
             "libpysk: the authenticator is busy with another program; end that, or try again when it is done",
         ]
         assert_signs(person, key)
+
+
+def test_what_others_were_sent_while_they_were_waited_for_is_in_nobodys_way(person: Person) -> None:
+    init = framing.split_message(framing.BROADCAST_CHANNEL, framing.INIT, bytes(8))[0]
+    with plugged(person) as served:
+        key = enrolled(person)
+        document = person.folder / "document"
+        document.write_bytes(b"a message")
+        device = os.open(served.names[0], os.O_RDWR)
+        try:
+            fcntl.flock(device, fcntl.LOCK_EX)
+            process = subprocess.Popen(
+                ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document],
+                env=person.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            assert process.stderr is not None
+            while WAITING not in (line := process.stderr.readline()):
+                assert line
+            for _ in range(2 * usb._REPORTS_KEPT):
+                os.write(device, b"\0" + init)
+                os.read(device, framing.REPORT_SIZE)
+        finally:
+            os.close(device)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
 
 
 def test_programs_that_sign_at_the_same_time_take_turns(person: Person) -> None:
