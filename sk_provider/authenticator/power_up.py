@@ -73,6 +73,11 @@ class PowerUp:
         self.forget_continuations()
         self._pin_uv_auth = None
 
+    def end_pin_uv_auth_tokens(self) -> None:
+        """Let every pinUvAuthToken end, and whatever was begun with one, whoever called (CTAP 2.1 §6.5.5.6)."""
+        self.pin_uv_auth.reset_pin_uv_auth_tokens()
+        self.forget_continuations()
+
     def ask(self, action: str, rp_id: str = "", user_name: str = "", timed_out: int = status.OPERATION_DENIED) -> None:
         """Wait for a person's presence.
 

@@ -161,6 +161,26 @@ def test_what_is_no_longer_so_is_listed_to_nobody(place: Place) -> None:
     assert client.call(NEXT_CREDENTIAL) == (NOT_ALLOWED, None)
 
 
+def test_a_new_credential_ends_every_list(place: Place) -> None:
+    client, other = place.client("udp"), place.client("unix")
+    begin(client, NEXT_CREDENTIAL)
+    ctap2 = Ctap2(other.device)
+    pin = ClientPin(ctap2)
+    token = pin.get_pin_token(PIN, PERMISSION.MAKE_CREDENTIAL, RP_IDS[0])
+    ctap2.make_credential(
+        HASH, {"id": RP_IDS[0]}, {"id": USERS[0]}, ALGORITHMS, options={"rk": True},
+        pin_uv_param=pin.protocol.authenticate(token, HASH), pin_uv_protocol=pin.protocol.VERSION,
+    )  # fmt: skip
+    assert client.call(NEXT_CREDENTIAL) == (NOT_ALLOWED, None)
+
+
+def test_a_new_pin_ends_every_list(place: Place) -> None:
+    client, other = place.client("udp"), place.client("unix")
+    begin(client, NEXT_RP)
+    ClientPin(Ctap2(other.device)).change_pin(PIN, PIN[::-1])
+    assert client.call(NEXT_RP) == (NOT_ALLOWED, None)
+
+
 def test_a_card_goes_on_with_nothing_that_was_begun_elsewhere_or_before_it_was_selected() -> None:
     assertion = bytes([GET_ASSERTION]) + encode({1: RP_IDS[0], 2: HASH})
     refused = bytes([NOT_ALLOWED]) + b"\x90\0"

@@ -55,7 +55,7 @@ def _set_min_pin_length(power_up: PowerUp, arguments: dict[Any, Any]) -> None:
     with power_up.transaction() as state:
         _apply(state, state.min_pin_length if length is None else length, rp_ids, force_pin_change)
         if state.force_pin_change:
-            power_up.pin_uv_auth.reset_pin_uv_auth_tokens()
+            power_up.end_pin_uv_auth_tokens()
 
 
 def _apply(state: State, length: int, rp_ids: list[str] | None, force_pin_change: bool) -> None:

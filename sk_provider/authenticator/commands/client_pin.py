@@ -127,7 +127,7 @@ def _change_pin(
         if state.force_pin_change and _is_pin(state, _hash(new_pin)):
             raise StatusError(status.PIN_POLICY_VIOLATION)
         _store_pin(state, new_pin)
-        power_up.pin_uv_auth.reset_pin_uv_auth_tokens()
+        power_up.end_pin_uv_auth_tokens()
 
 
 def _get_pin_token(

@@ -173,3 +173,4 @@ def _put(power_up: PowerUp, state: State, record: ResidentCredential) -> None:
         raise StatusError(status.KEY_STORE_FULL)
     state.credential_serial += 1
     record.put(state)
+    power_up.forget_continuations()
