@@ -8,6 +8,7 @@ import os
 import select
 import time
 from collections import deque
+from contextlib import suppress
 from struct import pack, unpack_from
 
 from sk_provider.ctap.framing import CONTINUATION_DATA_SIZE, INIT_DATA_SIZE, REPORT_SIZE
@@ -108,7 +109,9 @@ class UhidServer(HidServer[str]):
         """Unplug the device."""
         self.clear()
         self._loop.unwatch(self._fd)
-        os.write(self._fd, pack("=I", DESTROY))
+        with suppress(OSError):
+            # The kernel may have destroyed it already; to close unplugs it, too.
+            os.write(self._fd, pack("=I", DESTROY))
         os.close(self._fd)
 
     def _send_waiting(self, now: float) -> None:
