@@ -15,6 +15,12 @@
 #define ERR_GENERAL (-1)
 #define ERR_LOWEST (-5)
 
+/* What a call changes for the host's thread, as it was before. */
+struct before {
+	struct pysk_signals signals;
+	int cancel_state;
+};
+
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static atomic_int calls; /* that have begun and not ended */
 static int is_orphan;
@@ -56,11 +62,13 @@ outcome(int result, int has_response)
 
 /* Begins a call, which leave() ends; returns 0, or -1 once it has told the person why there can be none. */
 static int
-enter(struct pysk_signals *before, int has_place)
+enter(struct before *before, int has_place)
 {
 	pthread_once(&fork_once, watch_forks);
+	/* A thread that ended within a call would keep Python's locks. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before->cancel_state);
 	atomic_fetch_add(&calls, 1);
-	pysk_hold_signals(before);
+	pysk_hold_signals(&before->signals);
 	if (is_orphan) {
 		/* The system's log has a lock, too. */
 		pysk_write_stderr("libpysk: this process was forked from "
@@ -79,10 +87,11 @@ enter(struct pysk_signals *before, int has_place)
 }
 
 static int
-leave(const struct pysk_signals *before, int result)
+leave(const struct before *before, int result)
 {
-	pysk_release_signals(before);
+	pysk_release_signals(&before->signals);
 	atomic_fetch_sub(&calls, 1);
+	pthread_setcancelstate(before->cancel_state, NULL);
 	return result;
 }
 
@@ -97,7 +106,7 @@ sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len,
     const char *application, uint8_t flags, const char *pin,
     struct sk_option **options, struct sk_enroll_response **enroll_response)
 {
-	struct pysk_signals before;
+	struct before before;
 	int result = ERR_GENERAL;
 
 	if (enroll_response != NULL)
@@ -116,7 +125,7 @@ sk_sign(uint32_t alg, const uint8_t *data, size_t data_len,
     uint8_t flags, const char *pin, struct sk_option **options,
     struct sk_sign_response **sign_response)
 {
-	struct pysk_signals before;
+	struct before before;
 	int result = ERR_GENERAL;
 
 	if (sign_response != NULL)
@@ -134,7 +143,7 @@ EXPORTED int
 sk_load_resident_keys(const char *pin, struct sk_option **options,
     struct sk_resident_key ***resident_keys, size_t *resident_key_count)
 {
-	struct pysk_signals before;
+	struct before before;
 	int result = ERR_GENERAL;
 	int has_place = resident_keys != NULL && resident_key_count != NULL;
 
