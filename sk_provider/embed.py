@@ -185,11 +185,18 @@ class _Boundary:
             return ERR_GENERAL
         finally:
             self._lib.pysk_unwatch_interrupts()
+            self._log_notes(reporter)
+        return 0
+
+    def _log_notes(self, reporter: Reporter) -> None:
+        """Log each note once; that this fails, as for want of memory, changes nothing for the host."""
+        try:
             notes = self._notes[:]
             del self._notes[: len(notes)]
             for note in notes:
                 reporter.log(note)
-        return 0
+        except Exception:  # noqa: BLE001, S110 - the host has its response by now
+            pass
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""
