@@ -143,7 +143,7 @@ def _import_carried(installed: _Installed, modules: Any, build: str, notes: list
         changed = installed.changed(name, is_package, size)
         if changed:
             notes.append(
-                f"{changed} is not as it was installed, so that the package's files are read one by one, which slows "
+                f"{changed}, or its date, mode or owner, is not as it was installed, so that the package's files are read one by one, which slows "
                 "every use; reinstall sk-provider with pip unless that is meant"
             )
             return

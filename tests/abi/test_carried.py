@@ -82,7 +82,7 @@ def test_the_log_tells_which_module_makes_every_use_slower(tree: Tree, provider:
     module.write_text(module.read_text() + "#\n")
     assert provider.sign(key) == []
     (note,) = provider.notes()
-    assert note.startswith(f"libpysk: {module} is not as it was installed")
+    assert note.startswith(f"libpysk: {module}, or its date, mode or owner, is not as it was installed")
     assert SENTENCE.fullmatch(note + "\n")
 
 
