@@ -197,10 +197,13 @@ class PinUvAuth:
     def issue(self, state: State, version: int, permissions: int, rp_id: str | None, *, present: bool = False) -> bytes:
         """Begin the use of a new pinUvAuthToken, and return it, 32 bytes: beginUsingPinUvAuthToken.
 
+        That of CTAP 2.0 is the same until power-down (CTAP 2.0 §5.5.2).
+
         state: the state under whose PIN it holds; another PIN ends it.
         present: whether the user's presence was established as well.
         """
-        self.reset_pin_uv_auth_tokens()
+        if self._profile.pin_uv_auth_token:
+            self.reset_pin_uv_auth_tokens()
         self._in_use = True
         self._version = version
         self._started = self._clock()

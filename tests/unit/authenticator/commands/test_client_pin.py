@@ -344,6 +344,28 @@ def test_a_retry_that_may_not_last_is_spent_and_tells_nothing_of_the_pin(
     assert refusal(device.client_pin().get_pin_token, PIN) == status.PIN_AUTH_BLOCKED
 
 
+@pytest.mark.parametrize("name", ["fido2.0", "fido2.1-pre"])
+def test_a_pin_token_of_ctap_2_0_is_the_same_until_the_power_goes(
+    make_device: Callable[[str], Device], name: str
+) -> None:
+    device = make_device(name)
+    device.set_pin()
+    first = device.client_pin().get_pin_token(PIN)
+    auth = device.auth(first)
+    assert device.client_pin().get_pin_token(PIN) == first
+    device.get(credential_id(device.make(**auth)), **auth)
+    device.power_up()
+    assert device.client_pin().get_pin_token(PIN) != first
+    assert refusal(device.make, **auth) == status.PIN_AUTH_INVALID
+
+
+def test_a_pin_token_of_ctap_2_1_ends_with_the_next(device: Device) -> None:
+    device.set_pin()
+    first = device.client_pin().get_pin_token(PIN)
+    assert device.client_pin().get_pin_token(PIN) != first
+    assert refusal(device.make, **device.auth(first)) == status.PIN_AUTH_INVALID
+
+
 def test_a_right_pin_whose_success_may_not_last_gives_no_token(
     device: Device, fail_to_last: Callable[[int], None]
 ) -> None:
