@@ -48,6 +48,9 @@ SW_INS_NOT_SUPPORTED = 0x6D00
 SW_CLA_NOT_SUPPORTED = 0x6E00
 SW_UNKNOWN = 0x6F00
 
+SW_CTAP_STATUS = 0x6400
+"""With a CTAP status in its second byte, instead of in the answer: so does pico-fido put it."""
+
 MAX_SHORT_DATA = 255
 MAX_SHORT_RESPONSE = 256
 MAX_EXTENDED_RESPONSE = 65536

@@ -11,6 +11,7 @@ from sk_provider.ctap import apdu, commands, framing
 from sk_provider.errors import (
     AuthenticatorError,
     InvalidRequest,
+    TimedOut,
     Unsupported,
 )
 
@@ -115,7 +116,13 @@ def _wait_for_card(context: Context, location: str, operation: Operation) -> str
             operation.tell(f"present the security key to the reader {' or '.join(readers)}")
             has_told = True
         if operation.is_set():
-            raise operation.reason()
+            reason = operation.reason()
+            if isinstance(reason, TimedOut):
+                raise TimedOut(
+                    f"no security key was presented to the reader {' or '.join(readers)} within {operation.timeout} s",
+                    "try again and present it",
+                )
+            raise reason
         time.sleep(_TICK)
 
 
@@ -233,6 +240,8 @@ class NfcChannel:
                 on_keepalive(keepalive_status)
             time.sleep(_TICK)
             response, status_word = self._transmit_all(_NFCCTAP_GETRESPONSE, b"")
+        if status_word & 0xFF00 == apdu.SW_CTAP_STATUS and status_word != apdu.SW_CTAP_STATUS:
+            return bytes([status_word & 0xFF])
         if status_word != apdu.SW_SUCCESS:
             raise AuthenticatorError(f"the card answered with status {status_word:04x}", PRESENT_AGAIN)
         return response

@@ -33,6 +33,7 @@ from support.serve import serve, wait_until
 
 from sk_provider.client import pin
 from sk_provider.client.fido2_client import open_ctap2
+from sk_provider.client.token import Token
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing, requests
 from sk_provider.errors import AuthenticatorError, Interrupted
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from support.serve import Served
 
 READER = "Virtual PCD 00 00"
+OTHER_READER = "Virtual PCD 00 01"
 PORT = pcscd.PORT
 LONG_APPLICATION = "ssh:" + "a" * 500
 NEVER = "after:600000"
@@ -56,6 +58,12 @@ OTHERS = "libpysk: another program uses the authenticator; waiting for it"
 TAKEN_AWAY = "libpysk: the card was taken away; present it again and leave it there until the operation ends"
 NO_ANSWER = "libpysk: the card does not answer; present it again and leave it there until the operation ends"
 PRESENT = f"libpysk: present the security key to the reader {READER}"
+
+
+def not_presented(readers: str, seconds: int) -> str:
+    return (
+        f"libpysk: no security key was presented to the reader {readers} within {seconds} s; try again and present it"
+    )
 
 
 @pytest.fixture
@@ -100,6 +108,21 @@ def test_a_long_request_is_chained_to_a_card_that_takes_no_long_commands(person:
         wait_until(lambda: nfc.discover(""), "the card's being seen")
         assert_signs(person, enrolled(person, "ecdsa-sk", f"application={LONG_APPLICATION}"))
     assert any(command[0] & 0x10 for command in passed_on.commands)
+
+
+def test_a_ctap_status_that_a_card_puts_into_its_status_word_is_understood(person: Person) -> None:
+    is_wrapping = False
+
+    def wrap_status(command: bytes) -> bytes | None:
+        return b"\x64\x2e" if is_wrapping and command[5:6] == b"\x02" else None
+
+    with PassedOn(PORT, wrap_status, "--store", str(person.store)):
+        wait_until(lambda: nfc.discover(""), "the card's being seen")
+        key = enrolled(person)
+        is_wrapping = True
+        done, _ = person.sign(key)
+        (line,) = provider_lines(done.errors)
+        assert line.startswith("libpysk: the authenticator does not hold this key")
 
 
 @pytest.mark.parametrize("result", ["SCARD_E_NOT_TRANSACTED", "SCARD_E_INSUFFICIENT_BUFFER"])
@@ -229,9 +252,7 @@ def test_a_card_that_does_not_come_is_told(person: Person) -> None:
     person.configure("Timeout 1", device="nfc:")
     done, _ = person.enroll("id", "ed25519-sk")
     assert done.status != 0
-    assert provider_lines(done.errors)[1:] == [
-        "libpysk: nobody answered within 1 second; try again and touch the authenticator"
-    ]
+    assert provider_lines(done.errors)[1:] == [not_presented(f"{READER} or {OTHER_READER}", 1)]
 
 
 def test_a_card_that_is_taken_away_is_told_and_the_next_operation_works(person: Person) -> None:
@@ -249,7 +270,7 @@ def test_a_card_that_is_taken_away_is_told_and_the_next_operation_works(person: 
         assert done.status != 0
         told.append(provider_lines(done.errors))
     # While nothing is begun another card, or the same one, may come; that it has gone is noticed after a while.
-    late = "libpysk: nobody answered within 2 seconds; try again and touch the authenticator"
+    late = not_presented(READER, 2)
     assert all(lines in ([PRESENT, late], [late]) for lines in told[:6]), told
     assert told[6:] == [[TAKEN_AWAY]] * 2
     person.configure(device="nfc:")
@@ -469,13 +490,14 @@ def test_no_try_is_spent_on_a_right_pin_where_another_program_disturbs_the_card(
     with card(person):
         person.set_pin(PIN)
         with other_program() as (other, protocol), opened() as channel:
-            ctap2 = open_ctap2(channel, Operation(60))
+            token = Token(channel, "nfc:")
+            ctap2 = open_ctap2(token, Operation(60))
             get_pin_token = bytes.fromhex("01020209")  # by PIN protocol two
             before_each_apdu(monkeypatch, Disturbance(get_pin_token, lambda: disturb(other, protocol)))
             with pytest.raises(AuthenticatorError, match="another program reset the card"):
-                pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:")
+                pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:", token)
             assert requests.get_pin_retries(channel, Operation(60)) == (8, False)
-            pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:")
+            pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, "ssh:", token)
 
 
 def test_a_pin_is_sent_in_the_form_that_every_card_takes_for_it_is_not_sent_again_in_another(
@@ -484,10 +506,11 @@ def test_a_pin_is_sent_in_the_form_that_every_card_takes_for_it_is_not_sent_agai
     with card(person):
         person.set_pin(PIN)
         with opened() as channel:
-            ctap2 = open_ctap2(channel, Operation(60))
+            token = Token(channel, "nfc:")
+            ctap2 = open_ctap2(token, Operation(60))
             apdus: list[bytes] = []
             before_each_apdu(monkeypatch, apdus.append)
-            pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, LONG_APPLICATION)
+            pin.get_token(ctap2, PIN, ClientPin.PERMISSION.GET_ASSERTION, LONG_APPLICATION, token)
     assert any(apdu[0] & 0x10 for apdu in apdus)
     assert max(map(len, apdus)) <= 261
 
@@ -496,7 +519,7 @@ def test_no_second_key_is_made_where_another_program_resets_the_card_before_its_
     person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with card(person), other_program() as (other, protocol), opened() as channel:
-        ctap2 = open_ctap2(channel, Operation(60))
+        ctap2 = open_ctap2(Token(channel, "nfc:"), Operation(60))
         disturbance = Disturbance(bytes.fromhex("00c00000"), lambda: reset(other, protocol))
         before_each_apdu(monkeypatch, disturbance)
         algorithms: list[Mapping[str, object]] = [{"type": "public-key", "alg": -7}]
@@ -566,6 +589,7 @@ def test_a_software_authenticators_key_is_not_looked_for_elsewhere_than_configur
         done, _ = person.sign(key)
     (line,) = provider_lines(done.errors)
     assert line == (
-        "libpysk: the key belongs to a software authenticator in another store; "
-        "add a line `Device soft:/path/of/the/store` to ~/.ssh/pysk_config"
+        "libpysk: the key belongs to a software authenticator that is neither soft: nor named by Device; "
+        "name it with Device in pysk_config: soft:/PATH for its store, or the address at which pysk serve serves it; "
+        "if its store was deleted, enroll a new key"
     )
