@@ -36,6 +36,8 @@ USER_ID_LENGTH = 32
 
 _USER_NAME = "openssh"
 
+_OPTIONAL = FLAG_RESIDENT_KEY | FLAG_USER_VERIFICATION
+
 
 def enroll(request: EnrollRequest, configuration: Configuration, operation: Operation) -> EnrollResponse:
     """Have an authenticator make a new key.
@@ -74,14 +76,22 @@ def _make_credential(request: EnrollRequest, user_id: bytes, token: Token, opera
 
     ctap2 = token.open_client(operation)
     try:
-        with errors_translated(pass_status=True):
+        with errors_translated(token, pass_status=True):
             return _make_credential_by(ctap2, request, user_id, token, operation)
     except CtapError as error:
         code = int(error.code)
+        if code in (status.UNSUPPORTED_OPTION, status.INVALID_OPTION) and request.flags & _OPTIONAL:
+            raise Unsupported(
+                f"the authenticator does not know an option that was sent to it (error 0x{code:02x})",
+                "leave out -O resident and -O verify-required, or use another authenticator",
+            ) from None
         if request.pin is not None:
-            raise refusal.to_error(code) from None
+            raise refusal.error_of(code, token) from None
         question = PinRequired("the authenticator wants its PIN for this enrollment", "enter it when you are asked")
-        raise refusal.without_pin(code, question, token, operation) from None
+        no_pin = PinNotSet(
+            "the authenticator wants its PIN for every use (alwaysUv), and has none", refusal.set_a_pin(token)
+        )
+        raise refusal.error_without_pin(code, question, no_pin, token, operation) from None
 
 
 def _make_credential_by(
@@ -90,17 +100,17 @@ def _make_credential_by(
     algorithm = COSE_ALGORITHMS[request.algorithm]
     listed = ctap2.info.algorithms
     if listed and all(each.get("alg") != algorithm for each in listed):
-        raise refusal.to_error(status.UNSUPPORTED_ALGORITHM)
+        raise refusal.error_of(status.UNSUPPORTED_ALGORITHM, token)
     is_resident = bool(request.flags & FLAG_RESIDENT_KEY)
     if is_resident and not ctap2.info.options.get("rk"):
         raise Unsupported("the authenticator cannot hold resident keys", "leave out -O resident")
     extensions = _extensions(request, ctap2)
-    _refuse_unusable(request, ctap2.info.options)
+    _refuse_unusable(request, ctap2.info.options, token)
     client_data_hash = sha256(request.challenge)
     looks_first = is_resident and not request.flags & FLAG_FORCE_OPERATION
     authorization = _Authorization(request, ctap2, token, operation, is_for_two=looks_first)
     if looks_first:
-        _refuse_to_overwrite(request, user_id, ctap2, authorization)
+        _refuse_to_overwrite(request, user_id, ctap2, token, authorization)
     options = dict(authorization.options)
     if is_resident:
         options["rk"] = True
@@ -125,7 +135,7 @@ def _make_credential_by(
 
 
 def _extensions(request: EnrollRequest, ctap2: Ctap2) -> dict[str, object]:
-    if not request.flags & (FLAG_RESIDENT_KEY | FLAG_USER_VERIFICATION):
+    if not request.flags & _OPTIONAL:
         return {}
     if "credProtect" not in (ctap2.info.extensions or ()):
         raise Unsupported(
@@ -160,7 +170,9 @@ class _Authorization:
         options = ctap2.info.options
         permissions = ClientPin.PERMISSION.MAKE_CREDENTIAL | ClientPin.PERMISSION.GET_ASSERTION
         if request.pin is not None:
-            client_pin, self._pin_uv_auth_token = pin.get_token(ctap2, request.pin, permissions, request.application)
+            client_pin, self._pin_uv_auth_token = pin.get_token(
+                ctap2, request.pin, permissions, request.application, token
+            )
             self._protocol = client_pin.protocol
         elif _needs_verification(request, options):
             if options.get("uv") and options.get("pinUvAuthToken") and is_for_two:
@@ -175,9 +187,11 @@ class _Authorization:
                 question = PinRequired(
                     "the authenticator wants its PIN for this enrollment", "enter it when you are asked"
                 )
-                raise refusal.to_ask_for_pin(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
+                raise refusal.question_or_error(
+                    question, token, operation, force_pin_change=ctap2.info.force_pin_change
+                )
             else:
-                raise PinNotSet("the authenticator makes keys only with a PIN, and has none", refusal.SET_A_PIN)
+                raise PinNotSet("the authenticator makes keys only with a PIN, and has none", refusal.set_a_pin(token))
 
     @property
     def is_given(self) -> bool:
@@ -194,12 +208,14 @@ class _Authorization:
         }
 
 
-def _refuse_unusable(request: EnrollRequest, options: Mapping[str, bool]) -> None:
+def _refuse_unusable(request: EnrollRequest, options: Mapping[str, bool], token: Token) -> None:
     """Raise an error for a key that would want its user verified by an authenticator that cannot do that."""
     if not request.flags & FLAG_USER_VERIFICATION or options.get("uv") or options.get("clientPin"):
         return
     if options.get("clientPin") is False:
-        raise PinNotSet("a key that wants a PIN for every use needs an authenticator with one", refusal.SET_A_PIN)
+        raise PinNotSet(
+            "a key that wants a PIN for every use needs an authenticator with one", refusal.set_a_pin(token)
+        )
     raise Unsupported("the authenticator cannot verify its user", "leave out -O verify-required")
 
 
@@ -212,7 +228,9 @@ def _needs_verification(request: EnrollRequest, options: Mapping[str, bool]) -> 
     return bool(request.flags & FLAG_RESIDENT_KEY) or not options.get("makeCredUvNotRqd")
 
 
-def _refuse_to_overwrite(request: EnrollRequest, user_id: bytes, ctap2: Ctap2, authorization: _Authorization) -> None:
+def _refuse_to_overwrite(
+    request: EnrollRequest, user_id: bytes, ctap2: Ctap2, token: Token, authorization: _Authorization
+) -> None:
     """Raise CredentialExists if the authenticator has a resident key for this application and user."""
     from fido2.ctap import CtapError
 
@@ -228,10 +246,18 @@ def _refuse_to_overwrite(request: EnrollRequest, user_id: bytes, ctap2: Ctap2, a
         if error.code == CtapError.ERR.NO_CREDENTIALS:
             return
         raise
-    if any(assertion.user and assertion.user.get("id") == user_id for assertion in assertions):
+    for assertion in assertions:
+        if not assertion.user or assertion.user.get("id") != user_id:
+            continue
+        untrusted_key_handle = (assertion.credential or {}).get("id")
+        if isinstance(untrusted_key_handle, bytes):
+            key = key_handle.digest(untrusted_key_handle)
+            delete = f"delete it with: {refusal.command('keys delete', token)} {key}"
+        else:
+            delete = f"delete it, as listed by: {refusal.command('keys list', token)}"
         raise CredentialExists(
             f"the authenticator has a resident key for {request.application} and this user",
-            "choose another with -O user= or -O application=",
+            f"choose another with -O user= or -O application=, or {delete}",
         )
 
 
@@ -272,7 +298,9 @@ def _tell_of_the_rest(
     """Tell in the error that a resident key that is refused stays on the authenticator, where it was made."""
     if request.flags & FLAG_RESIDENT_KEY:
         error.happened += f"; the resident key that it made for {request.application} stays on it"
-        error.remedy = f"delete it with: pysk keys delete {token.address} {key_handle.digest(untrusted_key_handle)}"
+        error.remedy = (
+            f"delete it with: {refusal.command('keys delete', token)} {key_handle.digest(untrusted_key_handle)}"
+        )
 
 
 def _to_response(

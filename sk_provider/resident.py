@@ -35,7 +35,7 @@ def load_resident_keys(
         management = open_management(ctap2, request.pin, token, operation)
         # With user verification of its own the authenticator decides by itself, so no PIN need be asked for.
         asks_for_pin = "uv" not in ctap2.info.options
-        with errors_translated():
+        with errors_translated(token):
             listed = credentials(management, lambda rp_id: rp_id.startswith(APPLICATION_PREFIX), operation.tell)
             made = [_to_key(credential, operation, asks_for_pin=asks_for_pin) for credential in listed]
         keys = [key for key in made if key is not None]

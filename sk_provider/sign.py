@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_VERIFICATION, SignResponse
+from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignResponse
 from .client import selection
+from .ctap import status
 from .ctap.status import StatusError
-from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinNotSet, PinRequired, Unsupported
+from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinRequired, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from .ctap.requests import Assertion
     from .errors import SecurityKeyError
     from .operation import Operation
+
+# What authenticators answer to the option that leaves out the touch.
+_WITHOUT_A_TOUCH = (status.UNSUPPORTED_OPTION, status.INVALID_OPTION, status.UP_REQUIRED)
 
 
 def sign(request: SignRequest, configuration: Configuration, operation: Operation) -> SignResponse:
@@ -33,7 +37,7 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
         if token.public_key is not None:
             _check_signature(request, assertion, token.public_key)
     except StatusError as error:
-        raise _refused(error.code, request, token, operation) from None
+        raise _error_of(error.code, request, token, operation) from None
     finally:
         token.close()
     sig_r, sig_s = _split_signature(request.algorithm, assertion.signature)
@@ -55,11 +59,11 @@ def _authorize(request: SignRequest, token: Token, operation: Operation) -> tupl
 
     match info.options.get("clientPin"):
         case True:
-            raise refusal.to_verify_by_pin(info, token, operation)
+            raise refusal.verification_question_or_error(info, token, operation)
         case False:
-            raise PinNotSet("this key wants a PIN for every use, and the authenticator has none", refusal.SET_A_PIN)
+            raise refusal.lost_pin_error("this key wants a PIN for every use, and the authenticator has none", token)
         case _:
-            raise refusal.cannot_verify()
+            raise refusal.unverifiable_error()
 
 
 def _check_signature(request: SignRequest, assertion: Assertion, public_key: tuple[int, bytes]) -> None:
@@ -74,12 +78,17 @@ def _check_signature(request: SignRequest, assertion: Assertion, public_key: tup
         )
 
 
-def _refused(code: int, request: SignRequest, token: Token, operation: Operation) -> SecurityKeyError:
-    """Return what to raise for the status code that the authenticator answered with."""
+def _error_of(code: int, request: SignRequest, token: Token, operation: Operation) -> SecurityKeyError:
+    """Return the error for the status code that the authenticator answered with.
+
+    Raises SecurityKeyError if it does not answer what is asked to tell.
+    """
     from .client import refusal
 
+    if not request.flags & FLAG_USER_PRESENCE and code in _WITHOUT_A_TOUCH:
+        return refusal.touch_error()
     if request.pin is not None:
-        return refusal.to_error(code)
+        return refusal.error_of(code, token)
     if request.flags & FLAG_USER_VERIFICATION:
         question = PinRequired("the authenticator does not verify you itself now", "enter its PIN when you are asked")
     else:
@@ -87,7 +96,17 @@ def _refused(code: int, request: SignRequest, token: Token, operation: Operation
             "the authenticator wants its PIN for every use (alwaysUv)",
             "enter it if you are asked, or sign through ssh-agent, which asks",
         )
-    return refusal.without_pin(code, question, token, operation)
+        if code == status.NO_CREDENTIALS and _may_hide_keys(token, operation):
+            return refusal.hidden_key_error("the authenticator does not hold this key, or hides it")
+    no_pin = refusal.lost_pin_error("the authenticator wants its PIN for every use (alwaysUv), and has none", token)
+    return refusal.error_without_pin(code, question, no_pin, token, operation)
+
+
+def _may_hide_keys(token: Token, operation: Operation) -> bool:
+    try:
+        return "credProtect" in token.get_info(operation).extensions
+    except StatusError:
+        return False
 
 
 def _split_signature(algorithm: int, signature: bytes) -> tuple[bytes, bytes]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fido2.ctap2 import CredentialManagement
 
     from sk_provider.client.resident_credentials import ResidentCredential
+    from sk_provider.client.token import Token
     from sk_provider.operation import Operation
 
 
@@ -31,8 +32,8 @@ def keys() -> None:
 @click.option("--all", "all_applications", is_flag=True, help="Also those of other applications than ssh's.")
 def list_keys(address: str | None, *, all_applications: bool) -> None:
     """Print the resident keys, one on each line: KEY, type, application, user."""
-    with _management(address) as (management, operation):
-        for credential in _credentials(management, operation, all_applications=all_applications):
+    with _management(address) as (management, token, operation):
+        for credential in _credentials(management, token, operation, all_applications=all_applications):
             click.echo(_line(credential))
 
 
@@ -42,6 +43,7 @@ def list_keys(address: str | None, *, all_applications: bool) -> None:
 def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
     """Delete a resident key. Whatever it opens will not open to it any more."""
     from sk_provider.client.fido2_client import errors_translated
+    from sk_provider.client.refusal import command
     from sk_provider.credentials import key_handle
     from sk_provider.errors import CredentialNotFound
 
@@ -50,22 +52,24 @@ def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
     *addresses, wanted = arguments
     if len(addresses) > 1:
         raise click.UsageError("give an authenticator's address, or none, and then a key")
-    with _management(addresses[0] if addresses else None) as (management, operation):
-        for credential in _credentials(management, operation, all_applications=True):
+    with _management(addresses[0] if addresses else None) as (management, token, operation):
+        for credential in _credentials(management, token, operation, all_applications=True):
             if key_handle.digest(credential.key_handle) == wanted.lower():
                 break
         else:
-            raise CredentialNotFound(f"the authenticator has no resident key {wanted}", "see: pysk keys list --all")
+            raise CredentialNotFound(
+                f"the authenticator has no resident key {wanted}", f"see: {command('keys list --all', token)}"
+            )
         if not yes:
             confirm(f"Delete the key {_line(credential)}?")
         operation.restart()
-        with errors_translated():
+        with errors_translated(token):
             management.delete_cred({"type": "public-key", "id": credential.key_handle})  # type: ignore[arg-type]  # as it takes
     click.echo("key deleted", err=True)
 
 
 @contextmanager
-def _management(address: str | None) -> Iterator[tuple[CredentialManagement, Operation]]:
+def _management(address: str | None) -> Iterator[tuple[CredentialManagement, Token, Operation]]:
     from sk_provider import config
     from sk_provider.client import selection
     from sk_provider.client.pin import normalize
@@ -84,20 +88,20 @@ def _management(address: str | None) -> Iterator[tuple[CredentialManagement, Ope
             pin = normalize(read_secret("PIN"))
             operation.restart()
             management = open_management(client, pin, token, operation)
-        yield management, operation
+        yield management, token, operation
     finally:
         token.close()
 
 
 def _credentials(
-    management: CredentialManagement, operation: Operation, *, all_applications: bool
+    management: CredentialManagement, token: Token, operation: Operation, *, all_applications: bool
 ) -> list[ResidentCredential]:
     from sk_provider.api import APPLICATION_PREFIX
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.resident_credentials import credentials
 
     prefix = "" if all_applications else APPLICATION_PREFIX
-    with errors_translated():
+    with errors_translated(token):
         return list(credentials(management, lambda rp_id: rp_id.startswith(prefix), operation.tell))
 
 

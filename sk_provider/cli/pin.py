@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fido2.ctap2.pin import ClientPin
 
+    from sk_provider.client.token import Token
     from sk_provider.operation import Operation
 
 
@@ -29,14 +30,15 @@ def pin() -> None:
 def set_pin(address: str | None) -> None:
     """Set the first PIN."""
     from sk_provider.client.fido2_client import errors_translated
+    from sk_provider.client.refusal import command
     from sk_provider.errors import PinInvalid
 
-    with _client_pin(address, may_create=True) as (client_pin, operation):
+    with _client_pin(address, may_create=True) as (client_pin, token, operation):
         if client_pin.ctap.info.options.get("clientPin"):
-            raise PinInvalid("the authenticator has a PIN", "change it with: pysk pin change")
+            raise PinInvalid("the authenticator has a PIN", f"change it with: {command('pin change', token)}")
         new = _read_new_pin(client_pin)
         operation.restart()
-        with errors_translated():
+        with errors_translated(token):
             client_pin.set_pin(new)
     click.echo("PIN set", err=True)
 
@@ -48,21 +50,21 @@ def change(address: str | None) -> None:
     from fido2.ctap import CtapError
 
     from sk_provider.client.fido2_client import errors_translated
-    from sk_provider.client.pin import explain_refusal, normalize
-    from sk_provider.client.refusal import SET_A_PIN
+    from sk_provider.client.pin import error_of_refused_pin, normalize
+    from sk_provider.client.refusal import set_a_pin
     from sk_provider.errors import PinNotSet
 
-    with _client_pin(address, may_create=False) as (client_pin, operation):
+    with _client_pin(address, may_create=False) as (client_pin, token, operation):
         if not client_pin.ctap.info.options.get("clientPin"):
-            raise PinNotSet("the authenticator has no PIN", SET_A_PIN)
+            raise PinNotSet("the authenticator has no PIN", set_a_pin(token))
         old = normalize(read_secret("Current PIN"))
         new = _read_new_pin(client_pin)
         operation.restart()
         try:
-            with errors_translated(pass_status=True):
+            with errors_translated(token, pass_status=True):
                 client_pin.change_pin(old, new)
         except CtapError as error:
-            raise explain_refusal(client_pin, error) from None
+            raise error_of_refused_pin(client_pin, error, token) from None
     click.echo("PIN changed", err=True)
 
 
@@ -71,23 +73,24 @@ def change(address: str | None) -> None:
 def status(address: str | None) -> None:
     """Print whether a PIN is set, and how many tries are left."""
     from sk_provider.client.fido2_client import errors_translated
+    from sk_provider.client.pin import tries_left
 
-    with _client_pin(address, may_create=False) as (client_pin, _):
+    with _client_pin(address, may_create=False) as (client_pin, token, _):
         if not client_pin.ctap.info.options.get("clientPin"):
             click.echo("no PIN is set")
             return
-        with errors_translated():
+        with errors_translated(token):
             retries, wants_power_cycle = client_pin.get_pin_retries()
     if not retries:
         click.echo("the PIN is blocked")
     elif wants_power_cycle:
-        click.echo(f"a PIN is set, {retries} tries left, blocked until the next power-up")
+        click.echo(f"a PIN is set, {tries_left(retries)}, blocked until the next power-up")
     else:
-        click.echo(f"a PIN is set, {retries} tries left")
+        click.echo(f"a PIN is set, {tries_left(retries)}")
 
 
 @contextmanager
-def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[ClientPin, Operation]]:
+def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[ClientPin, Token, Operation]]:
     from sk_provider import config
     from sk_provider.client import selection
     from sk_provider.client.pin import open_client_pin
@@ -101,7 +104,7 @@ def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[Clie
         ctap2 = token.open_client(operation)
         if "clientPin" not in ctap2.info.options:
             raise Unsupported("the authenticator cannot have a PIN", "use one that can")
-        yield open_client_pin(ctap2), operation
+        yield open_client_pin(ctap2), token, operation
     finally:
         token.close()
 
@@ -121,7 +124,7 @@ def read_secret(prompt: str) -> str:
 
     Raises InvalidRequest if it cannot be read, and PinInvalid if it is no text.
     """
-    from sk_provider.client.pin import not_text
+    from sk_provider.client.pin import not_text_error
     from sk_provider.errors import InvalidRequest
 
     if sys.stdin is None:
@@ -132,6 +135,6 @@ def read_secret(prompt: str) -> str:
             return answer
         return sys.stdin.readline().rstrip("\n")
     except UnicodeError:
-        raise not_text() from None
+        raise not_text_error() from None
     except OSError as error:
         raise InvalidRequest(f"standard input cannot be read ({error.strerror})", "lead it from elsewhere") from None

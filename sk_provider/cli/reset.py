@@ -6,6 +6,26 @@ import sys
 
 import click
 
+# What happened, and what to do, where an authenticator refuses a reset, by its address's scheme.
+_LATE_USB = (
+    "the authenticator allows a reset only within 10 seconds of being plugged in",
+    "unplug it, plug it in and reset it at once",
+)
+_LATE = {
+    "nfc": (
+        "the card allows a reset only within 10 seconds of being put on the reader",
+        "take it off, put it there again and reset it at once",
+    ),
+    "udp": (
+        "the authenticator allows a reset only within 10 seconds of its start",
+        "restart the program that serves it and reset it at once",
+    ),
+    "unix": (
+        "pysk share passes no reset on, and pysk serve allows one only within 10 seconds of its start",
+        "reset it on the machine that it is plugged into, or restart pysk serve and reset it at once",
+    ),
+}
+
 
 @click.command()
 @click.argument("address")
@@ -40,15 +60,12 @@ def reset(address: str, *, yes: bool) -> None:
         ctap2 = token.open_client(operation)
         if not token.speaks_ctap2:
             raise Unsupported("the authenticator speaks U2F alone, which has no reset", "use another one")
-        with errors_translated(pass_status=True):
+        with errors_translated(token, pass_status=True):
             ctap2.reset(event=operation)  # type: ignore[arg-type]  # is_set() is all that is wanted of it
     except CtapError as error:
         if error.code == CtapError.ERR.NOT_ALLOWED:
-            raise AuthenticatorError(
-                "the authenticator allows a reset only within 10 seconds of being plugged in",
-                "unplug it, plug it in and reset it at once",
-            ) from None
-        raise refusal.to_error(int(error.code)) from None
+            raise AuthenticatorError(*_LATE.get(scheme, _LATE_USB)) from None
+        raise refusal.error_of(int(error.code), token) from None
     finally:
         token.close()
     click.echo("reset", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import time
 
 from sk_provider.credentials import known_keys
 from sk_provider.ctap import status
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from .token import Token
 
     Item = TypeVar("Item")
+
+_MOMENT = 1.0
+"""Seconds in which all have said that they wait for no touch, if they do."""
+_TICK = 0.05
 
 # What an authenticator says when it is silently asked for a key; a proof makes it certain.
 _CERTAINLY_HOLDS = 3
@@ -183,7 +188,7 @@ class _Candidates:
         def open_one(each: Found) -> None:
             self.tokens.append(each.open(self._configuration, self._operation, may_create=may_create))
 
-        self._note_errors(_at_once(open_one, found, self._operation))
+        self._note_errors(found, _at_once(open_one, found, self._operation))
 
     def find_holder(self, found: list[Found], request: SignRequest, known: tuple[int, bytes] | None) -> Token | None:
         """Ask all at once, and return the one that holds the key, None if it is not known which one does.
@@ -207,20 +212,20 @@ class _Candidates:
             elif answer == _MAYBE:
                 self.maybe.append(token)
 
-        self._note_errors(_at_once(ask, found, self._operation))
+        self._note_errors(found, _at_once(ask, found, self._operation))
         # From now on only the operation ends what was opened for the race.
         holder, race.winner = race.winner, None
         return holder
 
-    def _note_errors(self, outcomes: list[BaseException | None]) -> None:
+    def _note_errors(self, found: list[Found], outcomes: list[BaseException | None]) -> None:
         if self._operation.is_set():
             raise self._operation.reason()
-        for outcome in outcomes:
+        for each, outcome in zip(found, outcomes, strict=True):
             if isinstance(outcome, (DeviceNotFound, Unsupported)):
                 # What is not there after all, or is no authenticator, holds no key.
                 self._absences.append(outcome)
             elif outcome is not None:
-                self.failures.append(_told(outcome))
+                self.failures.append(_error_to_tell(outcome, each.address))
 
     def first_error(self) -> BaseException:
         """Return what to raise where nothing could be opened."""
@@ -235,13 +240,15 @@ class _Candidates:
                 token.close()
 
 
-def _told(failure: BaseException) -> BaseException:
-    """Return what to raise for what ended the asking of one authenticator of several."""
+def _error_to_tell(failure: BaseException, address: str) -> BaseException:
+    """Return the error for what ended the asking of one authenticator of several, which it names by its address."""
     if isinstance(failure, TimedOut):
         return CredentialNotFound(
-            "one authenticator does not answer, and no other is known to hold this key",
+            f"{address} does not answer, and no other authenticator is known to hold this key",
             "unplug it, plug it in and try again, or connect the one that does",
         )
+    if isinstance(failure, SecurityKeyError) and address not in failure.happened:
+        failure.happened = f"{address}: {failure.happened}"
     return failure
 
 
@@ -256,22 +263,27 @@ def _choose(candidates: _Candidates, request: SignRequest, operation: Operation)
     if not claimants:
         if candidates.failures or not candidates.tokens:
             raise candidates.first_error()
-        raise CredentialNotFound("no authenticator that is connected holds this key", "connect the one that does")
+        nobody = "no authenticator that is connected holds this key"
+        if any(token.speaks_ctap2 for token in candidates.tokens) and request.pin is None:
+            from . import refusal
+
+            raise refusal.hidden_key_error(f"{nobody}, or one hides it")
+        raise CredentialNotFound(nobody, "connect the one that does")
     spends_tries = request.pin is not None or bool(request.flags & FLAG_USER_VERIFICATION)
     if len(claimants) == 1 and not (candidates.failures and spends_tries):
         return claimants[0]
     if request.pin is None:
-        refusals = _refusals_without_pin(claimants, request, operation)
-        if len(refusals) == len(claimants):
+        errors = _errors_without_pin(claimants, request, operation)
+        if len(errors) == len(claimants):
             # The host asks for a PIN and calls again: the touch that chooses one is wanted only then.
-            question = next((error for error in refusals if isinstance(error, PinRequired)), None)
-            raise question or [*candidates.failures, *refusals][0]
+            question = next((error for error in errors if isinstance(error, PinRequired)), None)
+            raise question or [*candidates.failures, *errors][0]
     what = f"may hold the key for {request.application}"
     return _choose_by_touch(claimants, candidates.failures, operation, what, sends_pin=spends_tries)
 
 
-def _refusals_without_pin(tokens: list[Token], request: SignRequest, operation: Operation) -> list[BaseException]:
-    """Return what to raise of those of the authenticators that want a PIN for the key, or that fail.
+def _errors_without_pin(tokens: list[Token], request: SignRequest, operation: Operation) -> list[BaseException]:
+    """Return the errors of those of the authenticators that want a PIN for the key, or that fail.
 
     One that fails, or takes its time, hides none that would take the PIN.
     """
@@ -281,7 +293,7 @@ def _refusals_without_pin(tokens: list[Token], request: SignRequest, operation: 
 
     if not request.flags & FLAG_USER_VERIFICATION:
         return []
-    refusals: list[BaseException] = []
+    wanting: dict[Token, BaseException] = {}
 
     def ask(token: Token) -> None:
         patience = probe_patience(operation)
@@ -290,12 +302,14 @@ def _refusals_without_pin(tokens: list[Token], request: SignRequest, operation: 
         except StatusError:
             return
         if info.options.get("clientPin") is True and info.options.get("uv") is not True:
-            refusals.append(refusal.to_verify_by_pin(info, token, patience))
+            wanting[token] = refusal.verification_question_or_error(info, token, patience)
 
     failures = _at_once(ask, tokens, operation)
     if operation.is_set():
         raise operation.reason()
-    return refusals + [_told(error) for error in failures if error is not None]
+    return [wanting[token] for token in tokens if token in wanting] + [
+        _error_to_tell(error, token.address) for token, error in zip(tokens, failures, strict=True) if error is not None
+    ]
 
 
 def _probe(token: Token, request: SignRequest, known: tuple[int, bytes] | None, operation: Operation) -> int:
@@ -337,26 +351,36 @@ def _choose_by_touch(
         names = ", ".join(sorted(token.describe() for token in tokens))
         operation.tell(f"{len(tokens)} authenticators {what} ({names}); touch the one to use")
     race = _Race(operation)
-    waiting = len(tokens)
-    may_be_untouched = waiting == 1 and not sends_pin
+    may_be_untouched = len(tokens) == 1 and not sends_pin
+    untouchable: list[Token] = []
 
     def wait(token: Token) -> None:
-        nonlocal waiting
-        if not token.wait_for_touch(race) and not may_be_untouched:
-            waiting -= 1
-            untouchable = Unsupported(
-                "one of the authenticators wants no touch, so that none can choose it",
-                "to use it, connect it alone, or name no other",
-            )
-            if waiting and race.winner is None:
-                operation.tell(str(untouchable))
-            raise untouchable
-        if race.winner is None:
-            race.winner = token
+        if token.wait_for_touch(race) or may_be_untouched:
+            if race.winner is None:
+                race.winner = token
+            return
+        untouchable.append(token)
+        # Of several, the first tells for all that say so within a moment; where no other is left, the error does.
+        if len(untouchable) == 1:
+            moment_ends = time.monotonic() + _MOMENT
+            while len(untouchable) < len(tokens) and not race.is_set():
+                if time.monotonic() >= moment_ends:
+                    operation.tell(str(_untouchable_error(untouchable)))
+                    break
+                time.sleep(_TICK)
 
     errors = _at_once(wait, tokens, operation)
     if race.winner is not None:
         return race.winner
     if operation.is_set():
         raise operation.reason()
-    raise next(error for error in errors if error is not None)
+    raise next((error for error in errors if error is not None), _untouchable_error(untouchable))
+
+
+def _untouchable_error(tokens: list[Token]) -> Unsupported:
+    """Return the error for authenticators that wait for no touch, such as a card that lies on its reader."""
+    names = " and ".join(sorted(token.address for token in tokens))
+    wait = "waits" if len(tokens) == 1 else "wait"
+    return Unsupported(
+        f"{names} {wait} for no touch, and cannot be chosen by one", "connect the one to use alone, or name no other"
+    )

@@ -45,7 +45,7 @@ def discover(addresses: list[str], configuration: Configuration) -> list[Found]:
     it tells best.
     """
     if not addresses:
-        return _discover_default()
+        return _discover_default(configuration)
     found: list[Found] = []
     awaited: list[Found] = []
     errors: list[SecurityKeyError] = []
@@ -75,14 +75,15 @@ def discover(addresses: list[str], configuration: Configuration) -> list[Found]:
     return found
 
 
-def _discover_default() -> list[Found]:
+def _discover_default(configuration: Configuration) -> list[Found]:
     usb = transports.load(transports.DEFAULT, own_only=True)
     found = [Found(transports.DEFAULT, usb, location) for location in usb.discover("")]
     if not found and may_have_more(found):
         found = discover_more()
     if not found:
         raise DeviceNotFound(
-            "no security key is plugged in", "plug one in, or name another with `Device` in pysk_config"
+            f"no security key is plugged in{configuration.aside()}",
+            "plug one in, or name another with `Device` in pysk_config",
         )
     return found
 

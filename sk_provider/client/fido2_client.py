@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sk_provider.transport_api import Channel, Event
 
+    from .token import Token
+
 
 # By command, the members of an answer that are byte strings (CTAP 2.1 §6.1.2, §6.2.2 and §6.4, CTAP 2.2 §6.4).
 # Python makes of a number as many zeros, and so would python-fido2, however many gigabytes a token asks for.
@@ -83,8 +85,8 @@ _STUMBLES = (
 
 
 @contextmanager
-def errors_translated(*, pass_status: bool = False) -> Iterator[None]:
-    """Raise our errors for python-fido2's, and AuthenticatorError for answers that it stumbles over.
+def errors_translated(token: Token, *, pass_status: bool = False) -> Iterator[None]:
+    """Raise our errors for python-fido2's, and AuthenticatorError for a token's answers that it stumbles over.
 
     pass_status: let CtapError through, for callers who have better words for some of its statuses.
     """
@@ -93,7 +95,7 @@ def errors_translated(*, pass_status: bool = False) -> Iterator[None]:
     except CtapError as error:
         if pass_status:
             raise
-        raise refusal.to_error(int(error.code)) from None
+        raise refusal.error_of(int(error.code), token) from None
     except _STUMBLES as error:
         raise AuthenticatorError(
             f"the authenticator's answer cannot be understood ({type(error).__name__})",
@@ -101,10 +103,10 @@ def errors_translated(*, pass_status: bool = False) -> Iterator[None]:
         ) from None
 
 
-def open_ctap2(channel: Channel, event: Event) -> Ctap2:
+def open_ctap2(token: Token, event: Event) -> Ctap2:
     """Return a CTAP2 client, which has asked for getInfo and tolerates CBOR that is not canonical.
 
     Raises SecurityKeyError if the authenticator does not answer properly.
     """
-    with errors_translated():
-        return Ctap2(Device(channel, event), strict_cbor=False)  # type: ignore[arg-type]  # it needs no more than a channel has
+    with errors_translated(token):
+        return Ctap2(Device(token, event), strict_cbor=False)  # type: ignore[arg-type]  # it needs no more than a channel has

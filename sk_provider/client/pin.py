@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from sk_provider.api import SignRequest
     from sk_provider.operation import Operation
-    from sk_provider.transport_api import Channel
 
     from .token import Token
 
@@ -31,8 +30,8 @@ _MAX_UV_ATTEMPTS = 5
 """However many the authenticator prefers; each failure spends one of its uvRetries."""
 
 
-def not_text() -> PinInvalid:
-    """Return what to raise for a PIN of bytes that are no text."""
+def not_text_error() -> PinInvalid:
+    """Return the error for a PIN of bytes that are no text."""
     return PinInvalid("the PIN is not UTF-8 text", "correct it, or the terminal's character set")
 
 
@@ -45,7 +44,7 @@ def normalize(pin: str, min_length: int = MIN_LENGTH) -> str:
     try:
         encoded = normalized.encode()
     except UnicodeError:
-        raise not_text() from None
+        raise not_text_error() from None
     if len(normalized) < min_length:
         raise PinInvalid(f"a PIN has at least {min_length} characters", "try again")
     if len(encoded) > MAX_LENGTH:
@@ -64,7 +63,7 @@ def open_client_pin(ctap2: Ctap2) -> ClientPin:
         raise Unsupported("the authenticator has no PIN protocol that is known here", "use another one") from None
 
 
-def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None) -> tuple[ClientPin, bytes]:
+def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None, token: Token) -> tuple[ClientPin, bytes]:
     """Exchange the PIN for a pinUvAuthToken bound to rp_id; permissions: ClientPin.PERMISSION bits.
 
     Raises PinInvalid, PinBlocked, PinNotSet or Unsupported, and SecurityKeyError for the rest.
@@ -72,28 +71,28 @@ def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None) -> tu
     has_pin = ctap2.info.options.get("clientPin")
     if has_pin is False:
         verifies_itself = ctap2.info.options.get("uv")
-        remedy = "leave it empty and let the authenticator verify you" if verifies_itself else refusal.SET_A_PIN
+        remedy = "leave it empty and let the authenticator verify you" if verifies_itself else refusal.set_a_pin(token)
         raise PinNotSet("the authenticator has no PIN", remedy)
     if has_pin is None:
         raise Unsupported("the authenticator has no PIN and cannot have one", "leave the PIN empty")
     if ctap2.info.force_pin_change:
-        raise refusal.must_be_changed()
+        raise refusal.pin_change_error(token)
     client_pin = open_client_pin(ctap2)
     try:
-        with errors_translated(pass_status=True):
+        with errors_translated(token, pass_status=True):
             # A PIN from before the minimum was raised must be changed (CTAP 2.1 §6.11.4): no shorter one can be right.
             normalized = normalize(pin, ctap2.info.min_pin_length)
-            token = client_pin.get_pin_token(normalized, ClientPin.PERMISSION(permissions), rp_id)
+            pin_uv_auth_token = client_pin.get_pin_token(normalized, ClientPin.PERMISSION(permissions), rp_id)
     except CtapError as error:
         if error.code == CtapError.ERR.PIN_POLICY_VIOLATION:
             # Of the PIN that it has (CTAP 2.1 §6.5.5.7.2), which it need not have said before.
-            raise refusal.must_be_changed() from None
-        raise explain_refusal(client_pin, error) from None
-    return client_pin, token
+            raise refusal.pin_change_error(token) from None
+        raise error_of_refused_pin(client_pin, error, token) from None
+    return client_pin, pin_uv_auth_token
 
 
 def get_uv_token(
-    ctap2: Ctap2, permissions: int, rp_id: str | None, channel: Channel, operation: Operation
+    ctap2: Ctap2, permissions: int, rp_id: str | None, token: Token, operation: Operation
 ) -> tuple[ClientPin, bytes]:
     """Have the authenticator verify the person itself, for a pinUvAuthToken bound to rp_id (CTAP 2.1 §6.5.5.7.3).
 
@@ -106,8 +105,8 @@ def get_uv_token(
     while True:
         attempts_left -= 1
         try:
-            with errors_translated(pass_status=True):
-                token = client_pin.get_uv_token(
+            with errors_translated(token, pass_status=True):
+                pin_uv_auth_token = client_pin.get_uv_token(
                     ClientPin.PERMISSION(permissions),
                     rp_id,
                     operation,  # type: ignore[arg-type]  # is_set() is all that it needs
@@ -120,22 +119,26 @@ def get_uv_token(
             if is_over and ctap2.info.options.get("clientPin"):
                 question = PinRequired("the authenticator did not recognise you", "enter its PIN instead")
                 force_pin_change = ctap2.info.force_pin_change
-                raise refusal.to_ask_for_pin(question, channel, operation, force_pin_change=force_pin_change) from None
-            raise refusal.to_error(int(error.code)) from None
-        return client_pin, token
+                raise refusal.question_or_error(question, token, operation, force_pin_change=force_pin_change) from None
+            raise refusal.error_of(int(error.code), token) from None
+        return client_pin, pin_uv_auth_token
 
 
-def explain_refusal(client_pin: ClientPin, error: CtapError) -> SecurityKeyError:
-    """Return what to raise for a PIN that the authenticator refused: how many tries are left, if it says so."""
+def error_of_refused_pin(client_pin: ClientPin, error: CtapError, token: Token) -> SecurityKeyError:
+    """Return the error for a PIN that the authenticator refused: how many tries are left, if it says so."""
     if error.code != CtapError.ERR.PIN_INVALID:
-        return refusal.to_error(int(error.code))
-    with errors_translated():
+        return refusal.error_of(int(error.code), token)
+    with errors_translated(token):
         retries, needs_power_cycle = client_pin.get_pin_retries()
-    blocked = refusal.if_blocked(retries, needs_power_cycle=bool(needs_power_cycle))
+    blocked = refusal.blocked_error(retries, token, needs_power_cycle=bool(needs_power_cycle))
     if blocked is not None:
         return blocked
-    tries = "1 try" if retries == 1 else f"{retries} tries"
-    return PinInvalid(f"wrong PIN, {tries} left", "try again")
+    return PinInvalid(f"wrong PIN, {tries_left(retries)}", "try again")
+
+
+def tries_left(retries: int) -> str:
+    """Return how many tries are left, in words."""
+    return "1 try left" if retries == 1 else f"{retries} tries left"
 
 
 def authorize_assertion(token: Token, pin: str, request: SignRequest, operation: Operation) -> tuple[int, bytes] | None:
@@ -149,7 +152,7 @@ def authorize_assertion(token: Token, pin: str, request: SignRequest, operation:
     def by_ctap2() -> tuple[int, bytes]:
         ctap2 = open_ctap2(token, operation)
         permission = ClientPin.PERMISSION.GET_ASSERTION
-        client_pin, pin_uv_auth_token = get_token(ctap2, pin, permission, request.application)
+        client_pin, pin_uv_auth_token = get_token(ctap2, pin, permission, request.application, token)
         protocol = client_pin.protocol
         return protocol.VERSION, protocol.authenticate(pin_uv_auth_token, request.message_digest)
 

@@ -1,7 +1,8 @@
-"""What each CTAP status code means to a person."""
+"""What each CTAP status code means to a person, and which command of pysk helps."""
 
 from __future__ import annotations
 
+from sk_provider import transports
 from sk_provider.ctap import requests, status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import (
@@ -22,113 +23,195 @@ if TYPE_CHECKING:
     from sk_provider.ctap.requests import Info
     from sk_provider.errors import SecurityKeyError
     from sk_provider.operation import Operation
-    from sk_provider.transport_api import Channel
 
-SET_A_PIN = "set one with: pysk pin set"
+    from .token import Token
+
+_POWER_CYCLES = {
+    "nfc": "take it off the reader and put it there again",
+    "soft": "restart the machine",
+    "udp": "restart the program that serves it",
+    "unix": "plug it in again where it is shared, or restart pysk serve",
+}
+"""How an authenticator is powered up again, by its address's scheme, where it is not plugged in here."""
 
 
-def cannot_verify() -> Unsupported:
-    """Return what to raise where a key wants its user verified by an authenticator that has no way to do that."""
+def power_cycle(token: Token) -> str:
+    """Return what a person does to have the authenticator start anew."""
+    return _POWER_CYCLES.get(_scheme(token), "unplug it and plug it in again")
+
+
+def command(words: str, token: Token) -> str:
+    """Return the command line of pysk, as a shell takes it, that does what the words say to the authenticator."""
+    import shlex
+
+    return f"pysk {words} {shlex.quote(token.address)}"
+
+
+def set_a_pin(token: Token) -> str:
+    """Return the remedy for an authenticator that has no PIN yet."""
+    return f"set one with: {command('pin set', token)}"
+
+
+def unverifiable_error() -> Unsupported:
+    """Return the error where a key wants its user verified by an authenticator that has no way to do that."""
     return Unsupported(
         "this key wants its user verified, which the authenticator cannot do", "use the one it was enrolled on"
     )
 
 
-def must_be_changed() -> PinBlocked:
-    """Return what to raise where the PIN is good for nothing but its change (forcePINChange, CTAP 2.1 §6.4)."""
-    return PinBlocked("the authenticator wants its PIN changed before it is used", "change it with: pysk pin change")
+def lost_pin_error(happened: str, token: Token) -> PinNotSet:
+    """Return the error where an existing key cannot be used without a PIN, and the authenticator has none.
+
+    It has most likely been reset since, and with the PIN it has lost the key.
+    """
+    return PinNotSet(
+        happened,
+        "connect the one that the key was enrolled on; if this one has been reset since, enroll a new key; "
+        f"if it never had a PIN, {set_a_pin(token)}",
+    )
 
 
-def if_blocked(retries: int, *, needs_power_cycle: bool) -> SecurityKeyError | None:
-    """Return what to raise if no PIN is accepted, by what the authenticator says of its tries."""
+def pin_change_error(token: Token) -> PinBlocked:
+    """Return the error where the PIN is good for nothing but its change (forcePINChange, CTAP 2.1 §6.4)."""
+    return PinBlocked(
+        "the authenticator wants its PIN changed before it is used",
+        f"change it with: {command('pin change', token)}",
+    )
+
+
+def blocked_error(retries: int, token: Token, *, needs_power_cycle: bool) -> SecurityKeyError | None:
+    """Return the error if no PIN is accepted, by what the authenticator says of its tries, or None if one is."""
     if not retries:
-        return to_error(status.PIN_BLOCKED)
-    return to_error(status.PIN_AUTH_BLOCKED) if needs_power_cycle else None
+        return error_of(status.PIN_BLOCKED, token)
+    return error_of(status.PIN_AUTH_BLOCKED, token) if needs_power_cycle else None
 
 
-def to_ask_for_pin(
-    question: PinRequired, channel: Channel, operation: Operation, *, force_pin_change: bool
+def question_or_error(
+    question: PinRequired, token: Token, operation: Operation, *, force_pin_change: bool
 ) -> SecurityKeyError:
     """Return the question, or PinBlocked if there is no right answer to it: that takes one command.
 
     force_pin_change: as in getInfo. Raises SecurityKeyError if the authenticator does not answer.
     """
     if force_pin_change:
-        return must_be_changed()
+        return pin_change_error(token)
     try:
-        retries, needs_power_cycle = requests.get_pin_retries(channel, operation)
+        retries, needs_power_cycle = requests.get_pin_retries(token, operation)
     except StatusError:
         # Then the PIN itself will tell.
         return question
-    return if_blocked(retries, needs_power_cycle=needs_power_cycle) or question
+    return blocked_error(retries, token, needs_power_cycle=needs_power_cycle) or question
 
 
-def to_verify_by_pin(info: Info, channel: Channel, operation: Operation) -> SecurityKeyError:
-    """Return what to raise where a key wants its user verified, and the authenticator does that by nothing but a PIN.
+def verification_question_or_error(info: Info, token: Token, operation: Operation) -> SecurityKeyError:
+    """Return the question for a key that wants its user verified, on an authenticator that does so by a PIN alone.
 
-    info: the authenticator's. Raises SecurityKeyError if it does not answer.
+    info: the authenticator's. The rest as in question_or_error().
     """
     question = PinRequired("this key wants a PIN for every use", "enter it when you are asked")
-    return to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
+    return question_or_error(question, token, operation, force_pin_change=info.force_pin_change)
 
 
-def without_pin(code: int, question: PinRequired, channel: Channel, operation: Operation) -> SecurityKeyError:
-    """Return what to raise for the status code of a command that no PIN was sent with.
+def error_without_pin(
+    code: int, question: PinRequired, no_pin: PinNotSet, token: Token, operation: Operation
+) -> SecurityKeyError:
+    """Return the error for the status code of a command that no PIN was sent with.
 
-    question: what to raise if a PIN helps. Raises SecurityKeyError if the authenticator does not answer.
+    question: what it is if a PIN helps; no_pin: what it is if one would help, and there is none.
+
+    Raises SecurityKeyError if the authenticator does not answer.
     """
     # The last of them is not about a PIN either, but how some say that their own verification is blocked (CTAP 2.1
     # §6.1.2, §6.2.2).
     if code not in (status.PUAT_REQUIRED, status.UV_BLOCKED, status.PIN_BLOCKED):
-        return to_error(code)
+        return error_of(code, token)
     try:
-        info = requests.get_info(channel, operation)
+        info = requests.get_info(token, operation)
     except StatusError:
-        return to_error(code)
+        return error_of(code, token)
     if info.options.get("clientPin") is True:
-        return to_ask_for_pin(question, channel, operation, force_pin_change=info.force_pin_change)
-    if code == status.PUAT_REQUIRED:
-        return PinNotSet("the authenticator wants its PIN for every use (alwaysUv), and has none", SET_A_PIN)
-    return to_error(status.UV_BLOCKED)
+        return question_or_error(question, token, operation, force_pin_change=info.force_pin_change)
+    return no_pin if code == status.PUAT_REQUIRED else error_of(status.UV_BLOCKED, token)
 
 
-def to_error(code: int) -> SecurityKeyError:
-    """Return what to raise for a status code other than SUCCESS, where the caller has no better words for it."""
+def touch_error() -> PresenceDenied:
+    """Return the error where a signature without a touch is wanted, which the authenticator does not make."""
+    return PresenceDenied(
+        "the key file asks for a signature without a touch, which the authenticator does not make",
+        "enroll a key without -O no-touch-required",
+    )
+
+
+def hidden_key_error(happened: str) -> CredentialNotFound:
+    """Return the error where a key is not there, or is not shown for want of a PIN (credProtect, CTAP 2.1 §12.1).
+
+    happened: who does not hold it, or hides it.
+    """
+    return CredentialNotFound(
+        f"{happened} because it was enrolled with verify-required",
+        "connect the one that it was enrolled on, or have the key file ask for the PIN (OpenSSH 10.5) with: "
+        "ssh-keygen -p -O verify-required",
+    )
+
+
+def failure_error(what: str, token: Token) -> AuthenticatorError:
+    """Return the error where the authenticator, or what shares it, tells no more than that it failed.
+
+    what: what it has answered.
+    """
+    if _scheme(token) == "unix":
+        return AuthenticatorError(
+            f"the authenticator failed where it is shared ({what})",
+            "see there what pysk share prints, and whether the authenticator is plugged in",
+        )
+    return AuthenticatorError(f"the authenticator failed ({what})", f"{power_cycle(token)}, and try again")
+
+
+def error_of(code: int, token: Token) -> SecurityKeyError:
+    """Return the error for a status code other than SUCCESS, where the caller has no better words for it."""
+    is_card = _scheme(token) == "nfc"
     match code:
         case 0x26:
             return Unsupported("the authenticator has no keys of this type", "try the other: ecdsa-sk or ed25519-sk")
         case 0x27:
-            return PresenceDenied("the authenticator refused: nobody confirmed", "try again and touch it")
+            return PresenceDenied("the authenticator refused: nobody confirmed", f"try again and {_touch(token)}")
         case 0x28:
             return AuthenticatorError(
-                "the authenticator has no room for another resident key", "delete one, or enroll without -O resident"
+                "the authenticator has no room for another resident key",
+                f"enroll without -O resident, or delete one, as listed by: {command('keys list --all', token)}",
             )
         case 0x2B | 0x2C:
-            return Unsupported("the authenticator does not know what was asked of it", "leave out the -O option")
+            return Unsupported(
+                f"the authenticator does not know an option that was sent to it (error 0x{code:02x})",
+                "use another authenticator",
+            )
         case 0x2D:
-            return Interrupted("the operation was called off", "try again")
+            return Interrupted("the operation was cancelled", "try again")
         case 0x2E:
             return CredentialNotFound("the authenticator does not hold this key", "use the one that it was enrolled on")
         case 0x2F | 0x3A:
-            return TimedOut("nobody touched the authenticator in time", "try again and touch it")
+            happened = "the card waited too long" if is_card else "nobody touched the authenticator in time"
+            return TimedOut(happened, f"try again and {_touch(token)}")
         case 0x30:
+            if _scheme(token) == "unix":
+                return AuthenticatorError(
+                    "the authenticator does not allow that",
+                    "see what pysk share prints if that serves it: it refuses what ssh does not need",
+                )
             return AuthenticatorError(
-                "the authenticator does not allow that",
-                "try again, or read what pysk share says if another machine shares it",
+                "the authenticator does not allow that now", "try again when no other program uses it"
             )
         case 0x31:
             return PinInvalid("wrong PIN", "try again")
         case 0x32:
             return PinBlocked(
-                "the PIN is blocked for good", "only a reset helps, which deletes all its keys: pysk reset"
+                "the PIN is blocked for good",
+                f"only a reset helps, which deletes all its keys: {command('reset', token)}",
             )
         case 0x34:
-            return PinBlocked(
-                "the PIN is blocked after three wrong tries",
-                "unplug the authenticator and plug it in, or restart the machine if it is soft:",
-            )
+            return PinBlocked("the PIN is blocked after three wrong tries", f"{power_cycle(token)}, and try again")
         case 0x35:
-            return PinNotSet("the authenticator has no PIN", SET_A_PIN)
+            return PinNotSet("the authenticator has no PIN", set_a_pin(token))
         case 0x36:
             return PinRequired("the authenticator wants its PIN", "enter it when you are asked")
         case 0x37:
@@ -138,10 +221,24 @@ def to_error(code: int) -> SecurityKeyError:
                 "the request is too large for the authenticator", "use a shorter application, or check the key file"
             )
         case 0x3B:
-            return PresenceDenied("the authenticator signs only when it is touched", "use a key that wants a touch")
+            return PresenceDenied(
+                "the authenticator does not do that without a touch", f"try again and {_touch(token)}"
+            )
         case 0x3C:
-            return PinBlocked("the authenticator's own user verification is blocked", f"use its PIN, or {SET_A_PIN}")
+            return PinBlocked(
+                "the authenticator's own user verification is blocked", f"use its PIN, or {set_a_pin(token)}"
+            )
         case 0x3F:
             return PresenceDenied("the authenticator did not recognise you", "try again")
+        case 0x7F:
+            return failure_error("error 0x7f", token)
         case _:
             return AuthenticatorError(f"the authenticator answered with error 0x{code:02x}", "try again")
+
+
+def _scheme(token: Token) -> str:
+    return transports.split(token.address)[0]
+
+
+def _touch(token: Token) -> str:
+    return "present the card anew" if _scheme(token) == "nfc" else "touch it"

@@ -65,14 +65,14 @@ def open_management(ctap2: Ctap2, given_pin: str | None, token: Token, operation
     permission = ClientPin.PERMISSION.CREDENTIAL_MGMT
     options = ctap2.info.options
     if given_pin is not None:
-        client_pin, pin_uv_auth_token = pin.get_token(ctap2, given_pin, permission, None)
+        client_pin, pin_uv_auth_token = pin.get_token(ctap2, given_pin, permission, None, token)
     elif not (options.get("clientPin") or options.get("uv")):
-        raise PinNotSet("the authenticator has no PIN", refusal.SET_A_PIN)
+        raise PinNotSet("the authenticator has no PIN", refusal.set_a_pin(token))
     elif options.get("uv") and options.get("pinUvAuthToken"):
         client_pin, pin_uv_auth_token = pin.get_uv_token(ctap2, permission, None, token, operation)
     else:
         question = PinRequired("the authenticator wants its PIN to list its keys", "enter it when you are asked")
-        raise refusal.to_ask_for_pin(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
+        raise refusal.question_or_error(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
     return CredentialManagement(ctap2, client_pin.protocol, pin_uv_auth_token)
 
 

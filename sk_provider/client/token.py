@@ -119,7 +119,7 @@ class Token:
         Raises StatusError, and SecurityKeyError if there is no usable answer.
         """
         return self.by_its_protocol(
-            lambda: requests.get_info(self, operation), lambda: requests.Info({}, force_pin_change=False)
+            lambda: requests.get_info(self, operation), lambda: requests.Info({}, [], force_pin_change=False)
         )
 
     def get_assertion(

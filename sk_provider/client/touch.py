@@ -12,7 +12,9 @@ from . import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.transport_api import Channel, Event
+    from sk_provider.transport_api import Event
+
+    from .token import Token
 
 # An empty pinUvAuthParam (8) asks for a touch alone (CTAP 2.1 §6.1.2, step 1). Every version knows that, as it does not
 # authenticatorSelection; so nothing need be asked before.
@@ -32,7 +34,7 @@ _REACTION = 0.15
 """Seconds in which nobody touches what only begins to blink."""
 
 
-def wait(channel: Channel, event: Event) -> bool:
+def wait(token: Token, event: Event) -> bool:
     """Ask for a touch by CTAP2, and return whether it was waited for, once the authenticator has answered.
 
     Raises SecurityKeyError if event ends the wait, or the authenticator refuses or fails.
@@ -44,9 +46,9 @@ def wait(channel: Channel, event: Event) -> bool:
             asked_at.append(time.monotonic())
 
     request = bytes([commands.MAKE_CREDENTIAL]) + cbor.encode(_ASKING_FOR_A_TOUCH)
-    response = channel.call(framing.CBOR, request, event, note_question)
+    response = token.call(framing.CBOR, request, event, note_question)
     if not response:
         raise AuthenticatorError("the authenticator's answer is empty", "try again")
     if response[0] not in _TOUCHED:
-        raise refusal.to_error(response[0])
+        raise refusal.error_of(response[0], token)
     return bool(asked_at) and time.monotonic() - asked_at[0] >= _REACTION

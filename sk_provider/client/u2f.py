@@ -10,7 +10,7 @@ from fido2.ctap2 import AttestationResponse, Ctap2, Info
 from fido2.webauthn import Aaguid, AttestationObject
 
 from sk_provider.api import FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION
-from sk_provider.ctap import ES256, sha256, status
+from sk_provider.ctap import ES256, apdu, sha256, status
 from sk_provider.ctap.requests import NO_CLIENT_DATA, Assertion
 from sk_provider.errors import AuthenticatorError
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from sk_provider.api import SignRequest
     from sk_provider.operation import Operation
-    from sk_provider.transport_api import Channel, Event
+    from sk_provider.transport_api import Event
+
+    from .token import Token
 
     Result = TypeVar("Result")
 
@@ -37,18 +39,20 @@ _MAX_KEY_HANDLE = 255
 """Bytes, for their number is sent as one (U2F Raw Message Formats §5.1)."""
 
 
-def _open(channel: Channel, event: Event) -> Ctap1:
-    return Ctap1(Device(channel, event))  # type: ignore[arg-type]  # it needs no more than a channel has
+def _open(token: Token, event: Event) -> Ctap1:
+    return Ctap1(Device(token, event))  # type: ignore[arg-type]  # it needs no more than a channel has
 
 
 @contextmanager
-def _status_words_translated() -> Iterator[None]:
-    with errors_translated():
+def _status_words_translated(token: Token) -> Iterator[None]:
+    with errors_translated(token):
         try:
             yield
         except ApduError as error:
             if error.code == APDU.WRONG_DATA:
-                raise refusal.to_error(status.NO_CREDENTIALS) from None
+                raise refusal.error_of(status.NO_CREDENTIALS, token) from None
+            if error.code == apdu.SW_UNKNOWN:
+                raise refusal.failure_error(f"status {error.code:04x}", token) from None
             raise AuthenticatorError(f"the authenticator answered with status {error.code:04x}", "try again") from None
 
 
@@ -68,8 +72,9 @@ def _poll(ask: Callable[[], Result], event: Event) -> Result:
 class U2fClient(Ctap2):
     """A U2F authenticator as python-fido2 has one of CTAP2, which can do little (CTAP 2.1 §10)."""
 
-    def __init__(self, channel: Channel, operation: Operation) -> None:
-        self._ctap1 = _open(channel, operation)
+    def __init__(self, token: Token, operation: Operation) -> None:
+        self._ctap1 = _open(token, operation)
+        self._token = token
         self._operation = operation
         self._info = Info(
             versions=["U2F_V2"],
@@ -87,27 +92,27 @@ class U2fClient(Ctap2):
         Raises SecurityKeyError.
         """
         app_param = sha256(rp["id"].encode())
-        with _status_words_translated():
+        with _status_words_translated(self._token):
             registration = _poll(lambda: self._ctap1.register(client_data_hash, app_param), self._operation)
             attestation = AttestationObject.from_ctap1(app_param, registration)
         return AttestationResponse(attestation.fmt, attestation.auth_data, dict(attestation.att_stmt))
 
 
-def get_assertion(request: SignRequest, channel: Channel, operation: Operation) -> Assertion:
+def get_assertion(request: SignRequest, token: Token, operation: Operation) -> Assertion:
     """Sign, once somebody has touched the authenticator, which U2F always wants.
 
     Raises Unsupported for a key that wants its user verified, CredentialNotFound if it does not hold the key, and
     SecurityKeyError.
     """
     if request.flags & FLAG_USER_VERIFICATION:
-        raise refusal.cannot_verify()
+        raise refusal.unverifiable_error()
     if len(request.key_handle) > _MAX_KEY_HANDLE:
-        raise refusal.to_error(status.NO_CREDENTIALS)
+        raise refusal.error_of(status.NO_CREDENTIALS, token)
     if not request.flags & FLAG_USER_PRESENCE:
         operation.tell("the authenticator is a U2F one and signs only when touched; touch it")
     app_param = sha256(request.application.encode())
-    ctap1 = _open(channel, operation)
-    with _status_words_translated():
+    ctap1 = _open(token, operation)
+    with _status_words_translated(token):
         signature = _poll(lambda: ctap1.authenticate(request.message_digest, app_param, request.key_handle), operation)
         if signature.user_presence != _TEST_OF_USER_PRESENCE:
             raise AuthenticatorError(
@@ -116,13 +121,13 @@ def get_assertion(request: SignRequest, channel: Channel, operation: Operation) 
         return Assertion(signature.user_presence, signature.counter, signature.signature)
 
 
-def holds_key(channel: Channel, application: str, key_handle: bytes, operation: Operation) -> bool:
+def holds_key(token: Token, application: str, key_handle: bytes, operation: Operation) -> bool:
     """Return whether the authenticator holds the key, without a touch. Raises SecurityKeyError."""
     if len(key_handle) > _MAX_KEY_HANDLE:
         return False
-    with errors_translated():
+    with errors_translated(token):
         try:
-            _open(channel, operation).authenticate(
+            _open(token, operation).authenticate(
                 NO_CLIENT_DATA, sha256(application.encode()), key_handle, check_only=True
             )
         except ApduError as error:
@@ -130,9 +135,9 @@ def holds_key(channel: Channel, application: str, key_handle: bytes, operation: 
     return False
 
 
-def wait_for_touch(channel: Channel, event: Event) -> bool:
+def wait_for_touch(token: Token, event: Event) -> bool:
     """Return whether the authenticator was touched after it was asked, see Token.wait_for_touch()."""
-    ctap1 = _open(channel, event)
+    ctap1 = _open(token, event)
     polls = 0
 
     def poll() -> None:
@@ -141,6 +146,6 @@ def wait_for_touch(channel: Channel, event: Event) -> bool:
         # For an application that one shared by another machine lets through as well.
         ctap1.register(bytes(32), sha256(b"ssh:"))
 
-    with _status_words_translated():
+    with _status_words_translated(token):
         _poll(poll, event)
     return polls > 1

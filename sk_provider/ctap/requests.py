@@ -69,13 +69,15 @@ def _call(channel: Channel, command: int, parameters: bytes, operation: Operatio
 class Info:
     """What authenticatorGetInfo tells (CTAP 2.1 §6.4).
 
-    options: option IDs, and whether each is on; force_pin_change: whether the PIN is good for nothing but its change.
+    options: option IDs, and whether each is on; extensions: those that it knows; force_pin_change: whether the PIN is
+    good for nothing but its change.
     """
 
-    __slots__ = ("force_pin_change", "options")
+    __slots__ = ("extensions", "force_pin_change", "options")
 
-    def __init__(self, options: dict[object, object], *, force_pin_change: bool) -> None:
+    def __init__(self, options: dict[object, object], extensions: list[object], *, force_pin_change: bool) -> None:
         self.options = options
+        self.extensions = extensions
         self.force_pin_change = force_pin_change
 
 
@@ -88,7 +90,9 @@ def get_info(channel: Channel, operation: Operation) -> Info:
     options = info.get(0x04, {})
     if not isinstance(options, dict):
         raise _nonsense("has no map of options")
-    return Info(options, force_pin_change=info.get(0x0C) is True)
+    extensions = info.get(0x02)
+    known = extensions if isinstance(extensions, list) else []
+    return Info(options, known, force_pin_change=info.get(0x0C) is True)
 
 
 def get_pin_retries(channel: Channel, operation: Operation) -> tuple[int, bool]:

@@ -208,6 +208,6 @@ def test_a_person_is_told_to_change_the_pin_that_must_be_changed(
         asker.set(force_pin_change=True)
         error = asker.refusal(asker.sign, VERIFIED, PIN)
         assert type(error) is PinBlocked
-        assert str(error).endswith("change it with: pysk pin change")
+        assert str(error).endswith(f"change it with: pysk pin change {asker.relay.address}")
         # getInfo; and if that does not tell, the key agreement and the refused token
         assert asker.relay.transactions() == [INIT] + [CBOR] * commands

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 NEVER = "after:60000"
 SOON = "after:200"
-DEAD = "libpysk: the authenticator does not answer"
-CHOOSE_ANOTHER = f"{DEAD}; touch another authenticator to use that one"
+
+
+def choose_another(dead: Relay) -> str:
+    """Return the line that tells which token cannot be asked, and that another may be touched."""
+    return f"libpysk: {dead.address}: the authenticator does not answer; touch another authenticator to use that one"
 
 
 def say_nothing(*_: object) -> list[bytes]:
@@ -62,7 +65,7 @@ def test_no_pin_goes_to_a_token_that_may_hold_the_key_while_another_cannot_be_as
         done, _ = person.sign(key, answers=[(PIN_PROMPT, PIN)])
         assert done.status != 0
         assert provider_lines(done.errors) == [
-            CHOOSE_ANOTHER,
+            choose_another(dead),
             "libpysk: nobody answered within 6 seconds; try again and touch the authenticator",
         ]
         assert "8 tries left" in tries_left(person, other)
@@ -76,7 +79,7 @@ def test_a_touched_token_gets_the_pin_while_another_cannot_be_asked(person: Pers
         person.configure(device=f"{dead.address} {holder.address}")
         done, signature = person.sign(key, answers=[(PIN_PROMPT, PIN)])
         assert done.status == 0, done
-        assert provider_lines(done.errors) == [CHOOSE_ANOTHER]
+        assert provider_lines(done.errors) == [choose_another(dead)]
         assert person.verify(key, signature).returncode == 0
 
 
@@ -98,7 +101,10 @@ def test_no_pin_is_asked_for_where_none_of_several_tokens_would_take_it(person: 
         done, _ = person.sign(key, answers=[(PIN_PROMPT, "")])
         assert done.status != 0
         assert provider_lines(done.errors) == [
-            "libpysk: the PIN is blocked for good; only a reset helps, which deletes all its keys: pysk reset"
+            (
+                "libpysk: the PIN is blocked for good; only a reset helps, which deletes all its keys: "
+                f"pysk reset {first.address}"
+            )
         ]
 
 
@@ -132,7 +138,9 @@ def test_a_token_that_cannot_be_asked_is_told_where_no_other_holds_the_key(perso
         person.configure(device=f"{other.address} {dead.address}")
         done, _ = person.sign(key)
         assert done.status != 0
-        assert provider_lines(done.errors) == [f"{DEAD}; unplug it, plug it in and try again"]
+        assert provider_lines(done.errors) == [
+            f"libpysk: {dead.address}: the authenticator does not answer; unplug it, plug it in and try again"
+        ]
 
 
 def test_the_token_with_the_key_signs_at_once_though_another_does_not_answer(person: Person, connect: Connect) -> None:
@@ -153,7 +161,7 @@ def test_no_pin_goes_to_the_only_one_of_several_tokens_that_can_be_opened_unless
         done = person.run("ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, PIN)])
         assert done.status != 0
         assert provider_lines(done.errors) == [
-            CHOOSE_ANOTHER,
+            choose_another(dead),
             "libpysk: nobody answered within 6 seconds; try again and touch the authenticator",
         ]
         assert "8 tries left" in tries_left(person, other)
@@ -166,7 +174,7 @@ def test_the_only_one_of_several_tokens_that_can_be_opened_enrolls_once_it_is_to
         person.configure(device=f"{dead.address} {living.address}")
         done, key = person.enroll("id", "ed25519-sk")
         assert done.status == 0, done
-        assert provider_lines(done.errors) == [CHOOSE_ANOTHER]
+        assert provider_lines(done.errors) == [choose_another(dead)]
         person.configure(device=living.address)
         assert_signs(person, key)
 
@@ -223,7 +231,7 @@ def test_a_key_handle_that_is_too_long_for_u2f_is_another_tokens(connect: Connec
         operation = Operation(5)
         path = relay.address.removeprefix("unix:")
         with closing(open_unix(path, Configuration(), operation, may_create=False)) as channel:
-            assert not u2f.holds_key(channel, "ssh:", bytes(256), operation)
+            assert not u2f.holds_key(token.Token(channel, relay.address), "ssh:", bytes(256), operation)
 
 
 def test_ctrl_c_while_several_tokens_wait_for_a_touch_cancels_all(person: Person, connect: Connect) -> None:

@@ -102,7 +102,7 @@ def operate(choice: int, channel: Scripted) -> None:
             assert len(key.public_key) in (32, 65)
     elif choice & SIGN and choice & U2F and choice & RESIDENT:
         with closing(channel):
-            u2f.holds_key(channel, "ssh:", b"key", operation)
+            u2f.holds_key(Token(channel, "unix:/scripted"), "ssh:", b"key", operation)
     elif choice & SIGN:
         signed = sign.sign(SignRequest(algorithm, HASH, "ssh:", b"key", flags, pin, None), configuration, operation)
         assert 0 <= signed.flags < 256

@@ -208,9 +208,12 @@ class TestOverwriting:
         done, signature = person.sign(old)
         assert done.status != 0
         assert not signature.exists()
-        assert provider_lines(done.errors) == [
-            "libpysk: the authenticator does not hold this key; use the one that it was enrolled on"
-        ]
+        (line,) = provider_lines(done.errors)
+        assert line == (
+            "libpysk: the authenticator does not hold this key, or hides it because it was enrolled with "
+            "verify-required; connect the one that it was enrolled on, or have the key file ask for the PIN "
+            "(OpenSSH 10.5) with: ssh-keygen -p -O verify-required"
+        )
 
     def test_no_keeps_the_key(self, person: Person, kind: str, old: Path) -> None:
         done, new = person.enroll("new", kind, "resident", answers=[(PIN_PROMPT, PIN), (self.QUESTION, "n")])

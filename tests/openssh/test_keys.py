@@ -48,7 +48,7 @@ def test_a_key_that_is_not_there_is_told(person: Person, key: str) -> None:
     done = pysk(person, "delete", "--yes", key[::-1], lines=(PIN,))
     assert (done.returncode, done.stderr) == (
         1,
-        f"pysk: the authenticator has no resident key {key[::-1]}; see: pysk keys list --all\n",
+        f"pysk: the authenticator has no resident key {key[::-1]}; see: pysk keys list --all soft:{person.store}\n",
     )
 
 

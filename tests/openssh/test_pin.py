@@ -26,7 +26,10 @@ def test_missing_pin_is_told_and_not_asked_for(person: Person, kind: str) -> Non
     assert not path.exists()
     assert PIN_PROMPT not in done.screen or version() < ASKS_ON_DEMAND
     assert provider_lines(done.errors) == [
-        "libpysk: a key that wants a PIN for every use needs an authenticator with one; set one with: pysk pin set"
+        (
+            "libpysk: a key that wants a PIN for every use needs an authenticator with one; "
+            f"set one with: pysk pin set soft:{person.store}"
+        )
     ]
 
 
@@ -76,9 +79,7 @@ def block(person: Person, protected: Path) -> Done:
 
 def test_third_wrong_pin_in_a_row_blocks_the_right_one(person: Person, protected: Path) -> None:
     done = block(person, protected)
-    assert provider_lines(done.errors) == [
-        f"libpysk: {BLOCKED}; unplug the authenticator and plug it in, or restart the machine if it is soft:"
-    ]
+    assert provider_lines(done.errors) == [f"libpysk: {BLOCKED}; restart the machine, and try again"]
     done, signature = person.sign(protected, answers=[(PIN_PROMPT, PIN)])
     assert done.status != 0
     assert not signature.exists()

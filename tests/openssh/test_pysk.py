@@ -144,7 +144,7 @@ def test_a_second_first_pin_is_refused(person: Person) -> None:
     done = pysk(person, "pin", "set", lines=(NEW_PIN,))
     assert (done.returncode, done.stderr) == (
         1,
-        "pysk: the authenticator has a PIN; change it with: pysk pin change\n",
+        f"pysk: the authenticator has a PIN; change it with: pysk pin change soft:{person.store}\n",
     )
 
 
@@ -190,8 +190,8 @@ def test_a_reset_that_comes_too_late_is_explained(person: Person) -> None:
         done = pysk(person, "reset", "--yes", served.names[0])
     assert done.returncode == 1
     assert done.stderr == (
-        "pysk: the authenticator allows a reset only within 10 seconds of being plugged in; "
-        "unplug it, plug it in and reset it at once\n"
+        "pysk: pysk share passes no reset on, and pysk serve allows one only within 10 seconds of its start; "
+        "reset it on the machine that it is plugged into, or restart pysk serve and reset it at once\n"
     )
 
 

@@ -66,14 +66,18 @@ def test_authenticator_without_pin_cannot_list_and_says_so(person: Person) -> No
     person.enroll("original", "ed25519-sk", "resident")
     done = download(person, "1234")
     assert done.status != 0
-    assert provider_lines(done.errors) == ["libpysk: the authenticator has no PIN; set one with: pysk pin set"]
+    assert provider_lines(done.errors) == [
+        f"libpysk: the authenticator has no PIN; set one with: pysk pin set soft:{person.store}"
+    ]
 
 
 def test_empty_pin_for_an_authenticator_without_one_is_explained(person: Person) -> None:
     person.enroll("original", "ed25519-sk", "resident")
     done = download(person, "")
     assert done.status != 0
-    assert provider_lines(done.errors) == ["libpysk: the authenticator has no PIN; set one with: pysk pin set"]
+    assert provider_lines(done.errors) == [
+        f"libpysk: the authenticator has no PIN; set one with: pysk pin set soft:{person.store}"
+    ]
 
 
 def test_empty_pin_for_an_authenticator_with_one_is_explained(person: Person) -> None:

@@ -248,7 +248,7 @@ def test_a_token_that_falls_silent_is_given_up_in_time(person: Person, connect: 
         (lambda packet: packet[:4] + b"\x00" + packet[5:], "the authenticator began in the middle of a message"),
         (lambda packet: packet[:5] + b"\xff\xff" + packet[7:], "the authenticator announced an impossible message"),
         (lambda packet: packet[:4] + b"\x81" + packet[5:], "the authenticator answered another question"),
-        (lambda packet: packet[:7] + b"\x7f" + packet[8:], "the authenticator answered with error 0x7f"),
+        (lambda packet: packet[:7] + b"\x7f" + packet[8:], "the authenticator failed where it is shared (error 0x7f)"),
         (lambda packet: packet[:8] + b"\xff" * 56, "the authenticator's answer is not CBOR"),
     ],
     ids=["continuation", "length", "command", "status", "cbor"],
@@ -479,7 +479,7 @@ def test_a_stuck_token_is_not_said_to_be_without_the_key(person: Person, connect
         assert done.status != 0
         (sentence,) = provider_lines(done.errors)
         assert sentence == (
-            "libpysk: one authenticator does not answer, and no other is known to hold this key; "
+            f"libpysk: {stuck.address} does not answer, and no other authenticator is known to hold this key; "
             "unplug it, plug it in and try again, or connect the one that does"
         )
 
@@ -492,9 +492,12 @@ def test_a_key_that_no_token_holds_is_told(person: Person, connect: Connect) -> 
         person.configure(device=f"{first.address} {second.address}")
         done, _ = person.sign(key)
         assert done.status != 0
-        assert provider_lines(done.errors) == [
-            "libpysk: no authenticator that is connected holds this key; connect the one that does"
-        ]
+        (line,) = provider_lines(done.errors)
+        assert line == (
+            "libpysk: no authenticator that is connected holds this key, or one hides it because it was enrolled "
+            "with verify-required; connect the one that it was enrolled on, or have the key file ask for the PIN "
+            "(OpenSSH 10.5) with: ssh-keygen -p -O verify-required"
+        )
 
 
 @pytest.mark.parametrize("profile", ["fido2.1", "fido2.0", "u2f"])

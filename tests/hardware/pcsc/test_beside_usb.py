@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 NAME = "full"  # of a file in /dev that the terminal is laid over, in this namespace alone
 DEVICES = Path("/sys/class")
 WANTS_NO_TOUCH = (
-    "one of the authenticators wants no touch, so that none can choose it; "
-    "to use it, connect it alone, or name no other"
+    "libpysk: nfc:Virtual PCD 00 00 waits for no touch, and cannot be chosen by one; "
+    "connect the one to use alone, or name no other"
 )
 FIDO_REPORT_DESCRIPTOR = bytes.fromhex("06d0f10901a101")
 
@@ -124,12 +124,12 @@ def test_a_card_that_lies_there_gets_no_pin_because_of_that(person: Person, tmp_
             assert done.status == 0, done
             choice, reason = provider_lines(done.errors)
             assert asks_to_choose(choice, 2, "may hold the key for ssh:")
-            assert reason == f"libpysk: {WANTS_NO_TOUCH}"
+            assert reason == WANTS_NO_TOUCH
             assert person.verify(key, signature).returncode == 0
         with usb_token():
             done = person.run("ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, PIN)])
             assert done.status != 0
-            assert provider_lines(done.errors)[-1] == f"libpysk: {WANTS_NO_TOUCH}"
+            assert provider_lines(done.errors)[-1] == WANTS_NO_TOUCH
         assert "8 tries left" in person.run(str(person.pysk), "pin", "status", "nfc:").screen
 
 
