@@ -28,8 +28,8 @@ class Configuration:
     """What the files say, first value first.
 
     presence: PRESENCE_…; timeout: seconds; log_file: a path or None; known_keys: the path of the file in which public
-    keys are remembered, or None; trusts_environment: whether variables may say what is done: not in a program that has
-    more rights than whoever started it.
+    keys are remembered, or None; missing_file: the user's file if there is none, or None; trusts_environment: whether
+    variables may say what is done: not in a program that has more rights than whoever started it.
     """
 
     __slots__ = (
@@ -38,6 +38,7 @@ class Configuration:
         "already_set",
         "known_keys",
         "log_file",
+        "missing_file",
         "presence",
         "timeout",
         "trusts_environment",
@@ -48,6 +49,7 @@ class Configuration:
         self.timeout = DEFAULT_TIMEOUT
         self.log_file: str | None = None
         self.known_keys: str | None = None
+        self.missing_file: str | None = None
         self.trusts_environment = True
         self._devices: list[tuple[list[str], list[str]]] = []
         self._limited_addresses: list[str] = []
@@ -69,6 +71,21 @@ class Configuration:
             if not patterns or (application is not None and match_pattern_list(application, patterns)):
                 return addresses
         return []
+
+    def aside(self) -> str:
+        """Return what is to be said of the user's file where its settings are missed: nothing, as a rule.
+
+        Where HOME is another than the password database's, as in containers, the file may have been written there.
+        """
+        home = posix.environ.get(b"HOME", b"").decode("utf-8", "surrogateescape")
+        if (
+            self.missing_file is None
+            or not self.trusts_environment
+            or not home
+            or self.missing_file == f"{home.rstrip('/')}/.ssh/pysk_config"
+        ):
+            return ""
+        return f" (and {self.missing_file}, which is read whatever HOME is, does not exist)"
 
     def is_limited(self, address: str) -> bool:
         """Return whether the address comes from a file that the environment named, and so must not choose code."""
@@ -119,6 +136,8 @@ def load(*, trusts_environment: bool = True) -> Configuration:
         text = _read(path)
         if text is not None:
             _Reader(configuration, path, is_limited=False).read(text)
+        else:
+            configuration.missing_file = path
     text = _read(SYSTEM_FILE)
     if text is not None:
         _Reader(configuration, SYSTEM_FILE, is_limited=False).read(text)
@@ -173,7 +192,9 @@ def _read(path: str) -> str | None:
                 f"{path} belongs to user {status.st_uid}", "it must belong to you or to root: chown it"
             )
         if status.st_mode & 0o022:
-            raise ConfigurationError(f"{path} can be written by others", f"run: chmod go-w {path}")
+            import shlex
+
+            raise ConfigurationError(f"{path} can be written by others", f"run: chmod go-w {shlex.quote(path)}")
         if status.st_size > MAX_FILE_SIZE:
             raise ConfigurationError(f"{path} is larger than {MAX_FILE_SIZE} bytes", "shorten it")
         content = b""

@@ -30,11 +30,11 @@ REFUSED = 2
 UNANSWERED = 3
 
 
-def confirm(question: str, event: Event, *, trusts_environment: bool = True) -> int:
+def confirm(question: str, event: Event, *, trusts_environment: bool = True, aside: str = "") -> int:
     """Ask a person; return CONFIRMED, REFUSED, or UNANSWERED once event is set.
 
     trusts_environment: whether the variables may name a program to ask with; not in a program that has more rights than
-    whoever started it.
+    whoever started it; aside: what is said as well where nobody can be asked.
 
     Raises PresenceDenied if there is nobody who could be asked.
     """
@@ -58,11 +58,11 @@ def confirm(question: str, event: Event, *, trusts_environment: bool = True) -> 
         return _confirm_by_askpass(program or _DEFAULT_ASKPASS, question, event)
     if program and requirement != "never":
         raise PresenceDenied(
-            "nobody can be asked to confirm (no terminal, and for SSH_ASKPASS no DISPLAY)",
+            f"nobody can be asked to confirm (no terminal, and for SSH_ASKPASS no DISPLAY){aside}",
             "start the program that asked, such as ssh-agent, with DISPLAY set as well",
         )
     raise PresenceDenied(
-        "nobody can be asked to confirm (no terminal, no SSH_ASKPASS)",
+        f"nobody can be asked to confirm (no terminal, no SSH_ASKPASS){aside}",
         "start the program that asked, such as ssh-agent, with SSH_ASKPASS and DISPLAY set; "
         "or, in CI, write `Presence auto` in pysk_config",
     )

@@ -117,8 +117,9 @@ def open_holder(
         if store is not None and store.store_id == store_id_of(key_handle):
             return location, _channel(store, configuration, operation)
     raise CredentialNotFound(
-        "the key belongs to a software authenticator in another store",
-        "add a line `Device soft:/path/of/the/store` to ~/.ssh/pysk_config",
+        f"the key belongs to a software authenticator that is neither soft: nor named by Device{configuration.aside()}",
+        "name it with Device in pysk_config: soft:/PATH for its store, or the address at which pysk serve serves it; "
+        "if its store was deleted, enroll a new key",
     )
 
 
@@ -147,8 +148,12 @@ def _presence(configuration: Configuration, operation: Operation) -> Presence:
             )
         from sk_provider.asking import confirmation as prompt
 
-        trusts_environment = configuration.trusts_environment
-        answer = prompt.confirm(request.question(), event or operation, trusts_environment=trusts_environment)
+        answer = prompt.confirm(
+            request.question(),
+            event or operation,
+            trusts_environment=configuration.trusts_environment,
+            aside=configuration.aside(),
+        )
         if answer == prompt.UNANSWERED:
             if operation.is_set():
                 raise operation.reason()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import posix
+import re
 from pathlib import Path
 
 import pytest
 
 from sk_provider import config
-from sk_provider.errors import ConfigurationError
+from sk_provider.asking import confirmation
+from sk_provider.errors import ConfigurationError, PresenceDenied
+from sk_provider.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +36,34 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         return config.load()
 
     return write_and_load
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("home", ["", "elsewhere"])
+def test_the_file_that_is_missed_is_named_where_home_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, exists: bool
+) -> None:
+    # The user's home is the password database's, which the test leaves alone.
+    monkeypatch.setattr(config, "home_directory", lambda: str(tmp_path))
+    monkeypatch.delitem(posix.environ, b"PYSK_CONFIG", raising=False)
+    monkeypatch.setitem(posix.environ, b"HOME", os.fsencode(tmp_path / home))
+    path = tmp_path / ".ssh" / "pysk_config"
+    if exists:
+        path.parent.mkdir()
+        path.touch(mode=0o600)
+    for trusts_environment in (False, True):
+        aside = config.load(trusts_environment=trusts_environment).aside()
+        if home and not exists and trusts_environment:
+            assert aside == f" (and {path}, which is read whatever HOME is, does not exist)"
+            with pytest.raises(PresenceDenied, match=re.escape(f"no SSH_ASKPASS){aside}")):
+                confirm_where_nobody_can_be_asked(aside, monkeypatch)
+        else:
+            assert aside == ""
+
+
+def confirm_where_nobody_can_be_asked(aside: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirmation, "_open_terminal", lambda: None)
+    confirmation.confirm("Sign?", Operation(1), trusts_environment=False, aside=aside)
 
 
 def test_the_first_value_of_a_keyword_stays(load: Write) -> None:
