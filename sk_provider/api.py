@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-# Majors of the API with which something of ours changed
+# Majors of the API with which something of ours changed, or the hosts have begun to ask for PINs
 MAJOR_RAW_MESSAGE = 0x00050000
 MAJOR_AUTHDATA = 0x00070000
+MAJOR_SIGNING_ASKS = 0x00070000
 MAJOR_USER_ID = 0x00090000
+MAJOR_AGENT_ASKS = 0x00090000
 MAJOR_OVERWRITE_QUESTION = 0x000A0000
 
 ALGORITHM_ECDSA = 0

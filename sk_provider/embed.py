@@ -15,7 +15,7 @@ from .api import (
     SignRequest,
 )
 from .ctap import sha256
-from .errors import ERR_GENERAL, CredentialExists, InvalidRequest, SecurityKeyError
+from .errors import ERR_GENERAL, CredentialExists, InvalidRequest, PinRequired, SecurityKeyError
 from .operation import Operation
 from .reporting import Reporter
 
@@ -145,7 +145,12 @@ class _Boundary:
             )
             from .sign import sign
 
-            signed = sign(request, configuration, operation)
+            try:
+                signed = sign(request, configuration, operation)
+            except PinRequired as error:
+                if request.pin is None:
+                    self._answer_for_the_host(error)
+                raise
             with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
                 response[0] = allocations.sign_response(signed)
 
@@ -197,6 +202,15 @@ class _Boundary:
                 reporter.log(note)
         except Exception:  # noqa: BLE001, S110 - the host has its response by now
             pass
+
+    def _answer_for_the_host(self, question: PinRequired) -> None:
+        """Make a sentence of the question for the PIN where the host asks it nobody."""
+        from .asking import hosts
+
+        remedy = hosts.remedy_for_a_pin(self._api_major)
+        if remedy is not None:
+            question.is_question = False
+            question.remedy = remedy
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""

@@ -579,6 +579,26 @@ scenario_members(char **args)
 	load(&provider, "load", &load_call);
 }
 
+/* A signature, without a PIN, by a key that was enrolled with PIN and wants one. */
+static void
+scenario_unasked(char **args)
+{
+	struct provider provider;
+	struct enroll_call call = usual_enroll(ALG_ED25519);
+	struct sign_call sign_call;
+	struct key key;
+
+	open_provider(&provider, args[0]);
+	call.flags |= FLAG_UV;
+	call.pin = args[1];
+	if (enroll(&provider, "enroll", &call, &key) != 0)
+		exit(5);
+	sign_call = usual_sign(&key);
+	sign_call.flags |= FLAG_UV;
+	sign(&provider, "unasked", &sign_call);
+	free(key.handle);
+}
+
 /* Signatures of messages that are a byte shorter and longer than the usual one, which is the last. */
 static void
 scenario_lengths(char **args)
@@ -1552,6 +1572,7 @@ main(int argc, char **argv)
 		{ "chroot", 2, scenario_chroot },
 		{ "sequence", 3, scenario_sequence },
 		{ "members", 3, scenario_members },
+		{ "unasked", 2, scenario_unasked },
 		{ "lengths", 1, scenario_lengths },
 		{ "threads", 1, scenario_threads },
 		{ "fork", 1, scenario_fork },

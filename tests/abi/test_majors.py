@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,41 @@ def test_each_member_of_a_major_has_what_belongs_there_and_it_has_no_other(
     assert ("flags" in enrolled) == (major >= 9)
     assert ("authdata" in enrolled) == (major >= 7)
     assert_attested(enrolled)
+
+
+# What a host is called, and who its parent is, tells whether anybody is asked for a PIN.
+def play_as_a_child(folder: Path, parent: str, host: Path, library: Path, person: Person) -> sk_host.Played:
+    """Play the signature without a PIN by a key that wants one, in a helper whose parent has that name."""
+    shell = folder / parent
+    shutil.copy("/bin/sh", shell)
+    helper = host.rename(folder / "ssh-sk-helper")
+    return sk_host.play(
+        helper, "unasked", library, PIN, env=person.environment, wrapper=(str(shell), "-c", '"$@"; exit $?', "sh")
+    )
+
+
+@pytest.mark.parametrize(
+    ("major", "parent", "remedy"),
+    [
+        (4, "ssh", "this OpenSSH asks for no PIN when it signs: use 8.4 or newer, or a key that wants none"),
+        (5, "ssh", "this OpenSSH asks for no PIN when it signs: use 8.4 or newer, or a key that wants none"),
+        (7, "ssh-agent", "this ssh-agent asks for no PIN: sign without it, or use OpenSSH 8.9 or newer"),
+        (10, "sshd", "sshd asks for no PIN: name a HostKey that wants none"),
+        (10, "sshd-session", "sshd asks for no PIN: name a HostKey that wants none"),
+        (7, "ssh", ""),
+        (9, "ssh-agent", ""),
+        (10, "ssh-agent", ""),
+    ],
+)
+def test_where_a_host_asks_nobody_for_the_pin_a_sentence_tells_that_it_is_wanted(
+    tmp_path: Path, library: Path, person_with_pin: Person, major: int, parent: str, remedy: str
+) -> None:
+    own = library if major == 10 else library.with_name(f"libpysk-skapi{major}.so")
+    host = sk_host.compile_host(tmp_path, major=major)
+    played = play_as_a_child(tmp_path, parent, host, own, person_with_pin)
+    assert played.status == 0, played.stderr
+    assert played.call("unasked")["rc"] == -3
+    assert played.said("unasked") == (f"libpysk: this key wants a PIN for every use; {remedy}\n" if remedy else "")
 
 
 def assert_attested(enrolled: sk_host.Event) -> None:

@@ -1,0 +1,41 @@
+"""Which hosts ask nobody for a PIN when they sign, however a provider puts the question."""
+
+from __future__ import annotations
+
+import posix
+
+from sk_provider.api import MAJOR_AGENT_ASKS, MAJOR_SIGNING_ASKS
+
+_HELPER = "ssh-sk-helper"
+_AGENT = "ssh-agent"
+_SERVERS = ("sshd", "sshd-session", "sshd-auth")
+
+
+def remedy_for_a_pin(api_major: int) -> str | None:
+    """Return what a person does where a signature wants a PIN that this host asks nobody for; None if it asks.
+
+    api_major: of the host's API.
+    """
+    if api_major < MAJOR_SIGNING_ASKS:
+        return "this OpenSSH asks for no PIN when it signs: use 8.4 or newer, or a key that wants none"
+    if _name("self") != _HELPER:
+        return None
+    parent = _name(str(posix.getppid()))
+    if parent in _SERVERS:
+        return "sshd asks for no PIN: name a HostKey that wants none"
+    if parent == _AGENT and api_major < MAJOR_AGENT_ASKS:
+        return "this ssh-agent asks for no PIN: sign without it, or use OpenSSH 8.9 or newer"
+    return None
+
+
+def _name(process: str) -> str:
+    try:
+        descriptor = posix.open(f"/proc/{process}/comm", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return posix.read(descriptor, 64).decode(errors="replace").strip()
+    except OSError:
+        return ""
+    finally:
+        posix.close(descriptor)
