@@ -73,8 +73,8 @@ def _check_signature(request: SignRequest, assertion: Assertion, public_key: tup
     message = assertion.signed(request.application, request.message_digest)
     if not verifies(*public_key, message, assertion.signature):
         raise AuthenticatorError(
-            "the authenticator's signature is not this key's, so that another one may pretend to hold it",
-            "connect the one that it was enrolled on alone",
+            "the signature is not by this key, which the authenticator only pretends to hold",
+            "connect the one that the key was enrolled on, and no other",
         )
 
 

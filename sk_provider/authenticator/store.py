@@ -293,7 +293,9 @@ class _Directory:
         if status.st_uid not in (0, os.geteuid()):
             raise StoreUnusable(f"{name} belongs to another user", "name a store of your own")
         if stat.S_IMODE(status.st_mode) & forbidden:
-            raise StoreUnusable(f"{name} is open to other users", "run chmod go-rwx on it")
+            import shlex
+
+            raise StoreUnusable(f"{name} is open to other users", f"run: chmod go-rwx {shlex.quote(name)}")
 
 
 def _cannot(what: str, path: str, error: OSError) -> StoreUnusable:

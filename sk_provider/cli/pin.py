@@ -128,7 +128,7 @@ def read_secret(prompt: str) -> str:
     from sk_provider.errors import InvalidRequest
 
     if sys.stdin is None:
-        raise InvalidRequest("there is no standard input to read the PIN from", "open it")
+        raise InvalidRequest("there is no standard input to read the PIN from", "use a terminal, a pipe or a file")
     try:
         if sys.stdin.isatty():
             answer: str = click.prompt(prompt, hide_input=True, err=True)
@@ -137,4 +137,6 @@ def read_secret(prompt: str) -> str:
     except UnicodeError:
         raise not_text_error() from None
     except OSError as error:
-        raise InvalidRequest(f"standard input cannot be read ({error.strerror})", "lead it from elsewhere") from None
+        raise InvalidRequest(
+            f"standard input cannot be read ({error.strerror})", "use a terminal, a pipe or a file"
+        ) from None

@@ -76,10 +76,12 @@ def confirm(question: str) -> None:
     from sk_provider.errors import InvalidRequest
 
     if sys.stdin is None:
-        raise InvalidRequest("there is no standard input to confirm on", "open it, or add --yes")
+        raise InvalidRequest("there is no standard input to confirm on", "use a terminal, or add --yes")
     try:
         click.confirm(question, abort=True, err=True)
     except UnicodeError:
         raise InvalidRequest("the answer is not UTF-8 text", "answer y or n") from None
     except OSError as error:
-        raise InvalidRequest(f"standard input cannot be read ({error.strerror})", "lead it from elsewhere") from None
+        raise InvalidRequest(
+            f"standard input cannot be read ({error.strerror})", "use a terminal, a pipe or a file"
+        ) from None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sk_provider.transport_api import Channel, Event
 
-    from .token import Token
+    from .refusal import AddressedChannel
 
 
 # By command, the members of an answer that are byte strings (CTAP 2.1 §6.1.2, §6.2.2 and §6.4, CTAP 2.2 §6.4).
@@ -85,7 +85,7 @@ _STUMBLES = (
 
 
 @contextmanager
-def errors_translated(token: Token, *, pass_status: bool = False) -> Iterator[None]:
+def errors_translated(token: AddressedChannel, *, pass_status: bool = False) -> Iterator[None]:
     """Raise our errors for python-fido2's, and AuthenticatorError for a token's answers that it stumbles over.
 
     pass_status: let CtapError through, for callers who have better words for some of its statuses.
@@ -103,7 +103,7 @@ def errors_translated(token: Token, *, pass_status: bool = False) -> Iterator[No
         ) from None
 
 
-def open_ctap2(token: Token, event: Event) -> Ctap2:
+def open_ctap2(token: AddressedChannel, event: Event) -> Ctap2:
     """Return a CTAP2 client, which has asked for getInfo and tolerates CBOR that is not canonical.
 
     Raises SecurityKeyError if the authenticator does not answer properly.

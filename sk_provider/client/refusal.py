@@ -20,11 +20,18 @@ from sk_provider.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from sk_provider.ctap.requests import Info
     from sk_provider.errors import SecurityKeyError
     from sk_provider.operation import Operation
+    from sk_provider.transport_api import Channel
 
-    from .token import Token
+    class AddressedChannel(Channel, Protocol):
+        """A channel with what names its authenticator, as a user writes it."""
+
+        address: str
+
 
 _POWER_CYCLES = {
     "nfc": "take it off the reader and put it there again",
@@ -35,19 +42,19 @@ _POWER_CYCLES = {
 """How an authenticator is powered up again, by its address's scheme, where it is not plugged in here."""
 
 
-def power_cycle(token: Token) -> str:
+def power_cycle(token: AddressedChannel) -> str:
     """Return what a person does to have the authenticator start anew."""
     return _POWER_CYCLES.get(_scheme(token), "unplug it and plug it in again")
 
 
-def command(words: str, token: Token) -> str:
+def command(words: str, token: AddressedChannel) -> str:
     """Return the command line of pysk, as a shell takes it, that does what the words say to the authenticator."""
     import shlex
 
     return f"pysk {words} {shlex.quote(token.address)}"
 
 
-def set_a_pin(token: Token) -> str:
+def set_a_pin(token: AddressedChannel) -> str:
     """Return the remedy for an authenticator that has no PIN yet."""
     return f"set one with: {command('pin set', token)}"
 
@@ -59,7 +66,7 @@ def unverifiable_error() -> Unsupported:
     )
 
 
-def lost_pin_error(happened: str, token: Token) -> PinNotSet:
+def lost_pin_error(happened: str, token: AddressedChannel) -> PinNotSet:
     """Return the error where an existing key cannot be used without a PIN, and the authenticator has none.
 
     It has most likely been reset since, and with the PIN it has lost the key.
@@ -71,7 +78,7 @@ def lost_pin_error(happened: str, token: Token) -> PinNotSet:
     )
 
 
-def pin_change_error(token: Token) -> PinBlocked:
+def pin_change_error(token: AddressedChannel) -> PinBlocked:
     """Return the error where the PIN is good for nothing but its change (forcePINChange, CTAP 2.1 §6.4)."""
     return PinBlocked(
         "the authenticator wants its PIN changed before it is used",
@@ -79,7 +86,7 @@ def pin_change_error(token: Token) -> PinBlocked:
     )
 
 
-def blocked_error(retries: int, token: Token, *, needs_power_cycle: bool) -> SecurityKeyError | None:
+def blocked_error(retries: int, token: AddressedChannel, *, needs_power_cycle: bool) -> SecurityKeyError | None:
     """Return the error if no PIN is accepted, by what the authenticator says of its tries, or None if one is."""
     if not retries:
         return error_of(status.PIN_BLOCKED, token)
@@ -87,7 +94,7 @@ def blocked_error(retries: int, token: Token, *, needs_power_cycle: bool) -> Sec
 
 
 def question_or_error(
-    question: PinRequired, token: Token, operation: Operation, *, force_pin_change: bool
+    question: PinRequired, token: AddressedChannel, operation: Operation, *, force_pin_change: bool
 ) -> SecurityKeyError:
     """Return the question, or PinBlocked if there is no right answer to it: that takes one command.
 
@@ -103,7 +110,7 @@ def question_or_error(
     return blocked_error(retries, token, needs_power_cycle=needs_power_cycle) or question
 
 
-def verification_question_or_error(info: Info, token: Token, operation: Operation) -> SecurityKeyError:
+def verification_question_or_error(info: Info, token: AddressedChannel, operation: Operation) -> SecurityKeyError:
     """Return the question for a key that wants its user verified, on an authenticator that does so by a PIN alone.
 
     info: the authenticator's. The rest as in question_or_error().
@@ -113,7 +120,7 @@ def verification_question_or_error(info: Info, token: Token, operation: Operatio
 
 
 def error_without_pin(
-    code: int, question: PinRequired, no_pin: PinNotSet, token: Token, operation: Operation
+    code: int, question: PinRequired, no_pin: PinNotSet, token: AddressedChannel, operation: Operation
 ) -> SecurityKeyError:
     """Return the error for the status code of a command that no PIN was sent with.
 
@@ -154,7 +161,7 @@ def hidden_key_error(happened: str) -> CredentialNotFound:
     )
 
 
-def failure_error(what: str, token: Token) -> AuthenticatorError:
+def failure_error(what: str, token: AddressedChannel) -> AuthenticatorError:
     """Return the error where the authenticator, or what shares it, tells no more than that it failed.
 
     what: what it has answered.
@@ -167,7 +174,7 @@ def failure_error(what: str, token: Token) -> AuthenticatorError:
     return AuthenticatorError(f"the authenticator failed ({what})", f"{power_cycle(token)}, and try again")
 
 
-def error_of(code: int, token: Token) -> SecurityKeyError:
+def error_of(code: int, token: AddressedChannel) -> SecurityKeyError:
     """Return the error for a status code other than SUCCESS, where the caller has no better words for it."""
     is_card = _scheme(token) == "nfc"
     match code:
@@ -236,9 +243,9 @@ def error_of(code: int, token: Token) -> SecurityKeyError:
             return AuthenticatorError(f"the authenticator answered with error 0x{code:02x}", "try again")
 
 
-def _scheme(token: Token) -> str:
+def _scheme(token: AddressedChannel) -> str:
     return transports.split(token.address)[0]
 
 
-def _touch(token: Token) -> str:
+def _touch(token: AddressedChannel) -> str:
     return "present the card anew" if _scheme(token) == "nfc" else "touch it"

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sk_provider.transport_api import Event
 
-    from .token import Token
+    from .refusal import AddressedChannel
 
 # An empty pinUvAuthParam (8) asks for a touch alone (CTAP 2.1 §6.1.2, step 1). Every version knows that, as it does not
 # authenticatorSelection; so nothing need be asked before.
@@ -34,7 +34,7 @@ _REACTION = 0.15
 """Seconds in which nobody touches what only begins to blink."""
 
 
-def wait(token: Token, event: Event) -> bool:
+def wait(token: AddressedChannel, event: Event) -> bool:
     """Ask for a touch by CTAP2, and return whether it was waited for, once the authenticator has answered.
 
     Raises SecurityKeyError if event ends the wait, or the authenticator refuses or fails.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sk_provider.operation import Operation
     from sk_provider.transport_api import Event
 
-    from .token import Token
+    from .refusal import AddressedChannel
 
     Result = TypeVar("Result")
 
@@ -39,12 +39,12 @@ _MAX_KEY_HANDLE = 255
 """Bytes, for their number is sent as one (U2F Raw Message Formats §5.1)."""
 
 
-def _open(token: Token, event: Event) -> Ctap1:
+def _open(token: AddressedChannel, event: Event) -> Ctap1:
     return Ctap1(Device(token, event))  # type: ignore[arg-type]  # it needs no more than a channel has
 
 
 @contextmanager
-def _status_words_translated(token: Token) -> Iterator[None]:
+def _status_words_translated(token: AddressedChannel) -> Iterator[None]:
     with errors_translated(token):
         try:
             yield
@@ -72,7 +72,7 @@ def _poll(ask: Callable[[], Result], event: Event) -> Result:
 class U2fClient(Ctap2):
     """A U2F authenticator as python-fido2 has one of CTAP2, which can do little (CTAP 2.1 §10)."""
 
-    def __init__(self, token: Token, operation: Operation) -> None:
+    def __init__(self, token: AddressedChannel, operation: Operation) -> None:
         self._ctap1 = _open(token, operation)
         self._token = token
         self._operation = operation
@@ -98,7 +98,7 @@ class U2fClient(Ctap2):
         return AttestationResponse(attestation.fmt, attestation.auth_data, dict(attestation.att_stmt))
 
 
-def get_assertion(request: SignRequest, token: Token, operation: Operation) -> Assertion:
+def get_assertion(request: SignRequest, token: AddressedChannel, operation: Operation) -> Assertion:
     """Sign, once somebody has touched the authenticator, which U2F always wants.
 
     Raises Unsupported for a key that wants its user verified, CredentialNotFound if it does not hold the key, and
@@ -121,7 +121,7 @@ def get_assertion(request: SignRequest, token: Token, operation: Operation) -> A
         return Assertion(signature.user_presence, signature.counter, signature.signature)
 
 
-def holds_key(token: Token, application: str, key_handle: bytes, operation: Operation) -> bool:
+def holds_key(token: AddressedChannel, application: str, key_handle: bytes, operation: Operation) -> bool:
     """Return whether the authenticator holds the key, without a touch. Raises SecurityKeyError."""
     if len(key_handle) > _MAX_KEY_HANDLE:
         return False
@@ -135,7 +135,7 @@ def holds_key(token: Token, application: str, key_handle: bytes, operation: Oper
     return False
 
 
-def wait_for_touch(token: Token, event: Event) -> bool:
+def wait_for_touch(token: AddressedChannel, event: Event) -> bool:
     """Return whether the authenticator was touched after it was asked, see Token.wait_for_touch()."""
     ctap1 = _open(token, event)
     polls = 0

@@ -95,8 +95,11 @@ def open(  # noqa: A001 - see Transport
     try:
         store = Store.create(path) if may_create else Store.open(path)
     except StoreMissing:
+        import shlex
+
         raise DeviceNotFound(
-            f"there is no software authenticator in {path}", f"enroll a key with -O device=soft:{location} to make one"
+            f"there is no software authenticator in {path}",
+            f"enroll a key with -O device={shlex.quote(f'soft:{location}')} to make one",
         ) from None
     return _channel(store, configuration, operation, may_reset=may_reset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sk_provider.ctap.commands import GET_INFO
 from sk_provider.ctap.framing import CBOR
 from sk_provider.errors import ConfigurationError, Interrupted, StoreUnusable
 from sk_provider.operation import Operation
-from sk_provider.transports import soft, udp
+from sk_provider.transports import pcsc, soft, udp
 
 
 def test_an_address_is_a_scheme_and_a_location() -> None:
@@ -95,7 +96,20 @@ def test_what_is_wrong_with_a_store_is_told_in_the_stores_own_words(tmp_path: Pa
     with pytest.raises(StoreUnusable) as caught:
         soft.open(str(path), Configuration(), Operation(1), may_create=False)
     assert caught.value.happened == f"{path}/state is open to other users"
-    assert caught.value.remedy == "run chmod go-rwx on it"
+    # A shell takes what is to be run as it stands.
+    subprocess.run(["sh", "-c", caught.value.remedy.removeprefix("run: ")], check=True, timeout=60)
+    soft.open(str(path), Configuration(), Operation(1), may_create=False).close()
+
+
+def test_pyscard_is_installed_by_the_pip_that_installed_this(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "smartcard", None)
+    with pytest.raises(ConfigurationError) as caught:
+        pcsc.Context()
+    command = caught.value.remedy.removeprefix("install it with: ")
+    done = subprocess.run(
+        ["sh", "-c", f"{command} --dry-run"], check=False, capture_output=True, text=True, timeout=300
+    )
+    assert "Requirement already satisfied: pyscard" in done.stdout, done
 
 
 def test_what_has_ended_a_call_to_a_store_explains_why_it_failed(tmp_path: Path) -> None:

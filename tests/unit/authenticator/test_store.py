@@ -132,7 +132,7 @@ def test_a_newer_format_is_refused_with_what_to_do(store: Store) -> None:
 @pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
 def test_what_others_could_write_is_refused(store: Store, name: str, mode: int) -> None:
     os.chmod(f"{store.path}/{name}", mode | (0o100 if name == "." else 0))
-    with pytest.raises(StoreUnusable, match="open to other users; run chmod go-rwx"), store.transaction():
+    with pytest.raises(StoreUnusable, match="open to other users; run: chmod go-rwx "), store.transaction():
         pass
 
 
@@ -193,12 +193,12 @@ def test_every_sentence_says_what_happened_and_what_to_do(store: Store, tmp_path
         "the store /proc/nowhere cannot be created: No such file or directory; correct that and try again",
         "the store STORE is damaged or not a store; restore it from a backup",
         "the store STORE was written by a newer libpysk; upgrade this one to use it",
-        "STORE/state is open to other users; run chmod go-rwx on it",
+        "STORE/state is open to other users; run: chmod go-rwx STORE/state",
         "there is no store at STORE; restore it from a backup or begin with a new one",
         "STORE/state is not a file; restore the store from a backup",
         "the store STORE cannot be read: Too many levels of symbolic links; correct that and try again",
         "the store STORE cannot be locked: Too many levels of symbolic links; correct that and try again",
-        "STORE is open to other users; run chmod go-rwx on it",
+        "STORE is open to other users; run: chmod go-rwx STORE",
     ]
 
 

@@ -165,7 +165,7 @@ def test_a_signature_that_is_not_the_known_keys_is_an_error(table: Table) -> Non
         return table.device.call(framing.CBOR, data) if is_probe else invented(data, event)
 
     table.remember()
-    with pytest.raises(AuthenticatorError, match="not this key's"):
+    with pytest.raises(AuthenticatorError, match="not by this key"):
         table.sign(Recorded(pass_probes_on), Recorded(invented))
 
 
