@@ -11,7 +11,7 @@ A signature passes through these rooms, from above to below and back once:
     ctap          what both ends of a transport speak: numbers, CBOR, framing, APDUs, and the requests of a signature
 
 All of them stand on the same ground, in this order: errors (what failed, its sentence, and the host's code), reporting
-(where sentences go), api (the vocabulary of sk-api), operation (the deadline, and whether anybody still waits), config
+(where sentences go), api (the vocabulary of sk-api), operation (how long is waited, and for whom), config
 (pysk_config), peers (whose a port is), transport_api (what a transport is, for other packages too), and credentials
 (what is known of a key outside of its authenticator).
 
