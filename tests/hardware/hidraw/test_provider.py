@@ -7,7 +7,8 @@ import functools
 import os
 import subprocess
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import closing, contextmanager
 
 import pytest
 from support import side_by_side
@@ -27,13 +28,16 @@ from support.openssh import (
 from support.processes import within
 from support.serve import serve, wait_until
 
+from sk_provider.config import Configuration
 from sk_provider.ctap import framing
+from sk_provider.operation import Operation
 from sk_provider.transports import usb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import Any
 
     from support.serve import Served
 
@@ -185,29 +189,32 @@ def test_a_token_that_another_program_holds_is_told_and_used_when_it_is_free(per
         assert_signs(person, key)
 
 
-def test_what_others_were_sent_while_they_were_waited_for_is_in_nobodys_way(person: Person) -> None:
+def test_what_others_were_sent_while_they_were_waited_for_takes_no_room(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usb, "HidChannel", lambda reports, _operation: reports)
+    is_waiting = threading.Event()
+    operation = Operation(60, tell=lambda _: is_waiting.set())
+    opened: list[Any] = []
     init = framing.split_message(framing.BROADCAST_CHANNEL, framing.INIT, bytes(8))[0]
     with plugged(person) as served:
-        key = enrolled(person)
-        document = person.folder / "document"
-        document.write_bytes(b"a message")
-        device = os.open(served.names[0], os.O_RDWR)
+        path = served.names[0]
+        device = os.open(path, os.O_RDWR)
         try:
             fcntl.flock(device, fcntl.LOCK_EX)
-            process = subprocess.Popen(
-                ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document],
-                env=person.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            assert process.stderr is not None
-            while WAITING not in (line := process.stderr.readline()):
-                assert line
+            thread = threading.Thread(
+                target=lambda: opened.append(usb.open(path, Configuration(), operation, may_create=False))
+            )
+            thread.start()
+            assert is_waiting.wait(60)
             for _ in range(2 * usb._REPORTS_KEPT):
                 os.write(device, b"\0" + init)
                 os.read(device, framing.REPORT_SIZE)
         finally:
             os.close(device)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0, said
+        thread.join(60)
+        with closing(opened[0]) as reports:
+            assert reports.receive(0) is None
 
 
 def test_programs_that_sign_at_the_same_time_take_turns(person: Person) -> None:
