@@ -27,11 +27,6 @@ _LONG_ITEM = 0xFE
 _USAGE_PAGE_FIDO = 0xF1D0
 _USAGE_CTAPHID = 0x01
 
-# linux/hidraw.h: reads into a length (32 bits) and room for 4096 bytes
-_HIDIOCGRDESCSIZE = 0x80044801
-_HIDIOCGRDESC = 0x90044802
-_DESCRIPTOR_ROOM = 4096
-
 _LOCK_TICK = 0.1
 _REPORTS_KEPT = 64
 """How many reports the kernel keeps for each who has a device open (drivers/hid/hidraw.c); what comes then is lost."""
@@ -181,9 +176,8 @@ def _hidraw_number(location: str) -> int:
         raise ConfigurationError(f"{location} cannot be looked at ({error.strerror})", "correct the address") from None
     if status.st_mode & 0o170000 != 0o020000:
         raise _no_authenticator(location)
-    number = f"{posix.major(status.st_rdev)}:{posix.minor(status.st_rdev)}"
     try:
-        folder, _, _ = posix.readlink(f"/sys/dev/char/{number}").rpartition("/")
+        folder, _, _ = posix.readlink(_node(status.st_rdev)).rpartition("/")
     except OSError:
         folder = ""
     if not folder.endswith("/hidraw"):
@@ -192,19 +186,23 @@ def _hidraw_number(location: str) -> int:
 
 
 def _check_is_fido(descriptor: int, device: int, location: str) -> None:
-    """Raise ConfigurationError unless an open file is that device, and an authenticator: nothing was written to it."""
-    import fcntl
+    """Raise ConfigurationError unless an open file is that device, and an authenticator: nothing was written to it.
 
+    While it is open, no other device gets its number.
+    """
     try:
-        if posix.fstat(descriptor).st_rdev == device:
-            size = fcntl.ioctl(descriptor, _HIDIOCGRDESCSIZE, bytes(4))
-            answer = bytearray(size + bytes(_DESCRIPTOR_ROOM))
-            fcntl.ioctl(descriptor, _HIDIOCGRDESC, answer)
-            if _describes_fido(bytes(answer[4 : 4 + int.from_bytes(size, sys.byteorder)])):
-                return
+        if posix.fstat(descriptor).st_rdev == device and _describes_fido(
+            _read(f"{_node(device)}/device/report_descriptor")
+        ):
+            return
     except OSError as error:
         raise AuthenticatorError(f"{_GONE} ({error.strerror})", "plug it in and try again") from None
     raise _no_authenticator(location)
+
+
+def _node(device: int) -> str:
+    """Return where sysfs has a character device of this number."""
+    return f"/sys/dev/char/{posix.major(device)}:{posix.minor(device)}"
 
 
 def _no_authenticator(location: str) -> ConfigurationError:

@@ -1,4 +1,7 @@
-"""A card beside a USB token, where nothing is configured; a terminal stands for the token's /dev/hidraw."""
+"""A card beside a USB token, where nothing is configured.
+
+A terminal stands for the token's /dev/hidraw, and tmpfs for what sysfs says of it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "full"  # of a file in /dev that the terminal is laid over, in this namespace alone
-DEVICES = Path("/sys/class")
+CLASSES = Path("/sys/class")
+NODES = Path("/sys/dev/char")
 WANTS_NO_TOUCH = (
     "libpysk: nfc:Virtual PCD 00 00 waits for no touch, and cannot be chosen by one; "
     "connect the one to use alone, or name no other"
@@ -46,10 +50,13 @@ def usb_token(socket: Path | None = None) -> Iterator[None]:
         stack.callback(os.close, theirs)
         stack.callback(os.close, ours)
         tty.setraw(theirs)
-        mount(stack, "-t", "tmpfs", "tmpfs", str(DEVICES))
-        described = DEVICES / "hidraw" / NAME / "device"
+        for folder in (CLASSES, NODES):
+            mount(stack, "-t", "tmpfs", "tmpfs", str(folder))
+        described = CLASSES / "hidraw" / NAME / "device"
         described.mkdir(parents=True)
         (described / "report_descriptor").write_bytes(FIDO_REPORT_DESCRIPTOR)
+        number = os.fstat(theirs).st_rdev
+        (NODES / f"{os.major(number)}:{os.minor(number)}").symlink_to(described.parent)
         mount(stack, "--bind", os.ttyname(theirs), f"/dev/{NAME}")
         if socket is not None:
             token = stack.enter_context(connect_unix(str(socket)))
@@ -105,7 +112,7 @@ def test_a_card_serves_where_the_usb_token_cannot_be_used(person: Person) -> Non
             done, key = person.enroll("id", "ed25519-sk")
             assert done.status == 0, done
             assert provider_lines(done.errors) == [
-                "libpysk: the authenticator does not answer; touch another authenticator to use that one"
+                f"libpysk: /dev/{NAME}: the authenticator does not answer; touch another authenticator to use that one"
             ]
             assert_signs(person, key)
         assert_signs(person, key)
@@ -113,7 +120,7 @@ def test_a_card_serves_where_the_usb_token_cannot_be_used(person: Person) -> Non
 
 def test_a_card_that_lies_there_gets_no_pin_because_of_that(person: Person, tmp_path: Path) -> None:
     socket = tmp_path / "token"
-    with serve(f"unix:{socket}", presence="after:500"), card(person):
+    with serve(f"unix:{socket}", presence="after:2500"), card(person):
         person.set_pin("card's PIN", "nfc:")
         person.set_pin(PIN, f"unix:{socket}")
         person.configure(device=f"unix:{socket}")
@@ -137,5 +144,5 @@ def test_a_usb_token_that_cannot_be_used_is_told_where_no_card_is(person: Person
     with usb_token():
         done, _ = person.enroll("id", "ed25519-sk")
     assert provider_lines(done.errors) == [
-        "libpysk: the authenticator does not answer; unplug it, plug it in and try again"
+        f"libpysk: /dev/{NAME}: the authenticator does not answer; unplug it, plug it in and try again"
     ]
