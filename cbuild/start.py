@@ -143,8 +143,8 @@ def _import_carried(installed: _Installed, modules: Any, build: str, notes: list
         changed = installed.changed(name, is_package, size)
         if changed:
             notes.append(
-                f"{changed}, or its date, mode or owner, is not as it was installed, so that the package's files are read one by one, which slows "
-                "every use; reinstall sk-provider with pip unless that is meant"
+                f"{changed}, or its date, mode or owner, is not as it was installed, so that the package's files are "
+                "read one by one, which slows every use; reinstall sk-provider with pip unless that is meant"
             )
             return
     sys.meta_path.insert(0, _Finder(installed, on_demand, more, more_file, build, notes))
