@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,9 +19,12 @@ from support.sshd import Sshd, keygen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+    from typing import TypeVar
 
     from support.relay import Connect, Spoil
+
+    Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # A shared machine may be slow at any moment: no test is a timed one.
 settings.register_profile("untimed", deadline=None)
@@ -29,6 +33,34 @@ settings.load_profile("untimed")
 # would do so too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# For what a test may be skipped where CI is set; each other skip is a failure there.
+EXCUSES = (
+    "only root can give a file away",
+    "only root can make a program that has its rights",
+    "only root that is not confined to a container can make a system in a folder",
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return fail_unless_excused((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return fail_unless_excused((yield))
+
+
+def fail_unless_excused(report: Report) -> Report:
+    """Return the report, as one of a failure if it is of a skip that CI does not excuse."""
+    # That of a test that fails as it should is called skipped as well, and gives no reason.
+    if "CI" in os.environ and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason not in EXCUSES:
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which CI does not excuse: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")
