@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,9 +42,10 @@ int main(int count, char **words)
 """
 
 STRICT = ("-Wall", "-Wextra", "-Werror", "-Wpedantic")
-COMPILERS: list[tuple[str, ...]] = [("gcc", "-std=c11", "-D_GNU_SOURCE", "-x", "c")]
-if shutil.which("g++"):
-    COMPILERS.append(("g++", "-std=c++17", "-x", "c++"))
+COMPILERS: list[tuple[str, ...]] = [
+    ("gcc", "-std=c11", "-D_GNU_SOURCE", "-x", "c"),
+    ("g++", "-std=c++17", "-x", "c++"),
+]
 
 
 def compile_program(command: tuple[str, ...], source: str, output: Path, *last: str) -> Path:
