@@ -106,6 +106,7 @@ def refusal(clone: Clone, target: str, prefix: Path) -> str:
 def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owner(clone: Clone, tmp_path: Path) -> None:
     prefix, ran = clone.folder / "prefix", clone.folder / "ran"
     touch = program(clone.folder / "touch", f"#!/bin/sh\ntouch {ran}\n")
+    without_venv = program(clone.folder / "without-venv", WITHOUT_VENV.format(python=BASE_PYTHON))
     before = clone.state()
     # The second one finds what the first has made, and what others have done to it.
     for umask in (0o000, 0o077):
@@ -128,6 +129,8 @@ def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owne
     person = Person(tmp_path, library)
     assert_signs(person, enrolled(person))
 
+    with pytest.raises(subprocess.CalledProcessError):
+        clone.make(f"PYTHON={without_venv}", by_owner=True)
     made = Path(clone.make(by_owner=True))
     assert made.is_relative_to(clone.path / ".venv")
     assert made.exists()
