@@ -51,15 +51,18 @@ class Clone:
         for path in (self.home, self.path, *self.path.rglob("*")):
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
 
-    def make(self, *arguments: str, umask: int = 0o022, by_owner: bool = False) -> str:
+    def make(
+        self, *arguments: str, umask: int = 0o022, by_owner: bool = False, variables: dict[str, str] | None = None
+    ) -> str:
         """Return what make prints on standard output, run by who runs the tests or by the owner of the clone.
 
-        Raises CalledProcessError, with what is printed as errors, if make fails.
+        variables are added to the environment. Raises CalledProcessError, with what is printed as errors, if make
+        fails.
         """
         user, group = (self._owner.pw_uid, self._owner.pw_gid) if by_owner else (None, None)
         done = subprocess.run(
             ("make", "--no-print-directory", "-C", str(self.path), PYTHON, *arguments),
-            env={**os.environ, "HOME": str(self.home)}, user=user, group=group, umask=umask,
+            env={**os.environ, "HOME": str(self.home), **(variables or {})}, user=user, group=group, umask=umask,
             capture_output=True, text=True, check=True, timeout=280,
         )  # fmt: skip
         return done.stdout.rstrip("\n")
@@ -106,6 +109,9 @@ def refusal(clone: Clone, target: str, prefix: Path) -> str:
 def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owner(clone: Clone, tmp_path: Path) -> None:
     prefix, ran = clone.folder / "prefix", clone.folder / "ran"
     touch = program(clone.folder / "touch", f"#!/bin/sh\ntouch {ran}\n")
+    for settings in (".config", "xdg", "global"):
+        program(clone.home / settings / "pip/pip.conf", f"[global]\npython = {touch}\n")
+    config = {f"XDG_CONFIG_{name}": str(clone.home / value) for name, value in (("HOME", "xdg"), ("DIRS", "global"))}
     without_venv = program(clone.folder / "without-venv", WITHOUT_VENV.format(python=BASE_PYTHON))
     before = clone.state()
     # The second one finds what the first has made, and what others have done to it.
@@ -117,7 +123,8 @@ def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owne
             (prefix / "bin/python").symlink_to(touch)
             (site_packages,) = prefix.glob("lib/python*/site-packages")
             (site_packages / "planted.pth").write_text(f"import os; os.mknod({str(ran)!r})\n")
-        library = Path(clone.make("install", f"PREFIX={prefix}", umask=umask))
+        variables = {"PIP_PYTHON": str(touch)} if umask else config
+        library = Path(clone.make("install", f"PREFIX={prefix}", umask=umask, variables=variables))
         assert not ran.exists()
         assert modes(prefix) == {("folder", "755"), ("file", "644"), ("file", "755")}
         assert clone.state() == before
@@ -129,6 +136,7 @@ def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owne
     person = Person(tmp_path, library)
     assert_signs(person, enrolled(person))
 
+    shutil.rmtree(clone.home / ".config")
     with pytest.raises(subprocess.CalledProcessError):
         clone.make(f"PYTHON={without_venv}", by_owner=True)
     made = Path(clone.make(by_owner=True))
