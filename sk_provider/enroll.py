@@ -284,8 +284,8 @@ def _checked_credential(
         raise AuthenticatorError(
             "the authenticator's answer does not confirm that it verified the person", "use another authenticator"
         )
-    made = authenticator_data.extensions or {}
-    if any(made.get(name) != value for name, value in extensions.items()):
+    made: object = authenticator_data.extensions or {}
+    if not isinstance(made, dict) or any(made.get(name) != value for name, value in extensions.items()):
         raise AuthenticatorError(
             "the authenticator has not protected the new key as it was asked to", "use another authenticator"
         )

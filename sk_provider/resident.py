@@ -54,7 +54,7 @@ def load_resident_keys(
 def _to_key(credential: ResidentCredential, operation: Operation, *, asks_for_pin: bool) -> ResidentKey | None:
     """Return what the host is told of a credential, None if it is no key of ssh's algorithms."""
     cose_key = credential.public_key
-    cose_algorithm = cose_key.get(3) if isinstance(cose_key, dict) else None
+    cose_algorithm = credential.algorithm
     if not isinstance(cose_key, dict) or cose_algorithm not in _ALGORITHMS:
         return None
     try:

@@ -110,9 +110,9 @@ def _line(credential: ResidentCredential) -> str:
     from sk_provider.ctap import EDDSA, ES256
     from sk_provider.reporting import printable
 
-    names: dict[object, str] = {ES256: "ecdsa-sk", EDDSA: "ed25519-sk"}
-    algorithm = credential.public_key.get(3) if isinstance(credential.public_key, dict) else 0
+    names = {ES256: "ecdsa-sk", EDDSA: "ed25519-sk"}
     # ssh-keygen pads a user's name with zeros, and gives none another name than its own.
     user = credential.user_id.rstrip(b"\0").decode(errors="replace") or credential.user_name or "-"
-    words = (key_handle.digest(credential.key_handle), names.get(algorithm, "-"), credential.rp_id, user)
+    kind = "-" if credential.algorithm is None else names.get(credential.algorithm, "-")
+    words = (key_handle.digest(credential.key_handle), kind, credential.rp_id, user)
     return printable("  ".join(words))

@@ -53,6 +53,12 @@ class ResidentCredential:
         self.public_key = public_key
         self.cred_protect = cred_protect
 
+    @property
+    def algorithm(self) -> int | None:
+        """The public key's COSE algorithm, None if there is none."""
+        algorithm = self.public_key.get(3) if isinstance(self.public_key, dict) else None
+        return algorithm if isinstance(algorithm, int) else None
+
 
 def open_management(ctap2: Ctap2, given_pin: str | None, token: Token, operation: Operation) -> CredentialManagement:
     """Return python-fido2's client of credentialManagement, authorized by the PIN or by the authenticator's own means.

@@ -93,12 +93,16 @@ def without_extensions(data: bytes) -> bytes:
     return data[:32] + bytes([data[32] & ~AUTHDATA_ED]) + data[33 : 55 + length + used]
 
 
-def with_cred_protect(level: object) -> Lie:
+def with_extensions(outputs: object) -> Lie:
     def change(data: bytes) -> bytes:
         plain = without_extensions(data)
-        return plain[:32] + bytes([plain[32] | AUTHDATA_ED]) + plain[33:] + cbor.encode({"credProtect": level})
+        return plain[:32] + bytes([plain[32] | AUTHDATA_ED]) + plain[33:] + cbor.encode(outputs)
 
     return changed(change)
+
+
+def with_cred_protect(level: object) -> Lie:
+    return with_extensions({"credProtect": level})
 
 
 def without_key_handle(data: bytes) -> bytes:
@@ -144,7 +148,9 @@ def test_verification_that_was_asked_for_is_looked_for(
 
 
 @pytest.mark.parametrize("flags", [RESIDENT, VERIFIED])
-@pytest.mark.parametrize("lie", [changed(without_extensions), with_cred_protect(1), with_cred_protect("3")])
+@pytest.mark.parametrize(
+    "lie", [changed(without_extensions), with_cred_protect(1), with_cred_protect("3"), with_extensions([1])]
+)
 def test_protection_that_was_asked_for_is_looked_for(
     device: Device, lie: Lie, flags: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

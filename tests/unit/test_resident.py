@@ -82,7 +82,7 @@ def test_a_shortened_application_is_left_out_and_told(device: Device, monkeypatc
     assert LONG[:32] in sentence
 
 
-@pytest.mark.parametrize("public_key", [5, {}, {3: -48}, {1: 2, 3: -7, -1: 1, -2: 5, -3: 5}, {1: 2, 3: -7}])
+@pytest.mark.parametrize("public_key", [5, {}, {3: -48}, {3: [1]}, {1: 2, 3: -7, -1: 1, -2: 5, -3: 5}, {1: 2, 3: -7}])
 def test_a_credential_that_nobody_can_use_costs_only_itself(
     device: Device, public_key: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
