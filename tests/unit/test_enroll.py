@@ -32,6 +32,7 @@ from sk_provider.operation import Operation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     Lie = Callable[[dict[int, object]], None]
 
@@ -93,7 +94,7 @@ def without_extensions(data: bytes) -> bytes:
     return data[:32] + bytes([data[32] & ~AUTHDATA_ED]) + data[33 : 55 + length + used]
 
 
-def with_extensions(outputs: object) -> Lie:
+def with_extensions(outputs: Any) -> Lie:
     def change(data: bytes) -> bytes:
         plain = without_extensions(data)
         return plain[:32] + bytes([plain[32] | AUTHDATA_ED]) + plain[33:] + cbor.encode(outputs)
