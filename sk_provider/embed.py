@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _KNOWN_OPTIONS = ("device", "user")
 
+_NO_DESCRIPTOR = (23, 24)  # ENFILE, EMFILE
+
 _PACKAGES = ("cryptography", "fido2")
 _PACKAGES_MEMORY = 40 << 20
 """More than both take until they have done what is asked, 32 MiB; without it, cryptography ends the process."""
@@ -285,6 +287,11 @@ def _defect(error: BaseException) -> SecurityKeyError:
         return SecurityKeyError(
             "this process cannot start a thread",
             "end some programs, or raise this one's limits (ulimit -u, ulimit -v), and try again",
+        )
+    if isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR:
+        return SecurityKeyError(
+            "this process can open no more files",
+            "end some programs, or raise this one's limit (ulimit -n), and try again",
         )
     if isinstance(error, ModuleNotFoundError):
         return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall sk-provider with pip")

@@ -1,7 +1,9 @@
-"""The memory of responses, which a host frees: after a failure it gets no response, so nothing may be left of one."""
+"""The memory of responses, of which nothing may be left after a failure, and what failures are told as."""
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import cffi
 import pytest
 
 from sk_provider.api import EnrollResponse, ResidentKey, SignResponse
-from sk_provider.embed import _Allocations
+from sk_provider.embed import _Allocations, _defect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,3 +113,9 @@ def test_of_a_response_that_there_is_no_memory_for_nothing_is_left(
     with pytest.raises(MemoryError), _Allocations(ffi, memory, major) as allocations:
         build(allocations)
     assert memory.held == []
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_no_more_files_are_no_bug_of_ours(number: int) -> None:
+    assert "ulimit -n" in str(_defect(OSError(number, os.strerror(number))))
+    assert "as a bug" in str(_defect(OSError(errno.EIO, os.strerror(errno.EIO))))
