@@ -40,28 +40,36 @@ def remember(path: str | None, keys: list[tuple[str, bytes, int, bytes]]) -> Non
 
     Nothing is raised: what is not remembered is not known.
     """
-    lines = None if path is None else _read(path)
-    if path is None or lines is None:
+    if path is None or not keys:
         return
-    added = [f"{_name(application, handle)} {algorithm} {key.hex()}" for application, handle, algorithm, key in keys]
+    try:
+        _add(
+            path,
+            [f"{_name(application, handle)} {algorithm} {key.hex()}" for application, handle, algorithm, key in keys],
+        )
+    except Exception:  # noqa: BLE001 - the keys are made, and must not be lost to whatever is wrong with the file
+        return
+
+
+def _add(path: str, added: list[str]) -> None:
+    lines = _read(path)
+    if lines is None:
+        return
     kept = [line for line in lines if line not in added] + added
     if kept == lines:
         return
     content = "\n".join([_HEADER, *kept[-_MAX_KEYS:], ""]).encode()
     beside = f"{path}.{posix.getpid()}"
+    _make_folders(path.rpartition("/")[0])
+    descriptor = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
     try:
-        _make_folders(path.rpartition("/")[0])
-        descriptor = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
-        try:
-            is_whole = posix.write(descriptor, content) == len(content)
-        finally:
-            posix.close(descriptor)
-        if is_whole:
-            posix.rename(beside, path)
-        else:
-            posix.unlink(beside)
-    except OSError:
-        return
+        is_whole = posix.write(descriptor, content) == len(content)
+    finally:
+        posix.close(descriptor)
+    if is_whole:
+        posix.rename(beside, path)
+    else:
+        posix.unlink(beside)
 
 
 def _name(application: str, key_handle: bytes) -> str:
@@ -75,7 +83,7 @@ def _read(path: str) -> list[str] | None:
         descriptor = posix.open(path, flags)
     except FileNotFoundError:
         return []
-    except OSError:
+    except (OSError, ValueError):
         return None
     try:
         status = posix.fstat(descriptor)
@@ -94,6 +102,9 @@ def _read(path: str) -> list[str] | None:
 
 
 def _make_folders(path: str) -> None:
+    """Make a folder and those above it that are missing; "" is the root, which is there."""
+    if not path:
+        return
     try:
         posix.stat(path)
     except FileNotFoundError:

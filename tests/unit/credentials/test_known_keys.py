@@ -89,3 +89,39 @@ def test_what_cannot_be_written_is_not_remembered(tmp_path: Path) -> None:
     known_keys.remember(str(tmp_path / "file/known_keys"), [KEY])
     known_keys.remember(None, [KEY])
     assert known_keys.recall(None, "ssh:", b"key handle") is None
+
+
+@pytest.mark.parametrize("path", ["/known_keys", "/missing/share/known_keys"])
+def test_a_file_at_the_root_and_below_a_missing_top_folder_is_made(path: str, tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        # Any root but the machine's, of which a test makes nothing.
+        remembered = None
+        try:
+            os.chroot(tmp_path)
+            known_keys.remember(path, [KEY])
+            remembered = recall(path)
+        finally:
+            os._exit(remembered != KEY[2:])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_top_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        failed = True
+        try:
+            os.chmod(tmp_path, 0o555)
+            os.chroot(tmp_path)
+            os.setuid(65534)
+            known_keys.remember("/missing/known_keys", [KEY])
+            failed = False
+        finally:
+            os._exit(failed)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("path", ["/a\0b/known_keys", "/\ud800/known_keys"])
+def test_a_path_that_no_file_can_have_is_no_error(path: str) -> None:
+    assert recall(path) is None
+    known_keys.remember(path, [KEY])
