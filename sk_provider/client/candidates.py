@@ -9,6 +9,7 @@ from sk_provider.credentials import known_keys
 from sk_provider.ctap import status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import (
+    AuthenticatorError,
     CredentialNotFound,
     DeviceNotFound,
     Interrupted,
@@ -313,7 +314,7 @@ def _errors_without_pin(tokens: list[Token], request: SignRequest, operation: Op
 
 
 def _probe(token: Token, request: SignRequest, known: tuple[int, bytes] | None, operation: Operation) -> int:
-    """Ask silently whether the authenticator holds the key.
+    """Ask silently whether the authenticator holds the key; raises SecurityKeyError if there is no usable answer.
 
     Nobody need come, so an authenticator that takes its time does not hold up the one with the key.
     """
@@ -326,14 +327,16 @@ def _probe(token: Token, request: SignRequest, known: tuple[int, bytes] | None, 
             # A key that wants verification for every use (credProtect 3) is hidden without it.
             return _MAYBE if request.flags & FLAG_USER_VERIFICATION else _NOT
         return _MAYBE
-    if proof is None:
-        return _NOT
+    if isinstance(proof, bool):
+        return _HOLDS if proof else _NOT
     message, signature = proof
-    if known is None or not signature:
-        return _HOLDS
-    from sk_provider.credentials.signature import verifies
+    if known is not None:
+        from sk_provider.credentials.signature import verifies
 
-    return _CERTAINLY_HOLDS if verifies(*known, message, signature) else _NOT
+        return _CERTAINLY_HOLDS if verifies(*known, message, signature) else _NOT
+    if not signature:
+        raise AuthenticatorError("the authenticator's answer has no signature", "use another authenticator")
+    return _HOLDS
 
 
 def _choose_by_touch(

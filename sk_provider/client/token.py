@@ -91,25 +91,24 @@ class Token:
                     raise
         return by_u2f()
 
-    def probe(self, application: str, key_handle: bytes, operation: Operation) -> tuple[bytes, bytes] | None:
+    def probe(self, application: str, key_handle: bytes, operation: Operation) -> tuple[bytes, bytes] | bool:
         """Ask silently whether it holds a key: no PIN goes out for that.
 
-        Return None if it does not hold it, else the proof, a message and its signature, b"" where U2F gives none.
+        Return False if it does not hold it, else the proof, a message and its signature; True in U2F, which gives none.
 
         Raises StatusError if it does not say, and SecurityKeyError: TimedOut after PROBE_PATIENCE.
         """
 
-        def by_ctap2() -> tuple[bytes, bytes]:
+        def by_ctap2() -> tuple[bytes, bytes] | bool:
             patience = probe_patience(operation)
             client_data_hash = requests.fresh_client_data_hash()
             assertion = requests.get_assertion(self, application, client_data_hash, key_handle, patience, up=False)
             return assertion.signed(application, client_data_hash), assertion.signature
 
-        def by_u2f() -> tuple[bytes, bytes] | None:
+        def by_u2f() -> bool:
             from . import u2f  # which takes its own time on a slow machine
 
-            is_held = u2f.holds_key(self, application, key_handle, probe_patience(operation))
-            return (b"", b"") if is_held else None
+            return u2f.holds_key(self, application, key_handle, probe_patience(operation))
 
         return self.by_its_protocol(by_ctap2, by_u2f)
 

@@ -91,6 +91,14 @@ def invented(data: bytes, event: Event | None) -> bytes:
     return bytes([status.PIN_INVALID])
 
 
+def claim_without_signature(data: bytes, event: Event | None) -> bytes:
+    """Lie as invented() does, but sign with nothing at all."""
+    if data[0] != commands.GET_ASSERTION:
+        return invented(data, event)
+    answer = cbor.decode(invented(data, event)[1:])
+    return b"\0" + cbor.encode({**answer, 3: b""})
+
+
 class Table:
     """What lies on the table: an honest token with a key, whatever lies beside it, and what is known of the key."""
 
@@ -148,6 +156,20 @@ def test_a_claim_that_a_known_key_contradicts_is_none(table: Table) -> None:
     with pytest.raises(CredentialNotFound):
         table.sign(Recorded(invented), Recorded(invented))
     assert table.sign(Recorded(invented), table.holder).flags & 1
+
+
+def test_a_claim_without_a_signature_is_an_unusable_answer(table: Table) -> None:
+    with pytest.raises(AuthenticatorError, match="no signature"):
+        table.sign(Recorded(claim_without_signature), Recorded(claim_without_signature))
+
+
+def test_a_claim_without_a_signature_gets_no_pin_where_the_key_is_known(table: Table) -> None:
+    table.remember()
+    liar = Recorded(claim_without_signature)
+    with pytest.raises(CredentialNotFound):
+        table.sign(liar, Recorded(invented), pin=PIN)
+    assert not liar.got_a_pin
+    assert table.sign(liar, table.holder).flags & 1
 
 
 def test_a_recorded_claim_proves_nothing(table: Table) -> None:
