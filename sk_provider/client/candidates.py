@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import time
 
-from sk_provider.credentials import known_keys
 from sk_provider.ctap import status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import (
@@ -55,18 +54,17 @@ def open_holder(
     Raises as selection.open_for_signature() does.
     """
     candidates = _Candidates(configuration, operation)
-    known = known_keys.recall(configuration.known_keys, request.application, request.key_handle)
     try:
-        token = candidates.find_holder(found, request, known)
+        token = candidates.find_holder(found, request)
         if token is None and not candidates.holders and has_more:
-            token = candidates.find_holder(discovery.discover_more(), request, known)
+            token = candidates.find_holder(discovery.discover_more(), request)
         if token is None:
             token = _choose(candidates, request, operation)
     except BaseException:
         candidates.close_all_but(None)
         raise
     candidates.close_all_but(token)
-    token.public_key = known
+    token.public_key = candidates.known
     return token
 
 
@@ -169,19 +167,32 @@ class _Candidates:
     """The authenticators that may serve an operation.
 
     tokens: those that could be opened; holders: those of them that say that they hold the key; maybe: those that may;
-    failures: why others, which may hold it as well, could not be asked.
+    failures: why others, which may hold it as well, could not be asked; known: sk-api's algorithm and the public key
+    that proves a claim, None if they are not known, or if there is but one, which needs no proof.
     """
 
-    __slots__ = ("_absences", "_configuration", "_operation", "failures", "holders", "maybe", "tokens")
+    __slots__ = (
+        "_absences",
+        "_configuration",
+        "_found",
+        "_operation",
+        "failures",
+        "holders",
+        "known",
+        "maybe",
+        "tokens",
+    )
 
     def __init__(self, configuration: Configuration, operation: Operation) -> None:
         self._configuration = configuration
         self._operation = operation
         self._absences: list[BaseException] = []
+        self._found = 0
         self.tokens: list[Token] = []
         self.holders: list[Token] = []
         self.maybe: list[Token] = []
         self.failures: list[BaseException] = []
+        self.known: tuple[int, bytes] | None = None
 
     def open(self, found: list[Found], *, may_create: bool) -> None:
         """Open all that can be opened: a dead one or a forbidden one does not hide the others."""
@@ -189,23 +200,27 @@ class _Candidates:
         def open_one(each: Found) -> None:
             self.tokens.append(each.open(self._configuration, self._operation, may_create=may_create))
 
+        self._found += len(found)
         self._note_errors(found, _at_once(open_one, found, self._operation))
 
-    def find_holder(self, found: list[Found], request: SignRequest, known: tuple[int, bytes] | None) -> Token | None:
+    def find_holder(self, found: list[Found], request: SignRequest) -> Token | None:
         """Ask all at once, and return the one that holds the key, None if it is not known which one does.
 
         Without a PIN it is the first that says so. A PIN goes to none of several that may hold the key, or that do not
         answer, unless its public key is known and proves it: whatever says so may lie.
-
-        known: sk-api's algorithm and the public key, None if they are not known.
         """
+        self._found += len(found)
+        if found and self._found > 1:
+            from sk_provider.credentials import known_keys
+
+            self.known = known_keys.recall(self._configuration.known_keys, request.application, request.key_handle)
         race = _Race(self._operation)
         enough = _HOLDS if request.pin is None else _CERTAINLY_HOLDS
 
         def ask(each: Found) -> None:
             token = each.open(self._configuration, race, may_create=False)
             self.tokens.append(token)
-            answer = _probe(token, request, known, race)
+            answer = _probe(token, request, self.known, race)
             if answer >= enough and race.winner is None:
                 race.winner = token
             if answer >= _HOLDS:
@@ -233,9 +248,9 @@ class _Candidates:
         return [*self.failures, *self._absences][0]
 
     def close_all_but(self, kept: Token | None) -> None:
-        """Close what was opened; kept: the one that serves, which was not the only one."""
+        """Close what was opened; kept: the one that serves."""
         if kept is not None:
-            kept.is_the_only_one = False
+            kept.is_the_only_one = self._found == 1
         for token in self.tokens:
             if token is not kept:
                 token.close()

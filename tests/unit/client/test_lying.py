@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from support.soft_token import PIN, Device, Person, credential_id
 
-from sk_provider.api import ALGORITHM_ECDSA, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest, SignResponse
+from sk_provider import credentials
+from sk_provider.api import (
+    ALGORITHM_ECDSA,
+    FLAG_USER_PRESENCE,
+    FLAG_USER_VERIFICATION,
+    ResidentRequest,
+    SignRequest,
+    SignResponse,
+)
 from sk_provider.authenticator.store import Store
 from sk_provider.client import discovery
 from sk_provider.client.discovery import Found
@@ -16,8 +25,9 @@ from sk_provider.config import Configuration
 from sk_provider.credentials import known_keys
 from sk_provider.credentials.public_key import public_key_bytes
 from sk_provider.ctap import ES256, cbor, commands, framing, sha256, status
-from sk_provider.errors import AuthenticatorError, CredentialNotFound
+from sk_provider.errors import AuthenticatorError, CredentialNotFound, DeviceNotFound
 from sk_provider.operation import Operation
+from sk_provider.resident import load_resident_keys
 from sk_provider.sign import sign
 
 TYPE_CHECKING = False
@@ -59,15 +69,17 @@ class Recorded:
 
 
 class Drawer:
-    """A transport with one channel in it."""
+    """A transport with one channel in it, None where what was found cannot be opened."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel | None) -> None:
         self._channel = channel
 
     def discover(self, location: str) -> list[str]:
         return [location]
 
     def open(self, *_: object, may_create: bool) -> Channel:
+        if self._channel is None:
+            raise DeviceNotFound("it was unplugged", "plug it in")
         return self._channel
 
 
@@ -121,10 +133,19 @@ class Table:
         key = (APPLICATION, self.key_handle, ALGORITHM_ECDSA, self.public_key)
         known_keys.remember(self.configuration.known_keys, [key])
 
-    def sign(self, *channels: Channel, pin: str | None = None) -> SignResponse:
-        found = [Found("unix", Drawer(channel), f"/{number}") for number, channel in enumerate(channels)]
-        self._monkeypatch.setattr(discovery, "discover", lambda *_: found)
-        self.configuration.add_devices([], ["unix:/0"], is_limited=False)
+    def put(self, *channels: Channel | None, cards: tuple[Channel, ...] | None = None) -> None:
+        """Connect tokens; cards: those on the readers, None where readers are not looked for."""
+        found = [
+            Found("unix", Drawer(channel), f"/{number}") for number, channel in enumerate((*channels, *(cards or ())))
+        ]
+        self._monkeypatch.setattr(discovery, "discover", lambda *_: found[: len(channels)])
+        self._monkeypatch.setattr(discovery, "may_have_more", lambda *_: cards is not None)
+        self._monkeypatch.setattr(discovery, "discover_more", lambda: found[len(channels) :])
+
+    def sign(
+        self, *channels: Channel, pin: str | None = None, cards: tuple[Channel, ...] | None = None
+    ) -> SignResponse:
+        self.put(*channels, cards=cards)
         flags = FLAG_USER_PRESENCE | (FLAG_USER_VERIFICATION if pin else 0)
         request = SignRequest(ALGORITHM_ECDSA, DIGEST, APPLICATION, self.key_handle, flags, pin, None)
         return sign(request, self.configuration, Operation(30, tell=self.told.append))
@@ -191,6 +212,43 @@ def test_a_signature_that_is_not_the_known_keys_is_an_error(table: Table) -> Non
         table.sign(Recorded(pass_probes_on), Recorded(invented))
 
 
-def test_nothing_is_verified_where_there_is_one_token(table: Table) -> None:
+@pytest.mark.parametrize("cards", [None, ()], ids=["no readers", "empty readers"])
+def test_nothing_is_recalled_and_verified_where_there_is_one_token(
+    table: Table, cards: tuple[Channel, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table.remember()
-    assert table.sign(Recorded(invented)).sig_r == bytes(31) + b"\1"
+    for name in ("known_keys", "signature"):
+        monkeypatch.delitem(sys.modules, f"sk_provider.credentials.{name}", raising=False)
+        monkeypatch.delattr(credentials, name, raising=False)
+    assert table.sign(Recorded(invented), cards=cards).sig_r == bytes(31) + b"\1"
+    assert table.sign(table.holder, pin=PIN, cards=cards).flags & 4
+    assert not {"sk_provider.credentials.known_keys", "sk_provider.credentials.signature"} & set(sys.modules)
+
+
+def test_a_card_proves_a_known_key_where_a_plugged_in_token_does_not_hold_it(table: Table, tmp_path: Path) -> None:
+    table.remember()
+    other, liar = honest(Device(Store.create(str(tmp_path / "other")), Person())), Recorded(invented)
+    with pytest.raises(CredentialNotFound):
+        table.sign(other, cards=(liar,))
+    assert table.sign(other, pin=PIN, cards=(liar, table.holder)).flags & 4
+    assert not other.got_a_pin
+    assert not liar.got_a_pin
+    assert table.told == []
+
+
+def remembers_listed_keys(table: Table) -> bool:
+    key_handle = credential_id(table.device.make_resident(APPLICATION, b"alice"))
+    load_resident_keys(ResidentRequest(PIN, None), table.configuration, Operation(30, tell=table.told.append))
+    return known_keys.recall(table.configuration.known_keys, APPLICATION, key_handle) is not None
+
+
+def test_listed_keys_are_remembered_where_there_is_one_token_whether_or_not_there_are_readers(table: Table) -> None:
+    table.put(table.holder, cards=())
+    assert remembers_listed_keys(table)
+
+
+def test_listed_keys_are_not_remembered_where_there_was_another_token(table: Table) -> None:
+    table.put(Recorded(invented), table.holder)
+    assert not remembers_listed_keys(table)
+    table.put(None, cards=(table.holder,))
+    assert not remembers_listed_keys(table)
