@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import posix
+import resource
 from pathlib import Path
 
 import pytest
@@ -46,7 +49,7 @@ def test_the_file_does_not_grow_for_ever(path: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"ssh-ed25519 AAAA somebody\n", b"\xff\xfe", b"# libpysk: public keys of security keys, version 2\n"],
+    [b"\n", b"ssh-ed25519 AAAA somebody\n", b"\xff\xfe", b"# libpysk: public keys of security keys, version 2\n"],
 )
 def test_a_file_of_another_kind_is_left_alone(path: str, content: bytes) -> None:
     Path(path).parent.mkdir(parents=True)
@@ -125,3 +128,69 @@ def test_a_top_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
 def test_a_path_that_no_file_can_have_is_no_error(path: str) -> None:
     assert recall(path) is None
     known_keys.remember(path, [KEY])
+
+
+def test_an_empty_file_is_none(path: str) -> None:
+    os.makedirs(os.path.dirname(path))
+    os.close(os.open(path, os.O_CREAT, 0o600))
+    assert recall(path) is None
+    known_keys.remember(path, [KEY])
+    assert recall(path) == KEY[2:]
+
+
+@pytest.mark.parametrize("size", [0, 100], ids=["nothing fits", "a part fits"])
+def test_what_cannot_be_written_whole_leaves_the_old_file_and_nothing_else(path: str, size: int) -> None:
+    known_keys.remember(path, [KEY])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        known_keys.remember(path, [("ssh:other", *KEY[1:])])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(os.path.dirname(path)) == ["known_keys"]
+    assert recall(path) == KEY[2:]
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, bool]] = []
+    fsync = posix.fsync
+
+    def watch(descriptor: int) -> None:
+        fsync(descriptor)
+        seen.append((os.fstat(descriptor).st_size, os.path.exists(path)))
+
+    monkeypatch.setattr(posix, "fsync", watch)
+    known_keys.remember(path, [KEY])
+    assert seen == [(os.stat(path).st_size, False)]
+
+
+def test_what_several_remember_at_the_same_time_is_all_remembered(path: str) -> None:
+    children, keys = range(4), range(10)
+    start, begin = os.pipe()
+    for child in children:
+        if os.fork() == 0:
+            try:
+                os.close(begin)
+                os.read(start, 1)
+                for key in keys:
+                    known_keys.remember(path, [("ssh:", bytes([child, key]), *KEY[2:])])
+            finally:
+                os._exit(0)
+    os.close(start)
+    os.close(begin)
+    for _ in children:
+        os.wait()
+    missing = [(child, key) for child in children for key in keys if not recall(path, key_handle=bytes([child, key]))]
+    assert missing == []
+
+
+def test_one_that_keeps_the_lock_for_ever_does_not_keep_others(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_keys, "_LOCK_PATIENCE", 0.1)
+    os.makedirs(os.path.dirname(path))
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        known_keys.remember(path, [KEY])
+    finally:
+        os.close(folder)
+    assert recall(path) == KEY[2:]
