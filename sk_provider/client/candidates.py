@@ -216,6 +216,7 @@ class _Candidates:
             self.known = known_keys.recall(self._configuration.known_keys, request.application, request.key_handle)
         race = _Race(self._operation)
         enough = _HOLDS if request.pin is None else _CERTAINLY_HOLDS
+        answers: dict[Found, tuple[Token, int]] = {}
 
         def ask(each: Found) -> None:
             token = each.open(self._configuration, race, may_create=False)
@@ -223,12 +224,15 @@ class _Candidates:
             answer = _probe(token, request, self.known, race)
             if answer >= enough and race.winner is None:
                 race.winner = token
+            answers[each] = token, answer
+
+        self._note_errors(found, _at_once(ask, found, self._operation))
+        # In the order in which they were found, not in that of their answers: so the same is told every time.
+        for token, answer in [answers[each] for each in found if each in answers]:
             if answer >= _HOLDS:
                 self.holders.append(token)
             elif answer == _MAYBE:
                 self.maybe.append(token)
-
-        self._note_errors(found, _at_once(ask, found, self._operation))
         # From now on only the operation ends what was opened for the race.
         holder, race.winner = race.winner, None
         return holder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import sys
 import time
 
@@ -12,6 +13,7 @@ import sk_provider
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignRequest
 from sk_provider.client import candidates
 from sk_provider.client import token as client_token
+from sk_provider.client.discovery import Found
 from sk_provider.client.token import Token
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, framing, status
@@ -117,6 +119,42 @@ def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch:
     token.capabilities = 0
     request = SignRequest(ALGORITHM_ECDSA, bytes(32), "ssh:", bytes(64), FLAG_USER_PRESENCE, None, None)
     assert candidates._probe(Token(token, "unix:/played"), request, None, Operation(30)) == candidates._HOLDS
+
+
+class Drawer:
+    """A transport with one authenticator in it."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def discover(self, location: str) -> list[str]:
+        return [location]
+
+    def open(self, *_: object, may_create: bool) -> Played:
+        return Played(self._ask)
+
+
+def test_those_that_may_hold_the_key_keep_the_order_in_which_they_were_found() -> None:
+    second_ends = _thread.allocate_lock()
+    second_ends.acquire()
+
+    def refuse(*_: object) -> bytes:
+        return bytes([status.PUAT_REQUIRED])
+
+    def refuse_later(*_: object) -> bytes:
+        with second_ends:
+            time.sleep(0.2)
+        return refuse()
+
+    def refuse_first(*_: object) -> bytes:
+        second_ends.release()
+        return refuse()
+
+    found = [Found("unix", Drawer(ask), f"/{number}") for number, ask in enumerate((refuse_later, refuse_first))]
+    request = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", bytes(64), FLAG_USER_PRESENCE, None, None)
+    those = candidates._Candidates(Configuration(), Operation(30))
+    assert those.find_holder(found, request) is None
+    assert [token.address for token in those.maybe] == ["unix:/0", "unix:/1"]
 
 
 def touched(*touches: tuple[int | None, float]) -> Ask:
