@@ -53,7 +53,8 @@ class Gate:
         self._rest: dict[tuple[int, int], list[bytes]] = {}
         self._rp_id_hashes: set[bytes] = set()
         self._told_apdu = b""
-        # What the pinUvAuthToken that the client has last got is good for, None as long as that is open.
+        self._has_token = False  # whether the client has got a pinUvAuthToken through this gate
+        # What the one that it has last got is good for, None as long as that is open.
         self._token_rp_id: str | None = None
 
     def call(self, cmd: int, data: bytes, event: Event, on_keepalive: OnKeepalive | None) -> bytes:
@@ -106,6 +107,7 @@ class Gate:
                 self._check_client_pin(parameters)
                 response = self._forward(command, parameters, event, on_keepalive)
                 if parameters.get(2) not in _PIN_READING and response[0] == status.SUCCESS:
+                    self._has_token = True
                     bound_to = parameters.get(10)
                     self._token_rp_id = bound_to if isinstance(bound_to, str) else None
                 return response
@@ -224,11 +226,17 @@ class Gate:
         """
         if not pin_uv_auth_param:
             return
+        self._require_token()
         if self._token_rp_id is None:
             self._token_rp_id = rp_id
         elif self._token_rp_id != rp_id:
             one, other = permitted.shown(self._token_rp_id), permitted.shown(rp_id)
             raise Refused(f"a PIN that was entered for {one}, used for {other}", status.PIN_AUTH_INVALID)
+
+    def _require_token(self) -> None:
+        """Refuse a token from before this gate: those of CTAP 2.0 last until power-down, and what for is forgotten."""
+        if not self._has_token:
+            raise Refused("the use of a PIN that was not entered in this turn", status.PIN_AUTH_INVALID)
 
     def _check_get_assertion(self, parameters: Mapping[int, object]) -> str:
         rp_id = permitted.application(parameters.get(1))
@@ -274,6 +282,8 @@ class Gate:
         self._say(f"{what}, to list keys" if rp_id is None else f"{what} for {permitted.shown(rp_id)}")
 
     def _manage_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:
+        if parameters.get(4):
+            self._require_token()
         match parameters.get(1):
             case commands.GET_CREDS_METADATA:
                 self._say("asks how many resident keys there are")

@@ -14,7 +14,7 @@ from fido2.ctap2.pin import ClientPin
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.answering import Token
-from support.soft_token import CLIENT_DATA_HASH, FUZZ_EXAMPLES, Device, Permission, Person, credential_id
+from support.soft_token import CLIENT_DATA_HASH, FUZZ_EXAMPLES, PIN, Device, Permission, Person, credential_id
 
 from sk_provider.authenticator.presence import DENIED, GRANTED
 from sk_provider.authenticator.store import Store
@@ -58,6 +58,11 @@ class Shared:
         """Ask through the gate."""
         return self.gate.call(cmd, request, Operation(60), None)
 
+    def client_pin(self) -> ClientPin:
+        """Return what gets PIN tokens through the gate."""
+        far: Any = SimpleNamespace(capabilities=framing.CAPABILITY_CBOR, call=lambda cmd, data, *_: self.ask(data, cmd))
+        return ClientPin(Ctap2(far))
+
     def request(self, command: int, parameters: object = None) -> bytes:
         encoded = b"" if parameters is None else cbor.encode(parameters)  # type: ignore[arg-type]
         return self.ask(bytes([command]) + encoded)
@@ -81,11 +86,12 @@ def answer(response: bytes) -> dict[int, Any]:
     return decoded
 
 
-def management(token: Device, subcommand: int, arguments: object = None) -> dict[int, Any]:
+def management(token: Device | Shared, subcommand: int, arguments: object = None) -> dict[int, Any]:
     """A request of credentialManagement, authenticated as whoever knows the PIN can."""
-    protocol = token.pin_protocol
+    client_pin = token.client_pin()
+    protocol = client_pin.protocol
     message = bytes([subcommand]) + (b"" if arguments is None else cbor.encode(arguments))  # type: ignore[arg-type]
-    pin_token = token.pin_token(Permission.CREDENTIAL_MGMT)
+    pin_token = client_pin.get_pin_token(PIN, Permission.CREDENTIAL_MGMT)
     request: dict[int, Any] = {
         1: subcommand,
         3: protocol.VERSION,
@@ -140,11 +146,11 @@ def test_what_the_client_began_is_continued_to_its_end(shared: Shared) -> None:
     assert first[1] != second[1]
     assert first[2][:32] == second[2][:32] == SSH_HASH
     assert shared.request(0x08) == NOT_ALLOWED
-    rps = answer(shared.request(0x0A, management(token, 2)))
+    rps = answer(shared.request(0x0A, management(shared, 2)))
     assert rps[5] == 2
     assert {rps[3]["id"], answer(shared.request(0x0A, {1: 3}))[3]["id"]} == {"ssh:", "ssh:other"}
     assert shared.request(0x0A, {1: 3}) == NOT_ALLOWED
-    credentials = answer(shared.request(0x0A, management(token, 4, {1: SSH_HASH})))
+    credentials = answer(shared.request(0x0A, management(shared, 4, {1: SSH_HASH})))
     assert credentials[9] == 2
     assert credentials[7] != answer(shared.request(0x0A, {1: 5}))[7]
     assert shared.request(0x0A, {1: 5}) == NOT_ALLOWED
@@ -213,10 +219,12 @@ def make_request(rp_id: str, **members: object) -> dict[int, Any]:
 
 def test_a_new_resident_key_is_told_to_replace_another(shared: Shared) -> None:
     shared.token.set_pin()
-    auth = shared.token.auth(shared.token.pin_token(Permission.MAKE_CREDENTIAL, "ssh:work"))
+    auth = shared.token.auth(shared.client_pin().get_pin_token(PIN, Permission.MAKE_CREDENTIAL, "ssh:work"))
     request = make_request("ssh:work", m7={"rk": True}, m8=auth["pin_uv_param"], m9=auth["pin_uv_protocol"])
     assert shared.request(0x01, request)[0] == status.SUCCESS
-    assert shared.told == ["wants a new RESIDENT key for ssh:work; it replaces one of the same application and user"]
+    assert shared.told[1:] == [
+        "wants a new RESIDENT key for ssh:work; it replaces one of the same application and user"
+    ]
 
 
 def test_no_resident_key_is_made_where_nobody_is_verified_for_it(shared: Shared) -> None:
@@ -260,8 +268,7 @@ def test_a_pin_for_one_application_buys_nothing_for_another(tmp_path: Path) -> N
     token.set_pin()
     auth = token.auth(token.client_pin().get_pin_token("1234"))
     handles = {rp_id: credential_id(token.make(rp_id, **auth)) for rp_id in ("ssh:", "ssh:work")}
-    far: Any = SimpleNamespace(capabilities=framing.CAPABILITY_CBOR, call=lambda cmd, data, *_: shared.ask(data, cmd))
-    client_pin = ClientPin(Ctap2(far))
+    client_pin = shared.client_pin()
 
     def sign(rp_id: str, pin_token: bytes) -> bytes:
         allowed = [{"type": "public-key", "id": handles[rp_id]}]
@@ -278,6 +285,33 @@ def test_a_pin_for_one_application_buys_nothing_for_another(tmp_path: Path) -> N
     assert sign("ssh:work", client_pin.get_pin_token("1234"))[0] == status.SUCCESS
 
 
+def test_a_pin_that_was_entered_in_another_turn_buys_nothing(tmp_path: Path) -> None:
+    shared = Shared(tmp_path, "fido2.0")  # whose tokens last until power-down
+    token = shared.token
+    token.set_pin()
+    pin_token = token.client_pin().get_pin_token(PIN)
+    auth = token.auth(pin_token)
+    allowed = [{"type": "public-key", "id": credential_id(token.make("ssh:", **auth))}]
+    assert shared.client_pin().get_pin_token(PIN) == pin_token
+    get_assertion = {1: "ssh:", 2: CLIENT_DATA_HASH, 3: allowed, 6: auth["pin_uv_param"], 7: 1}
+    assert shared.request(0x02, get_assertion)[0] == status.SUCCESS
+    shared.gate = Gate(shared, shared.told.append)
+    shared.passed.clear()
+    shared.request(0x06, {1: 1, 2: 0x01})  # which gets no token
+    for command, parameters in (
+        (0x02, get_assertion),
+        (0x01, make_request("ssh:", m8=auth["pin_uv_param"], m9=1)),
+        *((command, {1: subcommand, 3: 1, 4: bytes(16)}) for command in (0x0A, 0x41) for subcommand in (1, 2, 4)),
+    ):
+        assert shared.request(command, parameters) == bytes([status.PIN_AUTH_INVALID])
+        assert shared.told[-1] == "refused: the use of a PIN that was not entered in this turn"
+    assert [request[:1] for request in shared.passed] == [b"\x06"]
+    shared.request(0x06, {1: 1, 2: 0x05, 3: key_agreement(), 6: bytes(16)})  # which is no PIN
+    assert shared.request(0x02, get_assertion) == bytes([status.PIN_AUTH_INVALID])
+    shared.client_pin().get_pin_token(PIN)
+    assert shared.request(0x02, get_assertion)[0] == status.SUCCESS
+
+
 @pytest.mark.parametrize("zeros", [32, 16, 15, 0])
 def test_a_silent_question_is_about_what_no_message_can_be(shared: Shared, zeros: int) -> None:
     handle = credential_id(shared.token.make("ssh:"))
@@ -291,7 +325,7 @@ def test_only_keys_that_could_be_used_are_listed(shared: Shared) -> None:
     shared.token.set_pin()
     shared.token.make_resident("ssh:")
     shared.token.make_resident("ssh:two  words")
-    listed = answer(shared.request(0x0A, management(shared.token, 2)))
+    listed = answer(shared.request(0x0A, management(shared, 2)))
     assert (listed[3]["id"], listed[5]) == ("ssh:", 1)
 
 
@@ -365,8 +399,8 @@ def test_what_extensions_add_to_an_answer_does_not_pass(shared: Shared) -> None:
     token = shared.token
     token.set_pin()
     made = token.make_resident("ssh:", extensions={"largeBlobKey": True})
-    assert shared.request(0x0A, management(token, 2))[0] == status.SUCCESS
-    listed = answer(shared.request(0x0A, management(token, 4, {1: SSH_HASH})))
+    assert shared.request(0x0A, management(shared, 2))[0] == status.SUCCESS
+    listed = answer(shared.request(0x0A, management(shared, 4, {1: SSH_HASH})))
     assert listed[7]["id"] == credential_id(made)
     assert 0x0B not in listed
     assert 0x0B in token.request(0x0A, management(token, 4, {1: SSH_HASH}))[1]
