@@ -31,12 +31,22 @@ _PERMISSIONS = (
 )
 _PERMISSIONS_FOR_AN_APPLICATION = commands.PERMISSION_MAKE_CREDENTIAL | commands.PERMISSION_GET_ASSERTION
 
+# What a makeCredential whose pinUvAuthParam is empty is answered after the touch that it asks for (§6.1.2 step 1).
+_TOUCHED = (status.SUCCESS, status.PIN_INVALID, status.PIN_AUTH_INVALID, status.PIN_NOT_SET)
+
 _MAX_ENTRIES = 1000
 """More than any authenticator has in a list."""
 
 _SW_NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
 _SW_CONDITIONS_NOT_SATISFIED = apdu.SW_CONDITIONS_NOT_SATISFIED.to_bytes(2, "big")
 _SW_COMMAND_NOT_ALLOWED = apdu.SW_COMMAND_NOT_ALLOWED.to_bytes(2, "big")
+
+ANSWERED = 1
+"""What a command has come to: the person has touched the authenticator for it, or was verified by it."""
+GOES_ON = 2
+"""It belongs to what the person may be busy with: a touch that U2F waits for, a PIN, a listing that a PIN is for."""
+NOTHING = 3
+"""It was refused, has failed, or is what a client can ask for at any time at no cost to the person."""
 
 
 class Gate:
@@ -366,18 +376,45 @@ class Gate:
         return response
 
 
-def asks_for_something(cmd: int, untrusted_data: bytes) -> bool:
-    """Return whether a CTAPHID MSG or CBOR command is more than a look at what the authenticator is."""
+def outcome(cmd: int, untrusted_data: bytes, response: bytes) -> int:
+    """Return what a CTAPHID MSG or CBOR command has come to: ANSWERED, GOES_ON or NOTHING.
+
+    untrusted_data: the client's request; response: what call() has returned for it.
+    """
     if cmd == framing.MSG:
-        return untrusted_data[1:2] != bytes((apdu.INS_VERSION,))
-    command = untrusted_data[:1]
-    if command != bytes((commands.CLIENT_PIN,)):
-        return command != bytes((commands.GET_INFO,))
+        return _outcome_of_u2f(untrusted_data, response)
+    command, code = untrusted_data[:1], response[0]
     try:
         parameters = permitted.decode(untrusted_data[1:])
     except Refused:
-        return False
-    return parameters.get(2) not in _PIN_READING
+        return NOTHING
+    if command == bytes((commands.MAKE_CREDENTIAL,)) and parameters.get(8) == b"":
+        return ANSWERED if code in _TOUCHED else NOTHING
+    if code != status.SUCCESS or not command:
+        return NOTHING
+    match command[0]:
+        case commands.MAKE_CREDENTIAL | commands.SELECTION:
+            return ANSWERED
+        case commands.GET_ASSERTION:
+            options = parameters.get(5)
+            return NOTHING if isinstance(options, dict) and options.get("up") is False else ANSWERED
+        case commands.CLIENT_PIN if parameters.get(2) == commands.GET_TOKEN_USING_UV:
+            return ANSWERED
+        case commands.CLIENT_PIN if parameters.get(2) not in _PIN_READING:
+            return GOES_ON
+        case commands.CREDENTIAL_MANAGEMENT | commands.CREDENTIAL_MANAGEMENT_PREVIEW:
+            return GOES_ON
+    return NOTHING
+
+
+def _outcome_of_u2f(untrusted_apdu: bytes, response: bytes) -> int:
+    instruction, control = untrusted_apdu[1:2], untrusted_apdu[2:3]
+    if instruction not in (bytes((apdu.INS_REGISTER,)), bytes((apdu.INS_AUTHENTICATE,))):
+        return NOTHING
+    if response[-2:] == _SW_NO_ERROR:
+        return ANSWERED
+    is_check = instruction == bytes((apdu.INS_AUTHENTICATE,)) and control == bytes((apdu.P1_CHECK_ONLY,))
+    return GOES_ON if response[-2:] == _SW_CONDITIONS_NOT_SATISFIED and not is_check else NOTHING
 
 
 def _nonsense(what: str) -> AuthenticatorError:

@@ -18,7 +18,7 @@ from sk_provider.errors import Interrupted, SecurityKeyError
 from sk_provider.operation import Operation
 from sk_provider.reporting import printable
 
-from .gate import Gate, asks_for_something
+from .gate import ANSWERED, GOES_ON, Gate, outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _COMMAND_LINE_SHOWN = 120
 _IDLE_PATIENCE = 10.0
-"""Seconds after the answer to a client's command in which it must ask for more, or its turn ends."""
+"""Seconds in which a client must get something from the person, or its turn ends."""
 _SHOWING_PATIENCE = 2.0
 """Seconds in which what a client asks for must be shown, or it is refused."""
 
 
 class SharedAuthenticator:
     """The authenticator, and whose turn it is: a client's lasts from its first command until it goes, or is idle.
+
+    Idle is also who asks for nothing but what costs the person nothing, or what is refused: a turn is not to be held
+    by that. No command that is worked on is ended, however long the person takes for it.
 
     The authenticator itself is open only while there is a turn, so that this machine's own programs can use it in
     between. All methods are for the main thread.
@@ -62,8 +65,9 @@ class SharedAuthenticator:
         self._configuration = configuration
         self._show = show
         self._turn: _Client | None = None
-        self._turn_job: Job | None = None  # the last command of the client whose turn it is
-        self._turn_ends: float | None = None  # None as long as a command is worked on that prolongs the turn
+        self._turn_jobs: list[Job] = []  # the commands of the client whose turn it is that have not been counted
+        self._turn_ends: float | None = None  # None until the turn's first command is answered
+        self._going_on_ends: float | None = None  # until when GOES_ON prolongs the turn; None before the first one
         self._waiting: dict[_Client, Job] = {}  # the one that waits for the longest time first
         self._has_told_of_waiting = False
         self._gate: Gate | None = None
@@ -108,16 +112,16 @@ class SharedAuthenticator:
             if job.cancelled.is_set():
                 del self._waiting[client]
                 job.response = cancellation(job.command)
-        if self._turn is None or self._turn_job is None or self._turn_job.response is None:
-            return
-        if self._turn_ends is None:
-            self._turn_ends = now + _IDLE_PATIENCE
-        elif now >= self._turn_ends:
+        for job in list(self._turn_jobs):
+            if job.response is not None:
+                self._turn_jobs.remove(job)
+                self._prolong_turn(outcome(job.command, job.data, job.response), now)
+        if self._turn is not None and not self._turn_jobs and self._turn_ends is not None and now >= self._turn_ends:
             self._end_turn(self._turn)
 
     def deadline(self) -> float | None:
         """Return when tick is to be called at the latest, if nothing else happens before."""
-        is_working = self._turn_job is not None and self._turn_job.response is None
+        is_working = any(job.response is None for job in self._turn_jobs)
         return None if is_working else self._turn_ends
 
     def close(self) -> None:
@@ -126,14 +130,25 @@ class SharedAuthenticator:
         self._worker.close()
 
     def _begin(self, client: _Client, job: Job) -> None:
-        # What anybody may ask at any time, at no cost to the person, prolongs no turn.
-        if self._turn is not client or asks_for_something(job.command, job.data):
-            self._turn_ends = None
-        self._turn, self._turn_job = client, job
+        self._turn = client
+        self._turn_jobs.append(job)
         self._worker.start(job, functools.partial(self._answer, client), functools.partial(self._tell_of_error, client))
 
+    def _prolong_turn(self, outcome: int, now: float) -> None:
+        """Set when the turn ends, by what its last command has come to: ANSWERED, GOES_ON or NOTHING."""
+        idle_ends = now + _IDLE_PATIENCE
+        if self._turn_ends is None:
+            self._turn_ends = idle_ends
+        if outcome == ANSWERED:
+            self._turn_ends, self._going_on_ends = idle_ends, None
+        elif outcome == GOES_ON:
+            if self._going_on_ends is None:
+                self._going_on_ends = now + self._configuration.timeout
+            self._turn_ends = max(self._turn_ends, min(idle_ends, self._going_on_ends))
+
     def _end_turn(self, client: _Client) -> None:
-        self._turn, self._turn_job, self._turn_ends = None, None, None
+        self._turn, self._turn_jobs = None, []
+        self._turn_ends, self._going_on_ends = None, None
         self._has_told_of_waiting = False
         self._worker.do(self._let_go, functools.partial(self._tell_of_error, client))
         if self._waiting:

@@ -10,7 +10,7 @@ from support.serve import wait_until
 from sk_provider.client import selection
 from sk_provider.client.token import Token
 from sk_provider.config import Configuration
-from sk_provider.ctap import cbor, framing, status
+from sk_provider.ctap import apdu, cbor, framing, status
 from sk_provider.device_side.job import Job
 from sk_provider.device_side.loop import Loop
 from sk_provider.share.server import SharedAuthenticator, _Client
@@ -29,17 +29,41 @@ GET_ASSERTION, GET_NEXT_ASSERTION = b"\x02", b"\x08"
 ASSERT = GET_ASSERTION + cbor.encode({1: "ssh:", 2: bytes(32)})
 LISTED = b"\0" + cbor.encode({1: {}, 2: hashlib.sha256(b"ssh:").digest(), 3: b"signature", 5: 2})
 INFO = b"\0" + cbor.encode({1: ["FIDO_2_1"], 3: bytes(16)})
+CONDITIONS_NOT_SATISFIED, U2F_SUCCESS = b"\x69\x85", b"\x90\0"
 CANCELLED = bytes([status.KEEPALIVE_CANCEL])
 
 
+SSH_HASH = hashlib.sha256(b"ssh:").digest()
+ASSERTED = b"\0" + cbor.encode({1: {}, 2: SSH_HASH, 3: b"signature"})
+MADE = b"\0" + cbor.encode({1: "none", 2: SSH_HASH, 3: {}})
+HANDLE = bytes(64)
+
+
+def make(pin_uv_auth_param: bytes | None = None) -> bytes:
+    request: dict[int, Any] = {1: bytes(32), 2: {"id": "ssh:"}, 3: {"id": b"user"}, 4: []}
+    return b"\x01" + cbor.encode(request if pin_uv_auth_param is None else {**request, 8: pin_uv_auth_param})
+
+
+def client_pin(subcommand: int, permissions: int | None = None) -> bytes:
+    request: dict[int, Any] = {1: 2, 2: subcommand}
+    return b"\x06" + cbor.encode(request if permissions is None else {**request, 9: permissions, 10: "ssh:"})
+
+
+def u2f(instruction: int, control: int = 0, application: bytes = SSH_HASH) -> bytes:
+    handle = bytes([len(HANDLE)]) + HANDLE if instruction == apdu.INS_AUTHENTICATE else b""
+    return apdu.extended(0, instruction, control, 0, bytes(32) + application + handle)
+
+
 class Authenticator:
-    """Answers getInfo at once, and waits for ever for the touch that selection wants."""
+    """Answers getInfo at once, or what it is told to; waits for selection's touch until it is cancelled."""
 
     def __init__(self) -> None:
         self.capabilities = framing.CAPABILITY_CBOR
         self.passed: list[bytes] = []
         self.times_opened = 0
         self.is_open = False
+        self.is_touched = False
+        self.answer: bytes | None = None
 
     def open(self, *_: object) -> Token:
         self.times_opened += 1
@@ -49,8 +73,12 @@ class Authenticator:
     def call(self, cmd: int, data: bytes = b"", event: Event | None = None, on_keepalive: Any = None) -> bytes:
         assert event is not None
         self.passed.append(data)
+        if self.answer is not None:
+            return self.answer
         if data == SELECTION:
-            wait_until(event.is_set, "the cancelling")
+            wait_until(lambda: event.is_set() or self.is_touched, "the touch or the cancelling")
+            if self.is_touched:
+                return b"\0"
             raise event.reason()
         return LISTED if data[:1] == GET_ASSERTION or data == GET_NEXT_ASSERTION else INFO
 
@@ -160,16 +188,104 @@ def test_a_turn_ends_once_its_client_is_idle(shared: SharedAuthenticator, authen
     assert authenticator.times_opened == 2
 
 
-@pytest.mark.parametrize("request_bytes", [GET_INFO, READ_RETRIES])
-def test_a_look_at_the_authenticator_prolongs_no_turn(
-    shared: SharedAuthenticator, authenticator: Authenticator, request_bytes: bytes
+CBOR, MSG = framing.CBOR, framing.MSG
+
+
+@pytest.mark.parametrize(
+    ("cmd", "request_bytes", "answered"),
+    [
+        (CBOR, GET_INFO, INFO),
+        (CBOR, READ_RETRIES, INFO),
+        (CBOR, client_pin(2), INFO),
+        (CBOR, client_pin(5), bytes([status.PIN_INVALID])),
+        (CBOR, GET_ASSERTION + cbor.encode({1: "ssh:", 2: bytes(32), 5: {"up": False}}), ASSERTED),
+        (CBOR, ASSERT, bytes([status.NO_CREDENTIALS])),
+        (CBOR, GET_ASSERTION + cbor.encode({1: "example.org", 2: bytes(32)}), ASSERTED),
+        (CBOR, GET_NEXT_ASSERTION, ASSERTED),
+        (CBOR, make(), bytes([status.PUAT_REQUIRED])),
+        (CBOR, make(b""), bytes([status.OPERATION_DENIED])),
+        (CBOR, make(b"none"), MADE),
+        (CBOR, SELECTION, bytes([status.USER_ACTION_TIMEOUT])),
+        (CBOR, b"\x0a\xa1\x01\x02", bytes([status.PUAT_REQUIRED])),
+        (CBOR, b"\xfe", b"\0"),
+        (CBOR, b"\x02\xff", ASSERTED),
+        (CBOR, b"", b"\0"),
+        (MSG, u2f(apdu.INS_VERSION), b"U2F_V2\x90\0"),
+        (MSG, u2f(apdu.INS_AUTHENTICATE, apdu.P1_CHECK_ONLY), CONDITIONS_NOT_SATISFIED),
+        (MSG, u2f(apdu.INS_AUTHENTICATE, apdu.P1_ENFORCE_PRESENCE), b"\x6a\x80"),
+        (MSG, u2f(apdu.INS_REGISTER, application=bytes(32)), U2F_SUCCESS),
+        (MSG, u2f(0xFE), U2F_SUCCESS),
+        (MSG, b"", U2F_SUCCESS),
+    ],
+)
+def test_what_costs_the_person_nothing_prolongs_no_turn(
+    shared: SharedAuthenticator, authenticator: Authenticator, cmd: int, request_bytes: bytes, answered: bytes
 ) -> None:
     client = _Client("client", shared)
+    authenticator.answer = answered
     for now in (1000, 1006):
-        answer(shared.start(client, framing.CBOR, request_bytes))
+        answer(shared.start(client, cmd, request_bytes))
         shared.tick(now)
         assert shared.deadline() == 1010
     shared.tick(1010)
+    wait_until(lambda: not authenticator.is_open, "the closing")
+
+
+@pytest.mark.parametrize(
+    ("cmd", "request_bytes", "answered"),
+    [
+        (CBOR, make(), MADE),
+        (CBOR, make(b""), bytes([status.PIN_INVALID])),
+        (CBOR, make(b""), bytes([status.PIN_AUTH_INVALID])),
+        (CBOR, make(b""), bytes([status.PIN_NOT_SET])),
+        (CBOR, ASSERT, ASSERTED),
+        (CBOR, SELECTION, b"\0"),
+        (CBOR, client_pin(6, 2), b"\0"),
+        (MSG, u2f(apdu.INS_REGISTER), U2F_SUCCESS),
+        (MSG, u2f(apdu.INS_AUTHENTICATE, apdu.P1_ENFORCE_PRESENCE), U2F_SUCCESS),
+    ],
+)
+def test_what_the_person_has_answered_prolongs_the_turn(
+    shared: SharedAuthenticator, authenticator: Authenticator, cmd: int, request_bytes: bytes, answered: bytes
+) -> None:
+    client = _Client("client", shared)
+    authenticator.answer = answered
+    for now in range(1000, 1200, 9):
+        answer(shared.start(client, cmd, request_bytes))
+        shared.tick(now)
+        assert shared.deadline() == now + 10
+    assert authenticator.times_opened == 1
+
+
+@pytest.mark.parametrize(
+    ("cmd", "request_bytes", "answered"),
+    [
+        (CBOR, client_pin(5), b"\0"),
+        (CBOR, client_pin(9, 2), b"\0"),
+        (CBOR, b"\x0a\xa1\x01\x01", b"\0"),
+        (CBOR, b"\x41\xa1\x01\x01", b"\0"),
+        (MSG, u2f(apdu.INS_REGISTER), CONDITIONS_NOT_SATISFIED),
+        (MSG, u2f(apdu.INS_AUTHENTICATE, apdu.P1_ENFORCE_PRESENCE), CONDITIONS_NOT_SATISFIED),
+    ],
+)
+def test_what_the_person_may_be_busy_with_prolongs_the_turn_by_the_time_they_have(
+    shared: SharedAuthenticator, authenticator: Authenticator, cmd: int, request_bytes: bytes, answered: bytes
+) -> None:
+    client = _Client("client", shared)
+    authenticator.answer = answered
+    for now in range(1000, 1060, 9):
+        answer(shared.start(client, cmd, request_bytes))
+        shared.tick(now)
+        assert shared.deadline() == min(now + 10, 1000 + Configuration().timeout)
+    authenticator.answer = ASSERTED  # which a touch was wanted for: all begins anew
+    answer(shared.start(client, CBOR, ASSERT))
+    shared.tick(1059)
+    authenticator.answer = answered
+    for now in range(1065, 1065 + 60, 9):
+        answer(shared.start(client, cmd, request_bytes))
+        shared.tick(now)
+        assert shared.deadline() == max(1069, min(now + 10, 1065 + Configuration().timeout))
+    shared.tick(1065 + 60)
     wait_until(lambda: not authenticator.is_open, "the closing")
 
 
@@ -183,11 +299,35 @@ def test_a_client_is_not_idle_while_its_command_is_worked_on(
     for now in (1009, 1011, 1100):
         shared.tick(now)
         assert shared.deadline() is None
-    touch.cancel()
-    answer(touch)
+    authenticator.is_touched = True
+    assert answer(touch) == b"\0"
     shared.tick(1200)
     assert shared.deadline() == 1210
     assert authenticator.is_open
+
+
+def test_a_turn_ends_with_the_command_that_has_got_no_touch_in_a_long_time(
+    shared: SharedAuthenticator, authenticator: Authenticator
+) -> None:
+    client = _Client("client", shared)
+    answer(shared.start(client, framing.CBOR, GET_INFO))
+    shared.tick(1000)
+    touch = start_waiting_for_a_touch(shared, client, authenticator)
+    shared.tick(1100)
+    touch.cancel()
+    answer(touch)
+    shared.tick(1100)
+    wait_until(lambda: not authenticator.is_open, "the closing")
+
+
+def test_no_answer_is_overlooked_when_the_next_command_comes_at_once(shared: SharedAuthenticator) -> None:
+    client = _Client("client", shared)
+    answer(shared.start(client, framing.CBOR, GET_INFO))
+    shared.tick(1000)
+    answer(shared.start(client, framing.CBOR, ASSERT))
+    answer(shared.start(client, framing.CBOR, GET_INFO))
+    shared.tick(1009)
+    assert shared.deadline() == 1019
 
 
 def test_the_turn_of_an_idle_client_passes_to_whoever_waits_without_what_was_begun_in_it(
