@@ -262,10 +262,10 @@ class SharingServer:
 def _command_line(process: int) -> str:
     try:
         descriptor = os.open(f"/proc/{process}/cmdline", os.O_RDONLY)
-    except OSError:
+        try:
+            words = os.read(descriptor, 4096).rstrip(b"\0").split(b"\0")
+        finally:
+            os.close(descriptor)
+    except OSError:  # also of a process that ends after the opening
         return "gone"
-    try:
-        words = os.read(descriptor, 4096).rstrip(b"\0").split(b"\0")
-    finally:
-        os.close(descriptor)
     return b" ".join(words).decode(errors="replace")[:_COMMAND_LINE_SHOWN]

@@ -245,6 +245,14 @@ def test_a_folder_that_another_program_keeps_locked_is_told(person: Person, sock
     assert line.startswith(f"pysk: another program keeps {tmp_path} locked; choose ")
 
 
+def test_nothing_is_shared_where_nobody_is_told(person: Person, sockets: Path) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", str(person.pysk), "share", "soft:", f"unix:{sockets}/shared"]
+    done = subprocess.run(command, env=person.environment, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: nobody would be told who wants what, as standard output is closed; ")
+
+
 def test_logins_at_the_same_time_take_turns(person: Person, provider: Path, tmp_path: Path, sockets: Path) -> None:
     people = []
     for name in ("first", "second"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 
 import pytest
 from support.serve import wait_until
@@ -13,7 +15,7 @@ from sk_provider.config import Configuration
 from sk_provider.ctap import apdu, cbor, framing, status
 from sk_provider.device_side.job import Job
 from sk_provider.device_side.loop import Loop
-from sk_provider.share.server import SharedAuthenticator, _Client
+from sk_provider.share.server import SharedAuthenticator, _Client, _command_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -344,3 +346,19 @@ def test_the_turn_of_an_idle_client_passes_to_whoever_waits_without_what_was_beg
     assert again.response is None
     shared.tick(1021)
     assert answer(again) == bytes([status.NOT_ALLOWED])
+
+
+def test_a_client_whose_process_ends_while_it_is_named_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = subprocess.Popen(["sleep", "600"])
+    opened = os.open
+
+    def end_once_opened(path: str, flags: int) -> int:
+        descriptor = opened(path, flags)
+        process.kill()
+        process.wait()
+        return descriptor
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", end_once_opened)
+        assert _command_line(process.pid) == "gone"
+    assert _command_line(process.pid) == "gone"
