@@ -52,7 +52,9 @@ NOTHING = 3
 class Gate:
     """Stands between one client and the authenticator, and lets ssh's requests through.
 
-    What passes, in either direction, is written anew from what was understood.
+    Requests are written anew from what was understood. So are the answers that could hold what is not ssh's:
+    attestations, assertions and lists of resident keys. The others pass as they are: those of getInfo, clientPIN and
+    selection, the number of resident keys, and U2F's.
     """
 
     def __init__(self, channel: Channel, say: Callable[[str], None]) -> None:
@@ -70,7 +72,8 @@ class Gate:
     def call(self, cmd: int, data: bytes, event: Event, on_keepalive: OnKeepalive | None) -> bytes:
         """Answer a CTAPHID MSG or CBOR command as the authenticator would, or refuse it.
 
-        Raises nothing of its own: what goes wrong is answered, and told to the person.
+        What goes wrong is answered, and told to the person. Raises OSError if the person cannot be told: no request
+        passes that they should have been told of first.
         """
         try:
             is_u2f = cmd == framing.MSG
