@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from .errors import SecurityKeyError
 
 
+_TICK = 0.01
+"""Seconds after which a terminal that has room for less than a character is looked at again."""
+
+
 def printable(text: str) -> str:
     """Return text with whatever could end the line or steer a terminal replaced by "?"."""
     return "".join(character if character.isprintable() else "?" for character in text)
@@ -30,15 +34,42 @@ def write_in_time(descriptor: int, line: str, seconds: float) -> None:
     Raises OSError if it cannot be written whole within so many seconds.
     """
     import select
+    import time
 
     content = f"{line}\n".encode()
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
     # Of a pipe that is ready, so much is written at once.
-    if len(content) > select.PIPE_BUF or not poll.poll(seconds * 1000):
+    if len(content) > select.PIPE_BUF:
         raise TimeoutError
-    if posix.write(descriptor, content) != len(content):
-        raise OSError
+    deadline = time.monotonic() + seconds
+    unblocked = _unblocked(descriptor)
+    try:
+        poll = select.poll()
+        poll.register(unblocked, select.POLLOUT)
+        while content:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError
+            try:
+                content = content[posix.write(unblocked, content) :]
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError from None
+                time.sleep(_TICK)
+    finally:
+        posix.close(unblocked)
+
+
+def _unblocked(descriptor: int) -> int:
+    """Return another descriptor of the same file that, if it is a terminal, takes what it has room for and no more.
+
+    One of its own, as not to block is for all that share one, such as the shell.
+    """
+    if posix.isatty(descriptor):
+        flags = posix.O_WRONLY | posix.O_NOCTTY | posix.O_NONBLOCK | posix.O_CLOEXEC
+        try:
+            return posix.open(f"/proc/self/fd/{descriptor}", flags)
+        except PermissionError:  # another user's terminal, as after su
+            pass
+    return posix.dup(descriptor)
 
 
 def tell(sentence: str, write: Callable[[bytes], int] = write_stderr) -> bool:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPORT = """
 import sys
@@ -69,3 +75,44 @@ def test_a_log_file_that_cannot_be_written_loses_nothing_else(tmp_path: Path) ->
         assert done.stdout == "syslog: it ?[31mbroke??; mend it\n"
     assert not (tmp_path / "elsewhere").exists()
     assert (writable.read_text(), foreign.read_text()) == ("", "")
+
+
+WRITE_LINES = """
+import sys
+from sk_provider.reporting import write_in_time
+try:
+    for _ in range(20):
+        write_in_time(int(sys.argv[1]), 4000 * "m", float(sys.argv[2]))
+except TimeoutError:
+    print("late")
+"""
+
+
+@contextmanager
+def writing(seconds: float) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Have another process write lines to a terminal, which has room for few; yield what reads them."""
+    screen, terminal = os.openpty()
+    command = [sys.executable, "-c", WRITE_LINES, str(terminal), str(seconds)]
+    process = subprocess.Popen(command, pass_fds=[terminal], stdout=subprocess.PIPE, text=True)
+    try:
+        yield screen, process
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(screen)
+        os.close(terminal)
+
+
+def test_a_terminal_that_has_room_for_a_part_of_a_line_keeps_nobody_waiting() -> None:
+    with writing(0.1) as (_, process):
+        assert process.communicate(timeout=60)[0] == "late\n"
+
+
+def test_a_line_for_which_a_terminal_makes_room_in_time_is_written_whole() -> None:
+    with writing(60) as (screen, process):
+        shown = b""
+        while shown.count(b"\n") < 20:
+            assert select.select([screen], [], [], 60)[0]
+            shown += os.read(screen, 1000)
+        assert shown == 20 * (4000 * b"m" + b"\r\n")
+        assert process.communicate(timeout=60)[0] == ""
