@@ -78,7 +78,7 @@ def _no_variable(_name: str) -> str:
 
 def _open_terminal() -> int | None:
     try:
-        return posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+        return posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     except OSError:
         return None
 
@@ -86,18 +86,34 @@ def _open_terminal() -> int | None:
 def _confirm_on_terminal(terminal: int, question: str, event: Event) -> int:
     # Keys pressed before the question was seen are no answer to it.
     termios.tcflush(terminal, termios.TCIFLUSH)
-    posix.write(terminal, f"libpysk: {question} Press Enter to confirm, or type no: ".encode())
+    _write(terminal, f"libpysk: {question} Press Enter to confirm, or type no: ".encode(), event)
     while not event.is_set():
         if select.select([terminal], [], [], _TICK)[0]:
-            answer = posix.read(terminal, _MAX_ANSWER)
+            try:
+                answer = posix.read(terminal, _MAX_ANSWER)
+            except BlockingIOError:  # another program has read it
+                continue
             # Whoever pressed ^C meant it, whatever they pressed next.
             if event.is_set():
                 break
             if answer.strip().lower() in (b"", b"y", b"yes") and answer.endswith(b"\n"):
                 return CONFIRMED
             return REFUSED
-    posix.write(terminal, b"\n")
+    try:
+        posix.write(terminal, b"\n")
+    except BlockingIOError:  # whoever looks there sees no more than before
+        pass
     return UNANSWERED
+
+
+def _write(terminal: int, text: bytes, event: Event) -> None:
+    """Write as the terminal takes it, which may be stopped, or have room for a part only, until event is set."""
+    while text and not event.is_set():
+        if select.select([], [terminal], [], _TICK)[1]:
+            try:
+                text = text[posix.write(terminal, text) :]
+            except BlockingIOError:  # it has room for less than a character
+                select.select([], [], [], _TICK)
 
 
 def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
@@ -124,11 +140,11 @@ def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
         ) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    output = child.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
-    os.set_blocking(output, False)
     answer: bytes = b""
-    watched = [output]
     try:
+        output = child.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
+        os.set_blocking(output, False)
+        watched = [output]
         while True:
             if select.select(watched, [], [], _TICK)[0]:
                 piece = _read_on(output)
@@ -147,10 +163,12 @@ def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
                 has_agreed = child.returncode == 0 and answer.strip().lower() in (b"", b"yes")
                 return CONFIRMED if has_agreed else REFUSED
             if event.is_set():
-                child.kill()
-                child.wait()
                 return UNANSWERED
     finally:
+        # Nobody waits for it any more: the time is over, or a signal has raised an exception.
+        if child.returncode is None:
+            child.kill()
+            child.wait()
         child.stdout.close()  # type: ignore[union-attr]  # as above
 
 
