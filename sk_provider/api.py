@@ -29,8 +29,6 @@ class EnrollRequest:
     flags: FLAG_… bits; pin: str, never empty, or None; device: an address or None; user: a name or None.
     """
 
-    __slots__ = ("algorithm", "application", "challenge", "device", "flags", "pin", "user")
-
     def __init__(
         self,
         algorithm: int,
@@ -56,8 +54,6 @@ class EnrollResponse:
     b"" if there is none; authenticator_data: as a CBOR byte string, with its header.
     """
 
-    __slots__ = ("attestation_certificate", "authenticator_data", "flags", "key_handle", "public_key", "signature")
-
     def __init__(
         self,
         flags: int,
@@ -79,8 +75,6 @@ class SignRequest:
     """What sk_sign() is asked. message_digest: SHA-256 of the message, 32 bytes; key_handle: the credential ID; the
     rest as in EnrollRequest.
     """
-
-    __slots__ = ("algorithm", "application", "device", "flags", "key_handle", "message_digest", "pin")
 
     def __init__(
         self,
@@ -106,8 +100,6 @@ class SignResponse:
     r and s of ECDSA, 32 bytes each, big-endian; or sig_r the 64 bytes of an Ed25519 signature and sig_s b"".
     """
 
-    __slots__ = ("counter", "flags", "sig_r", "sig_s")
-
     def __init__(self, flags: int, counter: int, sig_r: bytes, sig_s: bytes) -> None:
         self.flags = flags
         self.counter = counter
@@ -118,8 +110,6 @@ class SignResponse:
 class ResidentRequest:
     """What sk_load_resident_keys() is asked; the members are those of EnrollRequest."""
 
-    __slots__ = ("device", "pin")
-
     def __init__(self, pin: str | None, device: str | None) -> None:
         self.pin = pin
         self.device = device
@@ -127,8 +117,6 @@ class ResidentRequest:
 
 class ResidentKey:
     """A resident key. user_id: bytes, as it was enrolled; the rest as in EnrollRequest and EnrollResponse."""
-
-    __slots__ = ("algorithm", "application", "flags", "key_handle", "public_key", "user_id")
 
     def __init__(
         self, algorithm: int, application: str, flags: int, key_handle: bytes, public_key: bytes, user_id: bytes

@@ -32,18 +32,6 @@ class Configuration:
     variables may say what is done: not in a program that has more rights than whoever started it.
     """
 
-    __slots__ = (
-        "_devices",
-        "_limited_addresses",
-        "already_set",
-        "known_keys",
-        "log_file",
-        "missing_file",
-        "presence",
-        "timeout",
-        "trusts_environment",
-    )
-
     def __init__(self) -> None:
         self.presence = PRESENCE_ASK
         self.timeout = DEFAULT_TIMEOUT
@@ -217,8 +205,6 @@ def _read(path: str) -> str | None:
 
 class _Reader:
     """Reads one file into a configuration in which the first value of a keyword stays."""
-
-    __slots__ = ("_configuration", "_is_limited", "_line", "_path", "_patterns")
 
     def __init__(self, configuration: Configuration, path: str, *, is_limited: bool) -> None:
         self._configuration = configuration

@@ -57,8 +57,6 @@ def attach(ffi: Any, lib: Any, api_major: int, notes: list[str]) -> None:
 class _ImportWatch:
     """Stands before Python's finders (importlib.abc) because of what some modules do to the host."""
 
-    __slots__ = ("_lib",)
-
     def __init__(self, lib: Any) -> None:
         self._lib = lib
 
@@ -75,8 +73,6 @@ class _ImportWatch:
 
 class _Boundary:
     """One library's calls: several builds of it may share this module in one process."""
-
-    __slots__ = ("_api_major", "_ffi", "_lib", "_notes")
 
     def __init__(self, ffi: Any, lib: Any, api_major: int, notes: list[str]) -> None:
         self._ffi = ffi
@@ -302,8 +298,6 @@ class _Allocations:
     """Builds a response from the C library's memory, which the host frees; after any exception in its ``with`` block
     nothing of it is left.
     """
-
-    __slots__ = ("_api_major", "_ffi", "_lib", "_made")
 
     def __init__(self, ffi: Any, lib: Any, api_major: int) -> None:
         self._ffi = ffi

@@ -21,17 +21,6 @@ _WAITS_UNTOLD = 1.0
 class Operation:
     """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set())."""
 
-    __slots__ = (
-        "_deadline",
-        "_has_been_called_off",
-        "_has_told_of_others",
-        "_is_interrupted",
-        "_others_had_it_for",
-        "_others_had_it_until",
-        "tell",
-        "timeout",
-    )
-
     def __init__(
         self,
         timeout: int,

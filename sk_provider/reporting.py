@@ -83,8 +83,6 @@ def tell(sentence: str, write: Callable[[bytes], int] = write_stderr) -> bool:
 class Reporter:
     """Reports what a program does not tell its user itself. log_file: a path, or None for the system's log."""
 
-    __slots__ = ("_write_stderr", "_write_syslog", "log_file")
-
     def __init__(self, write_stderr: Callable[[bytes], int], write_syslog: Callable[[bytes], object]) -> None:
         """Report by these: each takes a line; the first returns whether it was taken."""
         self._write_stderr = write_stderr

@@ -104,8 +104,6 @@ def open_chosen(
 class _Race(Operation):
     """An operation on several authenticators at the same time: once one of them has won, the others give up."""
 
-    __slots__ = ("_operation", "winner")
-
     def __init__(self, operation: Operation) -> None:
         super().__init__(operation.timeout, tell=operation.tell)
         self._operation = operation
@@ -170,18 +168,6 @@ class _Candidates:
     failures: why others, which may hold it as well, could not be asked; known: sk-api's algorithm and the public key
     that proves a claim, None if they are not known, or if there is but one, which needs no proof.
     """
-
-    __slots__ = (
-        "_absences",
-        "_configuration",
-        "_found",
-        "_operation",
-        "failures",
-        "holders",
-        "known",
-        "maybe",
-        "tokens",
-    )
 
     def __init__(self, configuration: Configuration, operation: Operation) -> None:
         self._configuration = configuration

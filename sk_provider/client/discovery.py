@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 class Found:
     """An authenticator that is not open. scheme: its transport's; location: where that finds it."""
 
-    __slots__ = ("location", "scheme", "transport")
-
     def __init__(self, scheme: str, transport: Transport, location: str) -> None:
         self.scheme = scheme
         self.transport = transport

@@ -37,8 +37,6 @@ class Token:
     others and it is known.
     """
 
-    __slots__ = ("_channel", "_has_spoken_ctap2", "_name", "address", "capabilities", "is_the_only_one", "public_key")
-
     def __init__(self, channel: Channel, address: str, name: Callable[[], str] | None = None) -> None:
         """name: returns what the device calls itself, "" if it does not say, where anything knows that."""
         self._channel = channel

@@ -49,14 +49,8 @@ _INVALID_CMD = bytes([framing.ERR_INVALID_CMD])
 _REPLUG = "unplug it, plug it in and try again"
 
 
-class _Silent(AuthenticatorError):
-    """Nothing came in time."""
-
-
 class HidChannel:
     """A CTAPHID channel of its own on one authenticator. See transport_api.Channel."""
-
-    __slots__ = ("_channel", "_remedy", "_reports", "capabilities")
 
     def __init__(self, reports: Reports, event: Event, remedy: str = _REPLUG) -> None:
         """Take the reports, which close() lets go, and have the authenticator allocate a channel.
@@ -93,7 +87,7 @@ class HidChannel:
         while True:
             try:
                 command, response = self._receive_message(event, asked_at + (_NONCE_PATIENCE if refusal else SILENCE))
-            except _Silent:
+            except AuthenticatorError:
                 if refusal:
                     return refusal
                 raise
@@ -184,7 +178,7 @@ class HidChannel:
     def _receive_message(self, event: Event | None, deadline: float | None) -> tuple[int, bytes]:
         """Return a message's command and data; deadline: until when it must begin, if that is not the event's matter.
 
-        Raises _Silent if it does not, or does not go on.
+        Raises AuthenticatorError if it does not, or does not go on.
         """
         first = self._receive_packet(event, deadline)
         if not first[4] & framing.INIT_PACKET:
@@ -208,7 +202,7 @@ class HidChannel:
             _give_up_if_set(event)
             left = TICK if deadline is None else deadline - time.monotonic()
             if left <= 0:
-                raise _Silent("the authenticator does not answer", self._remedy)
+                raise AuthenticatorError("the authenticator does not answer", self._remedy)
             report = self._reports.receive(min(TICK, left))
             if report is not None and self._is_ours(report):
                 return report

@@ -34,8 +34,6 @@ def is_of_no_message(client_data_hash: bytes) -> bool:
 class Assertion:
     """A checked assertion without extensions. flags: authenticatorData's; counter: 32 bits; signature: as it came."""
 
-    __slots__ = ("counter", "flags", "signature")
-
     def __init__(self, flags: int, counter: int, signature: bytes) -> None:
         self.flags = flags
         self.counter = counter
@@ -72,8 +70,6 @@ class Info:
     options: option IDs, and whether each is on; extensions: those that it knows; force_pin_change: whether the PIN is
     good for nothing but its change.
     """
-
-    __slots__ = ("extensions", "force_pin_change", "options")
 
     def __init__(self, options: dict[object, object], extensions: list[object], *, force_pin_change: bool) -> None:
         self.options = options

@@ -78,8 +78,6 @@ def _owners(host: str, port: int) -> set[int]:
 class _Channel(HidChannel):
     """A channel that leads to nobody else when a PIN is about to be sent."""
 
-    __slots__ = ("_address",)
-
     def __init__(self, reports: _DatagramReports, event: Event, address: tuple[str, int]) -> None:
         self._address = address
         super().__init__(reports, event, "start it again, or correct the address")
@@ -103,8 +101,6 @@ class _Channel(HidChannel):
 
 class _DatagramReports:
     """One report in each datagram. See ctap.hid.Reports."""
-
-    __slots__ = ("_address", "_socket")
 
     def __init__(self, socket: _socket.socket, address: tuple[str, int]) -> None:
         self._socket = socket

@@ -74,8 +74,6 @@ def _check_peer(socket: _socket.socket, path: str) -> None:
 class _StreamReports:
     """Reports one after another in a stream. See ctap.hid.Reports."""
 
-    __slots__ = ("_path", "_received", "_socket")
-
     def __init__(self, socket: _socket.socket, path: str) -> None:
         self._socket = socket
         self._path = path

@@ -230,8 +230,6 @@ def _lock(descriptor: int, location: str, operation: Operation) -> None:
 class _HidrawReports:
     """Reports over an open hidraw device. See ctap.hid.Reports."""
 
-    __slots__ = ("_descriptor",)
-
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
