@@ -8,12 +8,12 @@ A signature passes through these rooms, from above to below and back once:
     client        which authenticator serves (discovery, selection, and candidates where there are several); which of
                   FIDO's protocols it speaks (token); what is said to it, and what its answers mean (refusal)
     transports    one module for each way to reach an authenticator, bytes in, bytes out; only these open devices
+    credentials   what is known of a key outside of its authenticator
     ctap          what both ends of a transport speak: numbers, CBOR, framing, APDUs, and the requests of a signature
 
 All of them stand on the same ground, in this order: errors (what failed, its sentence, and the host's code), reporting
 (where sentences go), api (the vocabulary of sk-api), operation (how long is waited, and for whom), config
-(pysk_config), peers (whose a port is), transport_api (what a transport is, for other packages too), and credentials
-(what is known of a key outside of its authenticator).
+(pysk_config), peers (whose a port is), and transport_api (what a transport is, for other packages too).
 
 A module imports only from rooms below its own, and a room's modules not in a circle; a test holds that. What a
 signature without a PIN needs imports next to nothing of the standard library, for whoever signs waits for it; all else

@@ -178,28 +178,28 @@ def error_of(code: int, token: AddressedChannel) -> SecurityKeyError:
     """Return the error for a status code other than SUCCESS, where the caller has no better words for it."""
     is_card = _scheme(token) == "nfc"
     match code:
-        case 0x26:
+        case status.UNSUPPORTED_ALGORITHM:
             return Unsupported("the authenticator has no keys of this type", "try the other: ecdsa-sk or ed25519-sk")
-        case 0x27:
+        case status.OPERATION_DENIED:
             return PresenceDenied("the authenticator refused: nobody confirmed", f"try again and {_touch(token)}")
-        case 0x28:
+        case status.KEY_STORE_FULL:
             return AuthenticatorError(
                 "the authenticator has no room for another resident key",
                 f"enroll without -O resident, or delete one, as listed by: {command('keys list --all', token)}",
             )
-        case 0x2B | 0x2C:
+        case status.UNSUPPORTED_OPTION | status.INVALID_OPTION:
             return Unsupported(
                 f"the authenticator does not know an option that was sent to it (error 0x{code:02x})",
                 "use another authenticator",
             )
-        case 0x2D:
+        case status.KEEPALIVE_CANCEL:
             return Interrupted("the operation was cancelled", "try again")
-        case 0x2E:
+        case status.NO_CREDENTIALS:
             return CredentialNotFound("the authenticator does not hold this key", "use the one that it was enrolled on")
-        case 0x2F | 0x3A:
+        case status.USER_ACTION_TIMEOUT | status.ACTION_TIMEOUT:
             happened = "the card waited too long" if is_card else "nobody touched the authenticator in time"
             return TimedOut(happened, f"try again and {_touch(token)}")
-        case 0x30:
+        case status.NOT_ALLOWED:
             if _scheme(token) == "unix":
                 return AuthenticatorError(
                     "the authenticator does not allow that",
@@ -208,36 +208,36 @@ def error_of(code: int, token: AddressedChannel) -> SecurityKeyError:
             return AuthenticatorError(
                 "the authenticator does not allow that now", "try again when no other program uses it"
             )
-        case 0x31:
+        case status.PIN_INVALID:
             return PinInvalid("wrong PIN", "try again")
-        case 0x32:
+        case status.PIN_BLOCKED:
             return PinBlocked(
                 "the PIN is blocked for good",
                 f"only a reset helps, which deletes all its keys: {command('reset', token)}",
             )
-        case 0x34:
+        case status.PIN_AUTH_BLOCKED:
             return PinBlocked("the PIN is blocked after three wrong tries", f"{power_cycle(token)}, and try again")
-        case 0x35:
+        case status.PIN_NOT_SET:
             return PinNotSet("the authenticator has no PIN", set_a_pin(token))
-        case 0x36:
+        case status.PUAT_REQUIRED:
             return PinRequired("the authenticator wants its PIN", "enter it when you are asked")
-        case 0x37:
+        case status.PIN_POLICY_VIOLATION:
             return AuthenticatorError("the authenticator refuses this PIN by its policy", "choose a longer one")
-        case 0x39:
+        case status.REQUEST_TOO_LARGE:
             return AuthenticatorError(
                 "the request is too large for the authenticator", "use a shorter application, or check the key file"
             )
-        case 0x3B:
+        case status.UP_REQUIRED:
             return PresenceDenied(
                 "the authenticator does not do that without a touch", f"try again and {_touch(token)}"
             )
-        case 0x3C:
+        case status.UV_BLOCKED:
             return PinBlocked(
                 "the authenticator's own user verification is blocked", f"use its PIN, or {set_a_pin(token)}"
             )
-        case 0x3F:
+        case status.UV_INVALID:
             return PresenceDenied("the authenticator did not recognise you", "try again")
-        case 0x7F:
+        case status.OTHER:
             return failure_error("error 0x7f", token)
         case _:
             return AuthenticatorError(f"the authenticator answered with error 0x{code:02x}", "try again")

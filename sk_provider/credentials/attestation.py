@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sk_provider.ctap import ES256
 from sk_provider.errors import AuthenticatorError
 
 TYPE_CHECKING = False
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from fido2.webauthn import AuthenticatorData
 
 _VERSION = 0xA0  # [0], which a certificate of version 1 leaves out
-_ES256 = -7
 
 
 def verify(attestation: AttestationResponse, client_data_hash: bytes) -> None:
@@ -51,7 +51,7 @@ def _signed(
     if untrusted_format == "fido-u2f" and isinstance(certificates, list):
         point = b"\x04" + credential.public_key[-2] + credential.public_key[-3]
         message = b"\0" + authenticator_data.rp_id_hash + client_data_hash + credential.credential_id + point
-        return message, _key_of(certificates[0], _ES256)
+        return message, _key_of(certificates[0], ES256)
     if untrusted_format != "packed":
         raise ValueError
     algorithm = untrusted_statement["alg"]
