@@ -26,6 +26,18 @@ def load_resident_keys(
 
     Raises SecurityKeyError; PinRequired where another call with a PIN can succeed.
     """
+
+    def wants(rp_id: str, is_whole: bool) -> bool:
+        if not rp_id.startswith(APPLICATION_PREFIX):
+            return False
+        if not is_whole:
+            # Nobody can tell how it goes on.
+            operation.tell(
+                f"the authenticator knows only the beginning of an application, {rp_id}, whose keys are left out; "
+                "use the key files made at enrollment"
+            )
+        return is_whole
+
     token = selection.open_for_management(request.device, configuration, operation)
     try:
         from .client.fido2_client import errors_translated
@@ -36,7 +48,7 @@ def load_resident_keys(
         # With user verification of its own the authenticator decides by itself, so no PIN need be asked for.
         asks_for_pin = "uv" not in ctap2.info.options
         with errors_translated(token):
-            listed = credentials(management, lambda rp_id: rp_id.startswith(APPLICATION_PREFIX), operation.tell)
+            listed = credentials(management, wants, operation.tell)
             made = [_to_key(credential, operation, asks_for_pin=asks_for_pin) for credential in listed]
         keys = [key for key in made if key is not None]
     except PinRequired as error:

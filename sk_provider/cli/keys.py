@@ -31,7 +31,10 @@ def keys() -> None:
 @click.argument("address", required=False)
 @click.option("--all", "all_applications", is_flag=True, help="Also those of other applications than ssh's.")
 def list_keys(address: str | None, *, all_applications: bool) -> None:
-    """Print the resident keys, one on each line: KEY, type, application, user."""
+    """Print the resident keys, one on each line: KEY, type, application, user.
+
+    Of an application that ends in "..." the authenticator keeps no more than the beginning.
+    """
     with _management(address) as (management, token, operation):
         for credential in _credentials(management, token, operation, all_applications=all_applications):
             click.echo(_line(credential))
@@ -102,7 +105,7 @@ def _credentials(
 
     prefix = "" if all_applications else APPLICATION_PREFIX
     with errors_translated(token):
-        return list(credentials(management, lambda rp_id: rp_id.startswith(prefix), operation.tell))
+        return list(credentials(management, lambda rp_id, _: rp_id.startswith(prefix), operation.tell))
 
 
 def _line(credential: ResidentCredential) -> str:
@@ -114,5 +117,6 @@ def _line(credential: ResidentCredential) -> str:
     # ssh-keygen pads a user's name with zeros, and gives none another name than its own.
     user = credential.user_id.rstrip(b"\0").decode(errors="replace") or credential.user_name or "-"
     kind = "-" if credential.algorithm is None else names.get(credential.algorithm, "-")
-    words = (key_handle.digest(credential.key_handle), kind, credential.rp_id, user)
+    application = credential.rp_id if credential.is_rp_id_whole else f"{credential.rp_id}..."
+    words = (key_handle.digest(credential.key_handle), kind, application, user)
     return printable("  ".join(words))

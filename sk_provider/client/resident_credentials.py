@@ -31,15 +31,17 @@ _MAX_ENTRIES = 1000
 class ResidentCredential:
     """What an authenticator tells of a credential, of which nothing but the types was checked.
 
-    key_handle: not empty; user_name: None if there is none; public_key: a COSE key, or whatever there is instead;
+    rp_id: of which there may be nothing but the beginning (CTAP 2.1 §6.8.7), unless is_rp_id_whole. key_handle: not
+    empty; user_name: None if there is none; public_key: a COSE key, or whatever there is instead;
     cred_protect: the level, or None.
     """
 
-    __slots__ = ("cred_protect", "key_handle", "public_key", "rp_id", "user_id", "user_name")
+    __slots__ = ("cred_protect", "is_rp_id_whole", "key_handle", "public_key", "rp_id", "user_id", "user_name")
 
     def __init__(
         self,
         rp_id: str,
+        is_rp_id_whole: bool,
         key_handle: bytes,
         user_id: bytes,
         user_name: str | None,
@@ -47,6 +49,7 @@ class ResidentCredential:
         cred_protect: object,
     ) -> None:
         self.rp_id = rp_id
+        self.is_rp_id_whole = is_rp_id_whole
         self.key_handle = key_handle
         self.user_id = user_id
         self.user_name = user_name
@@ -83,30 +86,25 @@ def open_management(ctap2: Ctap2, given_pin: str | None, token: Token, operation
 
 
 def credentials(
-    management: CredentialManagement, wants: Callable[[str], bool], tell: Callable[[str], object]
+    management: CredentialManagement, wants: Callable[[str, bool], bool], tell: Callable[[str], object]
 ) -> Iterator[ResidentCredential]:
-    """Yield the credentials of the RP IDs that are wanted.
+    """Yield the credentials of the RP IDs that are wanted. One that cannot be used is left out, and told.
 
-    One that cannot be used is left out, and told. So are those of an RP ID of which the authenticator keeps nothing but
-    the beginning (CTAP 2.1 §6.8.7): nobody can tell how it goes on.
+    wants: is given what the authenticator keeps of an RP ID, and whether that is all of it (CTAP 2.1 §6.8.7).
 
     Raises CtapError and whatever python-fido2 stumbles over, and AuthenticatorError for a list that has no end.
     """
     for rp in _entries(management.enumerate_rps_begin, management.enumerate_rps_next, _RESULT.TOTAL_RPS):
         rp_id, rp_id_hash = rp[_RESULT.RP].get("id"), rp[_RESULT.RP_ID_HASH]
-        if not isinstance(rp_id, str) or "\0" in rp_id or not wants(rp_id):
+        if not isinstance(rp_id, str) or "\0" in rp_id:
             continue
-        if sha256(rp_id.encode()) != rp_id_hash:
-            tell(
-                f"the authenticator knows only the beginning of an application, {rp_id}, whose keys are left out; "
-                "use the key files made at enrollment"
-            )
-            continue
-        yield from _of_one_rp(management, rp_id, rp_id_hash, tell)
+        is_whole = sha256(rp_id.encode()) == rp_id_hash
+        if wants(rp_id, is_whole):
+            yield from _of_one_rp(management, rp_id, rp_id_hash, tell, is_whole=is_whole)
 
 
 def _of_one_rp(
-    management: CredentialManagement, rp_id: str, rp_id_hash: bytes, tell: Callable[[str], object]
+    management: CredentialManagement, rp_id: str, rp_id_hash: bytes, tell: Callable[[str], object], *, is_whole: bool
 ) -> Iterator[ResidentCredential]:
     def begin() -> Mapping[int, Any]:
         return management.enumerate_creds_begin(rp_id_hash)
@@ -120,6 +118,7 @@ def _of_one_rp(
             continue
         yield ResidentCredential(
             rp_id,
+            is_whole,
             key_handle,
             user_id,
             name if isinstance(name, str) else None,

@@ -69,12 +69,14 @@ def test_the_keys_of_ssh_are_listed_and_no_others(device: Device, monkeypatch: p
     assert told == []
 
 
-def test_a_shortened_application_is_left_out_and_told(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shorten(_subcommand: int, answer: dict[int, object]) -> None:
-        rp = answer.get(RP)
-        if isinstance(rp, dict):
-            rp["id"] = rp["id"][:32]
+def shorten(_subcommand: int, answer: dict[int, object]) -> None:
+    """Tell no more of an RP ID than its beginning."""
+    rp = answer.get(RP)
+    if isinstance(rp, dict):
+        rp["id"] = rp["id"][:32]
 
+
+def test_a_shortened_application_is_left_out_and_told(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     device.make_resident(LONG)
     device.make_resident("ssh:")
     (key,), (sentence,) = load(device, shorten, monkeypatch)
