@@ -40,7 +40,7 @@ LIBRARIES = {
 CARRIED_FILE = "carried.bin"
 CARRIED_SOFT_FILE = "carried-soft.bin"
 _EVERY_SIGNATURE = ("embed", "sign")
-_SOME_SIGNATURES = ("client.candidates",)
+_SOME_SIGNATURES = ("client.candidates", "client.probe", "credentials.known_keys")
 _SOFT = (
     "transports.soft", "authenticator.engine", "authenticator.store", "authenticator.commands.get_assertion",
 )  # fmt: skip

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 class Probe(Operation):
     """A part of an operation that has so many seconds in all, with those in which others have the authenticator."""
 
-    __slots__ = ("_has_waited", "_operation")
-
     def __init__(self, operation: Operation, seconds: int) -> None:
         super().__init__(seconds, operation.is_set, operation.tell)
         self._operation = operation

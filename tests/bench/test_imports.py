@@ -87,6 +87,19 @@ def test_a_signature_over_udp_loads_nothing_heavy_and_opens_no_module(watched: W
     assert watched.module_files(told) == []
 
 
+def test_a_signature_by_one_of_several_tokens_loads_nothing_heavy_and_opens_no_module(
+    watched: Watched, person: Person, sockets: Path, tmp_path: Path
+) -> None:
+    other = f"unix:{sockets}/other"
+    with served(person, f"unix:{sockets}/token"), serve("--store", str(tmp_path / "other"), other):
+        key = enrolled(person)
+        person.configure(device=f"unix:{sockets}/token {other}")
+        told = watched.sign(person, key)
+    assert "sk_provider.client.candidates" in told.modules
+    assert_lean(told)
+    assert watched.module_files(told) == []
+
+
 def test_a_signature_by_the_software_authenticator_opens_no_module_and_wants_all_that_is_carried_for_it(
     watched: Watched, person: Person
 ) -> None:
