@@ -44,7 +44,8 @@ def too_old(folder: Path) -> list[str]:
 def test_make_tells_at_once_that_a_python_is_too_old(target: str, tmp_path: Path) -> None:
     copy_source(tmp_path / "clone")
     for python in too_old(tmp_path / "older"):
-        done = run("make", target, f"PYTHON={python}", f"PREFIX={tmp_path}/prefix", folder=tmp_path / "clone")
+        variables = (f"PYTHON={python}", f"PREFIX={tmp_path}/prefix")
+        done = run("make", "--no-print-directory", target, *variables, folder=tmp_path / "clone")
         assert done.returncode != 0, done.stdout
         assert TOO_OLD.match(done.stdout), done.stdout
         assert not (tmp_path / "prefix").exists()
