@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posix
 import sys
 
 from . import bytecode, config
@@ -181,7 +182,7 @@ class _Boundary:
             if self._api_major < MAJOR_OVERWRITE_QUESTION and isinstance(error, CredentialExists):
                 # These hosts do not ask, so the person must learn it from us.
                 error.is_question = False
-            reporter.report(error)
+            reporter.report(error if error.is_question or _can_open_files() else _no_more_files())
             return error.code
         except BaseException as error:  # noqa: BLE001 - no host can do anything with it
             reporter.report(_defect(error))
@@ -268,6 +269,21 @@ class _Boundary:
         return known
 
 
+def _can_open_files() -> bool:
+    """Return False where whatever failed may have done so for want of a file descriptor, whatever it was told."""
+    try:
+        posix.close(posix.open("/", posix.O_RDONLY | posix.O_CLOEXEC))
+    except OSError as error:
+        return error.errno not in _NO_DESCRIPTOR
+    return True
+
+
+def _no_more_files() -> SecurityKeyError:
+    return SecurityKeyError(
+        "this process can open no more files", "end some programs, or raise this one's limit (ulimit -n), and try again"
+    )
+
+
 def _defect(error: BaseException) -> SecurityKeyError:
     """Return what to report of what should not have been raised: where, but without values, for they may be secret."""
     where, traceback = "", error.__traceback__
@@ -285,10 +301,7 @@ def _defect(error: BaseException) -> SecurityKeyError:
             "end some programs, or raise this one's limits (ulimit -u, ulimit -v), and try again",
         )
     if isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR:
-        return SecurityKeyError(
-            "this process can open no more files",
-            "end some programs, or raise this one's limit (ulimit -n), and try again",
-        )
+        return _no_more_files()
     if isinstance(error, ModuleNotFoundError):
         return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall sk-provider with pip")
     return SecurityKeyError(f"unexpected {type(error).__name__}{where}", "please report this as a bug of libpysk")

@@ -1339,6 +1339,28 @@ scenario_no_threads(char **args)
 	free(key.handle);
 }
 
+/* Each function before, while and after the process may open no file. */
+static void
+scenario_no_descriptors(char **args)
+{
+	struct provider provider;
+	struct enroll_call usual = usual_enroll(ALG_ED25519);
+	struct key key = { .alg = ALG_ED25519 };
+	rlim_t usual_limit;
+	int first_free;
+
+	open_provider(&provider, args[0]);
+	enroll(&provider, "before", &usual, &key);
+	if ((first_free = dup(STDOUT_FILENO)) == -1 || close(first_free) == -1)
+		die("dup");
+	usual_limit = limit(RLIMIT_NOFILE, first_free);
+	enroll(&provider, "enroll", &usual, NULL);
+	sign_usually(&provider, "sign", &key);
+	limit(RLIMIT_NOFILE, usual_limit);
+	sign_usually(&provider, "after", &key);
+	free(key.handle);
+}
+
 /* How often TEXT, whose bytes are given with all bits inverted, is in the memory that this process can write. */
 static int
 occurrences(const uint8_t *inverted, size_t len)
@@ -1587,6 +1609,7 @@ main(int argc, char **argv)
 		{ "no-files", 1, scenario_no_files },
 		{ "little-memory", 2, scenario_little_memory },
 		{ "no-threads", 2, scenario_no_threads },
+		{ "no-descriptors", 1, scenario_no_descriptors },
 		{ "residue", 2, scenario_residue },
 		{ "rest", 1, scenario_rest },
 		{ "unread", 1, scenario_unread },

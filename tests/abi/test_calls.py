@@ -313,6 +313,19 @@ def test_a_limit_of_threads_is_an_error(host: Path, library: Path, person: Perso
     sk_host.verify_signature(played.call("before"), played.call("after"))
 
 
+@pytest.mark.parametrize("without", [set(), {"PYSK_CONFIG"}], ids=["named config", "usual config"])
+def test_a_limit_of_open_files_is_an_error_and_told_as_that(
+    without: set[str], host: Path, library: Path, person: Person
+) -> None:
+    environment = {name: value for name, value in person.environment.items() if name not in without}
+    played = sk_host.play(host, "no-descriptors", library, env=environment)
+    sk_host.assert_untouched(played)
+    for label in ("enroll", "sign"):
+        sk_host.assert_refused(played, label, -1, mentions="open no more files")
+    if not without:
+        sk_host.verify_signature(played.call("before"), played.call("after"))
+
+
 def test_signals_that_are_held_from_the_host_are_not_held_from_the_program_that_asks(
     host: Path, library: Path, person: Person
 ) -> None:
