@@ -197,3 +197,18 @@ def test_host_whose_authenticator_is_gone_lets_nobody_be_deceived(person: Person
         done = log_in(person, server, key)
         assert done.status == 255, done
         assert "logged in" not in done.screen
+
+
+def test_a_host_that_can_ask_nobody_says_that_its_key_wants_a_pin(person: Person, kind: str, tmp_path: Path) -> None:
+    person.set_pin(PIN)
+    _, host_key = person.enroll("host_key", kind, "verify-required", "no-touch-required")
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    variables = {"PYSK_CONFIG": str(person.config), "HOME": os.devnull}
+    with Sshd(folder, [host_key], [f"SecurityKeyProvider {person.provider}"], variables) as server:
+        done = log_in(person, server, host_key)
+        assert done.status == 255, done
+    # It is its errors that a service's manager logs.
+    assert provider_lines(server.log()) == [
+        "libpysk: this key wants a PIN for every use; sshd asks for no PIN: name a HostKey that wants none"
+    ]
