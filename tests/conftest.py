@@ -43,8 +43,11 @@ EXCUSES = (
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    return fail_unless_excused((yield))
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = fail_unless_excused((yield))
+    if call.excinfo is not None:
+        add_output(report, call.excinfo.value)
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,6 +64,15 @@ def fail_unless_excused(report: Report) -> Report:
             report.outcome = "failed"
             report.longrepr = f"skipped, which CI does not excuse: {reason}"
     return report
+
+
+def add_output(report: pytest.TestReport, error: BaseException) -> None:
+    """Let a report show what a program printed that was to succeed, or to end in time."""
+    if isinstance(error, (subprocess.CalledProcessError, subprocess.TimeoutExpired)):
+        for name, output in (("stdout", error.stdout), ("stderr", error.stderr)):
+            text = output.decode(errors="replace") if isinstance(output, bytes) else output
+            if text:
+                report.sections.append((f"{name} of the program", text))
 
 
 @pytest.fixture(scope="session")
