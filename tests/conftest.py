@@ -75,6 +75,15 @@ def add_output(report: pytest.TestReport, error: BaseException) -> None:
                 report.sections.append((f"{name} of the program", text))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run outside of the source tree, whose package no Python that a test starts shall find."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
+
+
 @pytest.fixture(scope="session")
 def provider() -> Path:
     done = subprocess.run(

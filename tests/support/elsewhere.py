@@ -80,7 +80,9 @@ class Place:
                 *ids,
             ]
             try:
-                done = self._run(["env", variable, *pytest_there], Path(name))
+                # The IDs are relative to it.
+                folder = f"--chdir={first.config.rootpath}"
+                done = self._run(["env", folder, variable, *pytest_there], Path(name))
                 self._output = done.stdout + done.stderr
             except Exception as error:  # noqa: BLE001 - each test that did not run fails, and tells why
                 self._output = str(error)
