@@ -36,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support.relay import Connect
+    from support.relay import Connect, Spoil
 
 HIDDEN = (
     "the authenticator does not hold this key, or hides it because it was enrolled with verify-required; "
@@ -52,14 +52,21 @@ class Refusing:
         self.command = 0
         self.code = 0
         self._asked = 0
+        self._is_refused = False
 
     def __call__(self, direction: str, _number: int, content: bytes) -> list[bytes]:
-        if content[4] != framing.CBOR | framing.INIT_PACKET:
-            return [content]
+        is_cbor = content[4] == framing.CBOR | framing.INIT_PACKET
         if direction != TO_CLIENT:
-            self._asked = content[7]
-        elif self._asked == self.command:
-            return [content[:5] + b"\0\1" + bytes([self.code]) + bytes(56)]
+            if is_cbor:
+                self._asked = content[7]
+            return [content]
+        if content[4] & framing.INIT_PACKET:
+            self._is_refused = is_cbor and self._asked == self.command
+            if self._is_refused:
+                return [content[:5] + b"\0\1" + bytes([self.code]) + bytes(56)]
+        elif self._is_refused:
+            # the rest of the answer
+            return []
         return [content]
 
 
@@ -121,6 +128,160 @@ def test_an_option_of_the_command_line_is_to_be_left_out_only_where_one_was_give
         refusing.command = commands.MAKE_CREDENTIAL
         assert "-O" not in told(asker.enroll)
         assert "leave out -O resident" in told(asker.enroll, FLAG_USER_PRESENCE | FLAG_RESIDENT_KEY)
+
+
+MAKE, ASSERT, LIST = commands.MAKE_CREDENTIAL, commands.GET_ASSERTION, commands.CREDENTIAL_MANAGEMENT
+
+# What a person is told of a status, by the command of those that ssh causes whose answer it is here.
+REFUSALS = {
+    MAKE: {
+        status.UNSUPPORTED_ALGORITHM: (
+            "the authenticator has no keys of this type; try the other: ecdsa-sk or ed25519-sk"
+        ),
+        status.OPERATION_DENIED: "the authenticator refused: nobody confirmed; try again and touch it",
+        status.KEY_STORE_FULL: (
+            "the authenticator has no room for another resident key; enroll without -O resident, or delete one, "
+            "as listed by: pysk keys list --all {address}"
+        ),
+        status.UNSUPPORTED_OPTION: (
+            "the authenticator does not know an option that was sent to it (error 0x2b); use another authenticator"
+        ),
+        status.INVALID_OPTION: (
+            "the authenticator does not know an option that was sent to it (error 0x2c); use another authenticator"
+        ),
+        status.KEEPALIVE_CANCEL: "the operation was cancelled; try again",
+        status.NOT_ALLOWED: (
+            "the authenticator does not allow that; see what pysk share prints if that serves it: it refuses what "
+            "ssh does not need"
+        ),
+        status.PIN_NOT_SET: "the authenticator has no PIN; set one with: pysk pin set {address}",
+        status.PIN_POLICY_VIOLATION: "the authenticator refuses this PIN by its policy; choose a longer one",
+        status.ACTION_TIMEOUT: "nobody touched the authenticator in time; try again and touch it",
+        0x11: "the authenticator answered with error 0x11; try again",
+    },
+    ASSERT: {
+        status.NO_CREDENTIALS: "the authenticator does not hold this key; use the one that it was enrolled on",
+        status.USER_ACTION_TIMEOUT: "nobody touched the authenticator in time; try again and touch it",
+        status.PIN_AUTH_BLOCKED: (
+            "the PIN is blocked after three wrong tries; plug it in again where it is shared, or restart pysk "
+            "serve, and try again"
+        ),
+        status.REQUEST_TOO_LARGE: (
+            "the request is too large for the authenticator; use a shorter application, or check the key file"
+        ),
+        status.UP_REQUIRED: "the authenticator does not do that without a touch; try again and touch it",
+        status.UV_INVALID: "the authenticator did not recognise you; try again",
+        status.OTHER: (
+            "the authenticator failed where it is shared (error 0x7f); see there what pysk share prints, and "
+            "whether the authenticator is plugged in"
+        ),
+    },
+    LIST: {
+        status.PIN_INVALID: "wrong PIN; try again",
+        status.PIN_BLOCKED: (
+            "the PIN is blocked for good; only a reset helps, which deletes all its keys: pysk reset {address}"
+        ),
+        status.PUAT_REQUIRED: "the authenticator wants its PIN; enter it when you are asked",
+        status.UV_BLOCKED: (
+            "the authenticator's own user verification is blocked; use its PIN, or set one with: pysk pin set {address}"
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize(("command", "code"), [(command, code) for command in REFUSALS for code in REFUSALS[command]])
+def test_each_status_has_its_sentence(person: Person, connect: Connect, command: int, code: int) -> None:
+    refusing = Refusing()
+    with connect(refusing, "--profile", "fido2.0" if code == status.NO_CREDENTIALS else "fido2.1") as relay:
+        asker = Asker(relay.address)
+        asker.enroll()
+        refusing.code = code
+        if command == LIST:
+            person.set_pin(PIN, relay.address)
+            refusing.command = command
+            said = told(asker.list, PIN)
+        else:
+            refusing.command = command
+            said = told(asker.enroll if command == MAKE else asker.sign)
+    assert said == REFUSALS[command][code].format(address=relay.address)
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        ("/dev/hidraw0", "unplug it and plug it in again"),
+        ("usb:", "unplug it and plug it in again"),
+        ("nfc:A Reader", "take it off the reader and put it there again"),
+        ("soft:", "restart the machine"),
+        ("udp:127.0.0.1:8111", "restart the program that serves it"),
+        ("unix:/socket", "plug it in again where it is shared, or restart pysk serve"),
+    ],
+)
+def test_what_starts_an_authenticator_anew_depends_on_where_it_is(address: str, remedy: str) -> None:
+    error = refusal.error_of(status.PIN_AUTH_BLOCKED, token_at(address))
+    assert str(error) == f"the PIN is blocked after three wrong tries; {remedy}, and try again"
+    if not address.startswith("unix:"):
+        error = refusal.error_of(status.OTHER, token_at(address))
+        assert str(error) == f"the authenticator failed (error 0x7f); {remedy}, and try again"
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("nfc:A Reader", "the card waited too long; try again and present the card anew"),
+        ("/dev/hidraw0", "nobody touched the authenticator in time; try again and touch it"),
+    ],
+)
+def test_a_card_is_not_waited_for_but_waits(address: str, sentence: str) -> None:
+    assert str(refusal.error_of(status.USER_ACTION_TIMEOUT, token_at(address))) == sentence
+
+
+def test_what_another_program_may_be_doing_is_told_of_what_is_not_shared() -> None:
+    assert str(refusal.error_of(status.NOT_ALLOWED, token_at("/dev/hidraw0"))) == (
+        "the authenticator does not allow that now; try again when no other program uses it"
+    )
+
+
+def forget_pins(_direction: str, _number: int, content: bytes) -> list[bytes]:
+    """Spoil getInfo: the token has a PIN in no way, and knows another option instead."""
+    return [content.replace(b"clientPin", b"noPin-yet")]
+
+
+@pytest.mark.parametrize(("spoil", "profile"), [(None, "u2f"), (forget_pins, "fido2.1")], ids=["u2f", "no PIN"])
+def test_a_key_that_wants_verification_is_told_of_a_token_that_cannot_verify(
+    connect: Connect, spoil: Spoil | None, profile: str
+) -> None:
+    with connect(spoil, "--profile", profile) as relay:
+        asker = Asker(relay.address)
+        asker.enroll()
+        assert told(asker.sign, FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION) == (
+            "this key wants its user verified, which the authenticator cannot do; use the one it was enrolled on"
+        )
+
+
+def test_a_pin_that_is_to_be_changed_is_told(person: Person, connect: Connect) -> None:
+    with connect(None, "--store", str(person.store)) as relay:
+        person.set_pin(PIN, relay.address)
+        asker = Asker(relay.address)
+        asker.enroll(FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION, PIN)
+        verified = FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION
+        assert told(asker.sign, verified) == "this key wants a PIN for every use; enter it when you are asked"
+        with Store.open(str(person.store)).transaction() as state:
+            state.force_pin_change = True
+        # Neither asked for nor sent
+        for pin in (None, PIN):
+            assert told(asker.sign, verified, pin) == (
+                "the authenticator wants its PIN changed before it is used; "
+                f"change it with: pysk pin change {relay.address}"
+            )
+
+
+def test_no_status_has_a_sentence_that_is_not_tried() -> None:
+    token = token_at("unix:/socket")
+    others = set(range(1, 256)).difference(*REFUSALS.values())
+    assert {refusal.error_of(code, token).happened for code in others} == {
+        f"the authenticator answered with error 0x{code:02x}" for code in others
+    }
 
 
 def token_at(address: str) -> Token:
@@ -217,9 +378,15 @@ def test_a_token_that_cannot_hide_a_key_does_not_hold_it(connect: Connect) -> No
         assert told(asker.sign).startswith("the authenticator does not hold this key; ")
 
 
-@pytest.mark.parametrize(("profile", "flags"), [("fido2.1", FLAG_USER_VERIFICATION), ("always-uv", 0)])
+@pytest.mark.parametrize(
+    ("profile", "flags", "happened"),
+    [
+        ("fido2.1", FLAG_USER_VERIFICATION, "this key wants a PIN for every use, and the authenticator has none"),
+        ("always-uv", 0, "the authenticator wants its PIN for every use (alwaysUv), and has none"),
+    ],
+)
 def test_a_pin_alone_brings_no_key_back_to_a_token_that_was_reset(
-    person: Person, connect: Connect, profile: str, flags: int
+    person: Person, connect: Connect, profile: str, flags: int, happened: str
 ) -> None:
     with connect(None, "--profile", profile) as relay:
         person.set_pin(PIN, relay.address)
@@ -227,7 +394,10 @@ def test_a_pin_alone_brings_no_key_back_to_a_token_that_was_reset(
         asker.enroll(FLAG_USER_PRESENCE | flags, PIN)
         assert pysk(person, "reset", "--yes", relay.address).returncode == 0
         sentence = told(asker.sign, FLAG_USER_PRESENCE | flags)
-    assert "if this one has been reset since, enroll a new key; if it never had a PIN, set one with: " in sentence
+    assert sentence == (
+        f"{happened}; connect the one that the key was enrolled on; if this one has been reset since, enroll a new "
+        f"key; if it never had a PIN, set one with: pysk pin set {relay.address}"
+    )
 
 
 def test_the_key_of_a_served_token_that_is_not_named_is_told_with_what_may_hold_it(person: Person) -> None:
