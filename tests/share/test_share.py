@@ -33,7 +33,7 @@ from support.relay import announce_ctap2
 from support.serve import connect_unix, open_device, serve, wait_until
 from support.sshd import Sshd, keygen
 
-from sk_provider.ctap import cbor, framing
+from sk_provider.ctap import apdu, cbor, framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -478,12 +478,18 @@ def test_u2f_keys_pass_for_the_usual_application_alone(sharing: Sharing) -> None
     ssh, web = (hashlib.sha256(name).digest() for name in (b"ssh:", b"example.org"))
     registration = ctap1.register(HASH, ssh)
     assert ctap1.authenticate(HASH, ssh, registration.key_handle).user_presence == 1
-    for call in (lambda: ctap1.register(HASH, web), lambda: ctap1.authenticate(HASH, web, registration.key_handle)):
-        with pytest.raises(ApduError):
-            call()
     without_touch = HASH + ssh + bytes([len(registration.key_handle)]) + registration.key_handle
-    with pytest.raises(ApduError):
-        ctap1.send_apdu(ins=0x02, p1=0x08, data=without_touch)
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("a U2F key that is not ssh's", lambda: ctap1.register(HASH, web)),
+        ("a U2F key that is not ssh's", lambda: ctap1.authenticate(HASH, web, registration.key_handle)),
+        ("a signature without a touch", lambda: ctap1.send_apdu(ins=0x02, p1=0x08, data=without_touch)),
+        ("the U2F command 0x04", lambda: ctap1.send_apdu(ins=0x04)),
+    ]
+    for why, call in calls:
+        with pytest.raises(ApduError) as caught:
+            call()
+        assert caught.value.code == apdu.SW_COMMAND_NOT_ALLOWED
+        assert sharing.told().endswith(f" refused: {why}\n")
 
 
 @pytest.mark.parametrize("request_bytes", [

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from sk_provider.authenticator.event import Event
-    from sk_provider.authenticator.presence import PresenceRequest
+    from sk_provider.authenticator.presence import Presence, PresenceRequest
     from sk_provider.device_side.job import PluggedIn
     from sk_provider.device_side.loop import Server
 
@@ -63,8 +63,8 @@ class _Serving(Serving, Generic[AnyServer]):
 class Plugged(Generic[AnyServer]):
     """A token with its keys in a store, until the end of the with statement, or until it dies of its fault.
 
-    presence: who touches it, see `pysk serve`; gestures: how often somebody has touched it, or was verified by it;
-    is_blinking: whether it waits for somebody.
+    presence: who touches it, see `pysk serve`, or what tells that, as for an Authenticator; gestures: how often
+    somebody has touched it, or was verified by it; is_blinking: whether it waits for somebody.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Plugged(Generic[AnyServer]):
         server: type[AnyServer],
         store: Path,
         profile_name: str,
-        presence: str = "auto",
+        presence: str | Presence = "auto",
         fault: str = "",
     ) -> None:
         self.presence = presence
@@ -101,7 +101,8 @@ class Plugged(Generic[AnyServer]):
 
     def _touch(self, request: PresenceRequest, event: Event | None) -> int:
         self.is_blinking = True
-        answer = _presence(self.presence)(request, event)
+        presence = _presence(self.presence) if isinstance(self.presence, str) else self.presence
+        answer = presence(request, event)
         self.is_blinking = False
         self.gestures += answer == GRANTED
         return answer

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
+from support.plugged import NotingServer, Plugged
 from support.serve import serve
+
+from sk_provider.authenticator.presence import GRANTED
+from sk_provider.authenticator.profiles import DEFAULT
+from sk_provider.authenticator.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sk_provider.authenticator.event import Event
+    from sk_provider.authenticator.presence import PresenceRequest
 
 
 def keygen(*arguments: str, cwd: Path, message: str = "") -> subprocess.CompletedProcess[str]:
@@ -62,12 +72,23 @@ def test_each_of_two_tokens_has_keys_of_its_own(token: str, tmp_path: Path) -> N
 
 
 def test_two_tokens_are_used_at_the_same_time(tmp_path: Path) -> None:
-    with serve("uhid:", presence="after:700") as first, serve("uhid:", presence="after:700") as second:
-        folders = {served.names[0]: tmp_path / f"at{number}" for number, served in enumerate((first, second))}
-        for folder in folders.values():
+    both_blink = threading.Barrier(2, timeout=60)
+
+    def touch_when_both_blink(_request: PresenceRequest, _event: Event | None) -> int:
+        both_blink.wait()
+        return GRANTED
+
+    with ExitStack() as stack, ThreadPoolExecutor() as people:
+        enrolling = []
+        for name in ("first", "second"):
+            folder = tmp_path / name
             folder.mkdir()
-        with ThreadPoolExecutor() as people:
-            list(people.map(lambda device: enroll_and_sign(device, "ed25519-sk", folders[device]), folders))
+            Store.create(str(folder / "store"))
+            token = Plugged(NotingServer, folder / "store", DEFAULT, touch_when_both_blink)
+            stack.enter_context(token)
+            enrolling.append(people.submit(enroll_and_sign, token.server.name, "ed25519-sk", folder))
+        for each in enrolling:
+            each.result()
 
 
 def test_key_of_another_token_is_not_found(token: str, tmp_path: Path) -> None:
