@@ -2,17 +2,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.openssh import Person, provider_lines
+from support.processes import END_S, has_open, helper_of, in_time, interrupt
+from support.serve import wait_until
 
-IN_TIME_S = 3
-"""How long what must end at once may take; a lock is waited for many times longer."""
+from sk_provider.authenticator.store import LOCK_PATIENCE
 
 
 @pytest.fixture
@@ -34,9 +33,7 @@ def locked(person: Person, key: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("locked")
 def test_a_locked_store_is_waited_for_no_longer_than_a_person_is(person: Person, key: Path) -> None:
     person.configure("Timeout 1")
-    began = time.monotonic()
-    done, _ = person.sign(key)
-    assert time.monotonic() - began < IN_TIME_S
+    done, _ = in_time(1, lambda: person.sign(key))
     assert done.status == 255
     assert provider_lines(done.errors) == [
         "libpysk: nobody answered within 1 second; try again and touch the authenticator"
@@ -51,10 +48,7 @@ def test_waiting_for_a_locked_store_can_be_interrupted(person: Person, key: Path
         ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key), str(document)],
         env=person.environment, start_new_session=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
-    time.sleep(1)
-    assert process.poll() is None
-    began = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
-    # The helper holds the other end of standard error for as long as it lives.
-    process.communicate(timeout=30)
-    assert time.monotonic() - began < IN_TIME_S
+    helper = helper_of(process.pid)
+    wait_until(lambda: has_open(helper, person.store / "lock"), "the waiting")
+    assert END_S < LOCK_PATIENCE
+    interrupt(process)

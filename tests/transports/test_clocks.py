@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 from support.openssh import Person, assert_signs, enrolled, provider_lines, sign_at_once
-from support.processes import within
+from support.processes import in_time
 from support.relay import TO_CLIENT, TO_TOKEN
 from support.serve import serve
 
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support import terminal
     from support.relay import Connect, Relay
 
 SHORT_S = 0.3
@@ -90,10 +91,15 @@ def test_a_token_that_never_says_anything_ends_with_the_persons_time(person: Per
         makes = makes or (direction == TO_TOKEN and content[4:8] == bytes([0x90, *content[5:7], 1]))
         return [] if makes and direction == TO_CLIENT else [content]
 
+    def enroll() -> tuple[terminal.Done, Path]:
+        nonlocal makes
+        makes = False
+        relay.reports.clear()
+        return person.enroll("id", "ed25519-sk")
+
     with connect(fall_silent) as relay:
         person.configure("Timeout 4", device=relay.address)
-        with within(4 + hid._CANCEL_PATIENCE):
-            done, _ = person.enroll("id", "ed25519-sk")
+        done, _ = in_time(4 + hid._CANCEL_PATIENCE, enroll)
         assert done.status != 0
         assert provider_lines(done.errors) == [
             "libpysk: nobody answered within 4 seconds; try again and touch the authenticator"
@@ -183,8 +189,7 @@ def test_a_token_that_others_never_let_go_is_told(person: Person, connect: Conne
 
     with connect(refuse) as relay:
         person.configure("Timeout 2", device=relay.address)
-        with within(2):
-            done, _ = person.enroll("id", "ed25519-sk")
+        done, _ = in_time(2, lambda: person.enroll("id", "ed25519-sk"))
         assert done.status != 0
         assert provider_lines(done.errors) == [OTHERS, BUSY]
         assert set(relay.messages()) == ({"init"} if command == framing.INIT else {"init", "info"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.openssh import Person, assert_signs, enrolled, provider_lines
 from support.plugged import NEVER, NotingServer, Plugged
-from support.processes import within
+from support.processes import in_time
 
 from sk_provider.authenticator.profiles import DEFAULT
 from sk_provider.authenticator.store import Store
@@ -14,6 +14,9 @@ from sk_provider.ctap.framing import INIT, INIT_PACKET, KEEPALIVE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from support.terminal import Done
 
     from sk_provider.device_side.job import PluggedIn
     from sk_provider.device_side.loop import Loop
@@ -72,11 +75,14 @@ def test_a_bad_token_is_given_up_in_time_and_the_next_operation_works(
     Store.create(str(person.store))
     with Plugged(SpoilingServer, person.store, DEFAULT) as plugged:
         key = enrolled(person)
-        plugged.server.messages.clear()
         plugged.server.spoil, plugged.presence = spoil, presence
         person.config.write_text(f"Timeout {TIMEOUT_S}\n")
-        with within(deadline_s):
-            done, _ = person.sign(key)
+
+        def sign() -> tuple[Done, Path]:
+            plugged.server.messages.clear()
+            return person.sign(key)
+
+        done, _ = in_time(deadline_s, sign)
         assert done.status != 0
         assert provider_lines(done.errors) == [f"libpysk: {sentence}"]
         assert plugged.server.messages == ["init", "get", "cancel"]

@@ -25,7 +25,7 @@ from support.openssh import (
     provider_lines,
     sign_at_once,
 )
-from support.processes import within
+from support.processes import in_time
 from support.serve import serve, wait_until
 
 from sk_provider.config import Configuration
@@ -177,8 +177,7 @@ def test_a_token_that_another_program_holds_is_told_and_used_when_it_is_free(per
         try:
             fcntl.flock(device, fcntl.LOCK_EX)
             person.config.write_text(f"Timeout {TIMEOUT_S}\n")
-            with within(TIMEOUT_S):
-                done, _ = person.sign(key)
+            done, _ = in_time(TIMEOUT_S, lambda: person.sign(key))
         finally:
             os.close(device)
         assert done.status != 0
