@@ -3,6 +3,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 PREFIX ?= /usr/local/lib/pysk
 # A release of Debian, besides the one that this is, whose OpenSSH `make test` tries as well.
 RELEASE ?= trixie
+# Most of the time tests wait, which those of two files can do beside each other.
+pytest = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # What tests/setup makes sure of before anything is built: all that the goal will want, so that it is told at once.
 setup = build
 # Whether the Python is one that will do is told before that, unless it is yet to be installed.
@@ -32,7 +34,7 @@ demo: .venv/.installed  ## enroll, log in, sign and verify on the software authe
 check: setup = check
 check: .venv/.tools  ## lint, types and unit tests
 	@.venv/bin/ruff check && .venv/bin/ruff format --check --quiet && .venv/bin/mypy
-	@.venv/bin/pytest --quiet tests/unit
+	@$(pytest) --quiet tests/unit
 
 .PHONY: test
 test: setup = test
@@ -40,8 +42,8 @@ test: .venv/.tools  ## everything that CI runs
 	@tests/setup test
 	@$(MAKE) --no-print-directory check demo
 	@tests/openssh/regress
-	@.venv/bin/pytest --ignore=tests/unit
-	@OPENSSH_RELEASE=$(RELEASE) .venv/bin/pytest $(addprefix tests/openssh/test_,api_major.py login.py resident.py signatures.py)
+	@$(pytest) --ignore=tests/unit
+	@OPENSSH_RELEASE=$(RELEASE) $(pytest) $(addprefix tests/openssh/test_,api_major.py login.py resident.py signatures.py)
 	@OPENSSH_RELEASE=$(RELEASE) tests/openssh/regress --alone --scripts keytype agent sshsig hostkey-agent
 
 .PHONY: test-all

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support.beside import Scheduling, place_of
 from support.openssh import Person
 from support.relay import Relay
 from support.serve import serve
@@ -20,7 +21,7 @@ from support.sshd import Sshd, keygen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from support.relay import Connect, Spoil
 
@@ -40,6 +41,18 @@ EXCUSES = (
     "only root can make a program that has its rights",
     "only root that is not confined to a container can make a system in a folder",
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Have the tests of files run beside each other, of which those in a place of their own are one."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, beside which the others run."""
+    items.sort(key=lambda item: place_of(item.nodeid) is None)
 
 
 @pytest.hookimpl(wrapper=True)
