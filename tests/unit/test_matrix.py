@@ -105,3 +105,21 @@ def test_a_test_of_pytest_that_did_not_pass_is_named(matrix: ModuleType) -> None
 
 def test_a_column_without_a_test_has_failed(matrix: ModuleType) -> None:
     assert matrix.judge_pytest(0, PYTEST, (*COLUMNS, "libssh")).failures == ["libssh did not run"]
+
+
+def test_unit_tests_are_no_tests_of_openssh(matrix: ModuleType) -> None:
+    xml = PYTEST.replace("tests.openssh.test_login", "tests.unit.cli.test_login")
+    outcome = matrix.judge_pytest(0, xml, ("loads", "unit", "other"))
+    assert outcome.failures == []
+    assert [outcome.cell(column) for column in ("loads", "unit", "other", "login", "agent")] == ["1/1"] * 3 + ["-"] * 2
+
+
+def test_the_lowest_packages_are_those_at_the_bounds(matrix: ModuleType) -> None:
+    pyproject = """
+requires = ["setuptools>=77.0.1; python_version >= '3.10'", "cffi>=1.16"]
+requires-python = ">=3.10"
+dependencies = ["cffi>=1.16", "fido2>=2.1,<3"]
+test = ["pytest-xdist>=3.8"]
+lint = ["ruff==0.17.6"]
+"""
+    assert matrix.lowest(pyproject) == "cffi==1.16\nfido2==2.1\npytest-xdist==3.8\nsetuptools==77.0.1\n"
