@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from support.beside import Scheduling, place_of
 from support.openssh import Person
 from support.relay import Relay
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # A shared machine may be slow at any moment: no test is a timed one.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 # A shell lets what it starts in the background ignore the one, nohup the other, and every program that a test starts
 # would do so too.

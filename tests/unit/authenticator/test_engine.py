@@ -306,7 +306,9 @@ PLAUSIBLE = st.sampled_from(
     ]
 )
 PARAMETERS = st.dictionaries(st.integers(1, 11), PLAUSIBLE | INNER, max_size=9)
-FUZZ = settings(max_examples=FUZZ_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(
+    max_examples=FUZZ_EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def make_anew(device: Device) -> bytes:

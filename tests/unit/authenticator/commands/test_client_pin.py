@@ -9,7 +9,7 @@ from fido2.ctap2 import ClientPin
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
 from support.soft_token import PIN, RP_ID, Device, Permission, Person, credential_id, refusal
 
-from sk_provider.ctap import status
+from sk_provider.ctap import commands, status
 from sk_provider.errors import StoreUnusable
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [PinProtocolV1(), PinProtocolV2()], ids=["1", "2"])
@@ -234,8 +234,12 @@ def test_a_ctap_2_0_token_lasts_until_power_down(make_device: Callable[[str], De
 )
 def test_permissions_that_cannot_be_given_are_refused(device: Device, permissions: int, code: int) -> None:
     device.set_pin()
-    request = device.client_pin().get_pin_token
-    assert refusal(request, PIN, Permission(permissions) if permissions > 0 else permissions) == code
+    protocol = device.pin_protocol
+    key, secret = device.agree(protocol)
+    pin_hash = protocol.encrypt(secret, hashlib.sha256(PIN.encode()).digest()[:16])
+    # python-fido2 asks for no token of another kind.
+    request = {1: protocol.VERSION, 2: commands.GET_TOKEN_USING_PIN, 3: key, 6: pin_hash, 9: int(permissions)}
+    assert device.request(commands.CLIENT_PIN, request) == (code, None)
     assert device.client_pin().get_pin_retries() == (8, False)
 
 
