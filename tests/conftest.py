@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from support.beside import Scheduling, place_of
+from support.impatient import Impatient
 from support.openssh import Person
 from support.relay import Relay
 from support.serve import serve
@@ -108,6 +109,17 @@ def provider() -> Path:
 @pytest.fixture
 def person(tmp_path: Path, provider: Path) -> Person:
     return Person(tmp_path, provider)
+
+
+@pytest.fixture(scope="session")
+def impatience(tmp_path_factory: pytest.TempPathFactory) -> Impatient:
+    return Impatient(tmp_path_factory.mktemp("impatient"))
+
+
+@pytest.fixture
+def impatient(person: Person, impatience: Impatient) -> None:
+    """Have the person of the test use a copy of the package that waits less."""
+    impatience.give(person)
 
 
 @pytest.fixture(params=["ed25519-sk", "ecdsa-sk"])

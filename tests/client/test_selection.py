@@ -55,22 +55,24 @@ def key_of_another_token(person: Person, connect: Connect, *options: str) -> Pat
         return enrolled(person, "ed25519-sk", *options)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_no_pin_goes_to_a_token_that_may_hold_the_key_while_another_cannot_be_asked(
     person: Person, connect: Connect
 ) -> None:
     key = key_of_another_token(person, connect, "verify-required")
     with connect(say_nothing) as dead, connect(None, presence=NEVER) as other:
         person.set_pin("another PIN", other.address)
-        person.configure("Timeout 6", device=f"{dead.address} {other.address}")
+        person.configure("Timeout 3", device=f"{dead.address} {other.address}")
         done, _ = person.sign(key, answers=[(PIN_PROMPT, PIN)])
         assert done.status != 0
         assert provider_lines(done.errors) == [
             choose_another(dead),
-            "libpysk: nobody answered within 6 seconds; try again and touch the authenticator",
+            "libpysk: nobody answered within 3 seconds; try again and touch the authenticator",
         ]
         assert "8 tries left" in tries_left(person, other)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_touched_token_gets_the_pin_while_another_cannot_be_asked(person: Person, connect: Connect) -> None:
     with connect(say_nothing) as dead, connect(None, presence=SOON) as holder:
         person.set_pin(PIN, holder.address)
@@ -132,6 +134,7 @@ def test_a_token_that_fails_after_the_search_does_not_hide_one_that_takes_the_pi
         assert sound.messages()[-1] == "pin"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_token_that_cannot_be_asked_is_told_where_no_other_holds_the_key(person: Person, connect: Connect) -> None:
     key = key_of_another_token(person, connect)
     with connect() as other, connect(say_nothing) as dead:
@@ -152,21 +155,23 @@ def test_the_token_with_the_key_signs_at_once_though_another_does_not_answer(per
         assert_signs(person, key)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_no_pin_goes_to_the_only_one_of_several_tokens_that_can_be_opened_unless_it_is_touched(
     person: Person, connect: Connect
 ) -> None:
     with connect(say_nothing) as dead, connect(None, presence=NEVER) as other:
         person.set_pin("another PIN", other.address)
-        person.configure("Timeout 6", device=f"{dead.address} {other.address}")
+        person.configure("Timeout 3", device=f"{dead.address} {other.address}")
         done = person.run("ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, PIN)])
         assert done.status != 0
         assert provider_lines(done.errors) == [
             choose_another(dead),
-            "libpysk: nobody answered within 6 seconds; try again and touch the authenticator",
+            "libpysk: nobody answered within 3 seconds; try again and touch the authenticator",
         ]
         assert "8 tries left" in tries_left(person, other)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_the_only_one_of_several_tokens_that_can_be_opened_enrolls_once_it_is_touched(
     person: Person, connect: Connect
 ) -> None:

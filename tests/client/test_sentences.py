@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.impatient import RESET_WINDOW_S
 from support.openssh import PIN, Person, asks_to_choose, enrolled, provider_lines
 from support.relay import TO_CLIENT
 from support.serve import serve
@@ -30,12 +31,12 @@ from sk_provider.errors import SecurityKeyError
 from sk_provider.operation import Operation
 from sk_provider.resident import load_resident_keys
 from sk_provider.sign import sign
-from sk_provider.virtual_key.key import RESET_WINDOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.impatient import Impatient
     from support.relay import Connect, Spoil
 
 HIDDEN = (
@@ -349,9 +350,9 @@ def test_a_share_that_passes_no_reset_on_is_told_to(person: Person, connect: Con
     assert "reset it on the machine that it is plugged into" in done.stderr
 
 
-def test_a_served_token_is_to_be_restarted_before_its_reset(person: Person) -> None:
-    with serve("udp:127.0.0.1:0") as served:
-        time.sleep(RESET_WINDOW)
+def test_a_served_token_is_to_be_restarted_before_its_reset(person: Person, impatience: Impatient) -> None:
+    with serve("udp:127.0.0.1:0", pysk=impatience.pysk) as served:
+        time.sleep(RESET_WINDOW_S)
         done = pysk(person, "reset", "--yes", served.names[0])
     assert done.stderr == (
         "pysk: the authenticator allows a reset only within 10 seconds of its start; "
@@ -414,6 +415,7 @@ def test_the_key_of_a_served_token_that_is_not_named_is_told_with_what_may_hold_
     assert line.endswith("if its store was deleted, enroll a new key")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_the_dead_one_of_several_tokens_is_named(person: Person, connect: Connect) -> None:
     with connect(lambda *_: []) as dead, connect() as other:
         with connect() as holder:

@@ -17,6 +17,7 @@ from fido2.ctap import CtapError
 from fido2.ctap1 import ApduError, Ctap1
 from fido2.ctap2 import Config, CredentialManagement, Ctap2
 from fido2.ctap2.pin import ClientPin
+from support.impatient import LATE_TOUCH
 from support.openssh import (
     PIN,
     PIN_PROMPT,
@@ -232,6 +233,7 @@ def test_whoever_leaves_the_far_side_ends_the_blinking_here(
         wait_until(lambda: untouched.transactions() == [framing.INIT, framing.CBOR, framing.CANCEL], "the cancelling")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_folder_that_another_program_keeps_locked_is_told(person: Person, sockets: Path, tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -253,14 +255,15 @@ def test_nothing_is_shared_where_nobody_is_told(person: Person, sockets: Path) -
     assert line.startswith("Error: nobody would be told who wants what, as standard output is closed; ")
 
 
-def test_logins_at_the_same_time_take_turns(person: Person, provider: Path, tmp_path: Path, sockets: Path) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_logins_at_the_same_time_take_turns(person: Person, tmp_path: Path, sockets: Path) -> None:
     people = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        people.append(Person(tmp_path / name, provider))
+        people.append(Person(tmp_path / name, person.provider))
     token = sockets / "token"
     # Each touch takes longer than a silent authenticator is waited for.
-    with serve(f"unix:{token}", presence="after:4000"), share(person, sockets / "near", f"unix:{token}") as sharing:
+    with serve(f"unix:{token}", presence=LATE_TOUCH), share(person, sockets / "near", f"unix:{token}") as sharing:
         processes = []
         for each in people:
             each.configure(device=f"unix:{sharing.path}")
@@ -516,6 +519,7 @@ def test_the_next_client_is_served_once_the_first_has_gone(sharing: Sharing) -> 
         assert waiting.result(30)[0] == 0
 
 
+@pytest.mark.usefixtures("impatient")
 def test_the_next_client_is_served_once_the_first_is_idle(sharing: Sharing) -> None:
     first, second = sharing.device(), sharing.device()
     assert first.call(0x10, b"\x04")[0] == 0

@@ -51,12 +51,12 @@ class Served:
 
 
 @contextmanager
-def serve(*arguments: str, presence: str = "auto", fault: str = "") -> Iterator[Served]:
+def serve(*arguments: str, presence: str = "auto", fault: str = "", pysk: Path | None = None) -> Iterator[Served]:
     """Run `pysk serve` with these options and addresses, from when it is ready until the end of the with statement.
 
-    fault: see faulty.py; a key that has one is served by that program.
+    fault: see faulty.py; a key that has one is served by that program; pysk: the command, if it is another copy's.
     """
-    command = [str(Path(sys.executable).with_name("pysk")), "serve"]
+    command = [str(pysk or Path(sys.executable).with_name("pysk")), "serve"]
     if fault:
         # Isolated, so that no module of this folder passes for another of its name.
         command = [sys.executable, "-I", str(Path(__file__).with_name("faulty.py")), "--fault", fault]

@@ -6,6 +6,7 @@ import subprocess
 from contextlib import closing
 
 import pytest
+from support.impatient import LATE_TOUCH
 from support.openssh import Person, assert_signs, enrolled, provider_lines, sign_at_once
 from support.processes import in_time
 from support.relay import TO_CLIENT, TO_TOKEN
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 SHORT_S = 0.3
 OTHERS = "libpysk: another program uses the authenticator; waiting for it"
 BUSY = "libpysk: the authenticator is busy with another program; end that, or try again when it is done"
-LATE_TOUCH = "after:4000"  # later than a token that waits for nobody is given up
 
 # A credential for nobody, and what need not wait for a touch
 MAKE = bytes([commands.MAKE_CREDENTIAL]) + encode(
@@ -61,6 +61,7 @@ def open_channel(relay: Relay, operation: Operation) -> hid.HidChannel:
     return unix.open(path, Configuration(), operation, may_create=False)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_token_that_sends_no_keepalives_while_it_waits_for_a_touch_enrolls_and_signs(
     person: Person, connect: Connect
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_token_that_sends_no_keepalives_while_it_waits_for_a_touch_enrolls_and
         assert_signs(person, enrolled(person))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_token_that_sends_no_keepalives_is_reset_and_verifies(person: Person, connect: Connect) -> None:
     with connect(drop_keepalives, "--profile", "uv", presence=LATE_TOUCH) as relay:
         person.configure(device=relay.address)
@@ -83,6 +85,7 @@ def test_a_token_that_sends_no_keepalives_is_reset_and_verifies(person: Person, 
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_token_that_never_says_anything_ends_with_the_persons_time(person: Person, connect: Connect) -> None:
     makes = False
 
@@ -98,11 +101,11 @@ def test_a_token_that_never_says_anything_ends_with_the_persons_time(person: Per
         return person.enroll("id", "ed25519-sk")
 
     with connect(fall_silent) as relay:
-        person.configure("Timeout 4", device=relay.address)
-        done, _ = in_time(4 + hid._CANCEL_PATIENCE, enroll)
+        person.configure("Timeout 3", device=relay.address)
+        done, _ = in_time(3 + hid._CANCEL_PATIENCE, enroll)
         assert done.status != 0
         assert provider_lines(done.errors) == [
-            "libpysk: nobody answered within 4 seconds; try again and touch the authenticator"
+            "libpysk: nobody answered within 3 seconds; try again and touch the authenticator"
         ]
         assert relay.messages() == ["init", "info", "make", "cancel"]
 

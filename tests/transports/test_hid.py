@@ -469,6 +469,7 @@ def test_a_token_that_is_stuck_does_not_hide_the_others(person: Person, connect:
         assert stuck.messages() == ["init", "get", "cancel"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_stuck_token_is_not_said_to_be_without_the_key(person: Person, connect: Connect) -> None:
     with connect(fault="stuck") as stuck, connect() as other:
         with connect() as holder:
@@ -542,6 +543,7 @@ def test_a_token_that_is_busy_for_a_moment_is_waited_for(person: Person, connect
         assert relay.messages() == ["init", "init", "info", "make"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_nobody_at_the_port_is_told(person: Person) -> None:
     # Held, but nobody reads there.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:

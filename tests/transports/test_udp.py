@@ -54,6 +54,7 @@ def test_a_token_behind_datagrams_wants_its_pin_and_lists_its_keys(person: Perso
     assert (person.folder / "id_ed25519_sk_rk").exists()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_nobody_behind_the_datagrams_is_told(person: Person) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))

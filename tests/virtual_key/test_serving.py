@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.impatient import Impatient
+
 HASH = bytes(32)
 RP = {"id": "ssh:", "name": "ssh"}
 USER = {"id": b"u" * 32, "name": "openssh"}
@@ -311,13 +313,16 @@ def test_socket_of_a_killed_server_is_replaced_but_no_other_file(tmp_path: Path)
 
 
 def test_a_folder_that_another_program_keeps_locked_delays_neither_the_beginning_nor_the_end_for_ever(
-    tmp_path: Path,
+    tmp_path: Path, impatience: Impatient
 ) -> None:
     path = tmp_path / "socket"
-    with serve(f"unix:{path}") as served, closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as folder:
+    with (
+        serve(f"unix:{path}", pysk=impatience.pysk) as served,
+        closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as folder,
+    ):
         fcntl.flock(folder, fcntl.LOCK_EX)
         with pytest.raises(RuntimeError, match=f"begin: pysk: another program keeps {tmp_path} locked; choose "):
-            serve(f"unix:{tmp_path}/other").__enter__()
+            serve(f"unix:{tmp_path}/other", pysk=impatience.pysk).__enter__()
         assert served.end() == (0, "")
     assert list(tmp_path.iterdir()) == []
 
