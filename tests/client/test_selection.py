@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.openssh import PIN, PIN_PROMPT, KeyFile, Person, assert_signs, enrolled, provider_lines
-from support.relay import TO_TOKEN
+from support.relay import TO_TOKEN, Patience
 from support.serve import wait_until
 
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, SignRequest
@@ -218,9 +218,11 @@ def test_an_authenticator_that_takes_its_time_is_given_up_once_another_says_that
     person: Person, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token, "PROBE_PATIENCE", 3600)
-    with connect(fault="stuck") as stuck, connect() as living:
+    patience = Patience()
+    with connect(fault="stuck") as stuck, connect(patience) as living:
         person.configure(device=living.address)
         key = KeyFile(enrolled(person))
+        patience.until = lambda: "get" in stuck.messages()
         configuration = Configuration()
         configuration.add_devices([], [stuck.address, living.address], is_limited=False)
         request = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", key.key_handle, FLAG_USER_PRESENCE, None, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sk_provider.ctap import framing
 from support.messages import name_of
+from support.serve import wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Report:
         self.content = content
         self.begins_message = bool(content[4] & framing.INIT_PACKET)
         self.command = content[4] & ~framing.INIT_PACKET
+        self.is_answer = self.begins_message and self.command != framing.KEEPALIVE
 
 
 class Relay:
@@ -69,6 +71,10 @@ class Relay:
         """Return the names of those messages, which tell CTAP2 commands apart."""
         sent = [name_of(report.content) for report in self.reports if report.direction == TO_TOKEN]
         return [name for name in sent if name]
+
+    def answers(self) -> int:
+        """Return how many messages the token has sent, keep-alives aside."""
+        return len([each for each in self.reports if each.direction == TO_CLIENT and each.is_answer])
 
     def touches(self) -> int:
         """Return for how many of the client's messages the token waited for a person."""
@@ -115,6 +121,22 @@ class Relay:
             except OSError:
                 pass
             each.close()
+
+
+class Patience:
+    """Holds an authenticator's answers back, as a spoil, until something has happened to others.
+
+    Authenticators are asked at the same time, so otherwise it is a matter of chance what is said to these before.
+    """
+
+    def __init__(self) -> None:
+        self.until: Callable[[], bool] = lambda: True
+
+    def __call__(self, direction: str, _number: int, content: bytes) -> list[bytes]:
+        """See Relay."""
+        if direction == TO_CLIENT:
+            wait_until(self.until, "what another authenticator's answers wait for")
+        return [content]
 
 
 CAPABILITIES = 7 + 16

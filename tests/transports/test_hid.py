@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person, asks_to_choose, assert_signs, enrolled, provider_lines
 from support.processes import in_time, interrupt
-from support.relay import TO_CLIENT, TO_TOKEN
+from support.relay import TO_CLIENT, TO_TOKEN, Patience
 from support.serve import wait_until
 
 from sk_provider.ctap import framing
@@ -399,12 +399,15 @@ def test_the_end_of_the_program_that_asked_ends_the_wait(person: Person, connect
 
 
 def test_the_key_is_found_among_several_tokens_before_any_pin_is_asked(person: Person, connect: Connect) -> None:
-    with connect() as first, connect() as second, connect() as third:
+    patience = Patience()
+    with connect() as first, connect(patience) as second, connect() as third:
         person.configure(device=second.address)
         key = enrolled(person)
         for relay in (first, second, third):
             person.set_pin(PIN, relay.address)
             relay.reports.clear()
+        # an answer to the request for a channel, and one to the question
+        patience.until = lambda: min(relay.answers() for relay in (first, third)) == 2
         person.configure(device=f"{first.address} {second.address} {third.address}")
         done, signature = person.sign(key)
         assert done.status == 0, done
@@ -461,9 +464,11 @@ def test_a_dead_token_does_not_hide_the_others(person: Person, connect: Connect)
 
 
 def test_a_token_that_is_stuck_does_not_hide_the_others(person: Person, connect: Connect) -> None:
-    with connect(fault="stuck") as stuck, connect() as living:
+    patience = Patience()
+    with connect(fault="stuck") as stuck, connect(patience) as living:
         person.configure(device=living.address)
         key = enrolled(person)
+        patience.until = lambda: "get" in stuck.messages()
         person.configure(device=f"{stuck.address} {living.address}")
         assert_signs(person, key)
         assert stuck.messages() == ["init", "get", "cancel"]
