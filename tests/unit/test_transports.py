@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import third_party as third_party_package
 
 from sk_provider import transports
 from sk_provider.authenticator.key_handle import MARK
@@ -44,13 +45,7 @@ def test_our_own_transports_all_load() -> None:
 
 @pytest.fixture
 def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    metadata = tmp_path / "pigeon-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[sk_provider.transports]\npigeon = pigeon_transport\nlame = no_such\n")
-    (tmp_path / "pigeon_transport.py").write_text("def discover(location): return [location]\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "pigeon_transport", raising=False)
+    third_party_package.install(tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("third_party")
@@ -62,7 +57,7 @@ def test_another_package_can_bring_a_transport() -> None:
 def test_whoever_sets_the_environment_cannot_choose_another_packages_code() -> None:
     with pytest.raises(ConfigurationError, match="another package's transport"):
         transports.load("pigeon", own_only=True)
-    assert "pigeon_transport" not in sys.modules
+    assert not third_party_package.is_loaded()
 
 
 @pytest.mark.usefixtures("third_party")
