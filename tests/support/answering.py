@@ -40,7 +40,7 @@ class Scripted:
     """
 
     def __init__(self, answers: Mapping[int, bytes | list[bytes]], behind: Channel | None = None) -> None:
-        self.capabilities = framing.CAPABILITY_CBOR
+        self.capabilities = behind.capabilities if behind else framing.CAPABILITY_CBOR
         self.answers = {
             command: answer if isinstance(answer, list) else [answer] for command, answer in answers.items()
         }

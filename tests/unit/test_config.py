@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import posix
+import pwd
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sk_provider import config
 from sk_provider.asking import confirmation
@@ -176,3 +181,241 @@ def test_a_file_of_another_user_is_refused(load: Write, tmp_path: Path) -> None:
     os.chown(tmp_path / "pysk_config", 12345, -1)
     with pytest.raises(ConfigurationError, match="belongs to user 12345"):
         config.load()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home of whom nothing is known but the files that a test writes; also the system's."""
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True)
+    monkeypatch.setattr(config, "home_directory", lambda: str(folder))
+    monkeypatch.setattr(config, "SYSTEM_FILE", str(tmp_path / "etc" / "pysk_config"))
+    monkeypatch.delitem(posix.environ, b"PYSK_CONFIG", raising=False)
+    return folder
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path
+
+
+def user_file(home: Path, text: str) -> Path:
+    return write(home / ".ssh" / "pysk_config", text)
+
+
+def system_file(home: Path, text: str) -> Path:
+    return write(home.parent / "etc" / "pysk_config", text)
+
+
+def test_without_files_there_are_defaults(home: Path) -> None:
+    configuration = config.load()
+    assert (configuration.presence, configuration.timeout, configuration.log_file) == ("ask", 60, None)
+    assert configuration.known_keys == f"{home}/.local/share/pysk/known_keys"
+    assert configuration.missing_file == f"{home}/.ssh/pysk_config"
+    assert configuration.trusts_environment
+    assert not config.load(trusts_environment=False).trusts_environment
+
+
+def test_the_users_file_comes_before_the_systems(home: Path) -> None:
+    user_file(home, "Timeout 5\nDevice unix:/user\n")
+    system_file(home, "Timeout 9\nPresence deny\nDevice unix:/system\nMatch application ssh:x\nDevice unix:/x\n")
+    configuration = config.load()
+    assert (configuration.timeout, configuration.presence) == (5, "deny")
+    assert configuration.devices("ssh:x") == configuration.devices(None) == ["unix:/user"]
+    assert configuration.missing_file is None
+    assert not configuration.is_limited("unix:/user")
+    assert not configuration.is_limited("unix:/system")
+
+
+def test_a_match_block_ends_with_its_file(home: Path) -> None:
+    user_file(home, "Match application ssh:x\nDevice unix:/x\n")
+    system_file(home, "Timeout 9\nDevice unix:/system\n")
+    configuration = config.load()
+    assert configuration.devices("ssh:x") == ["unix:/x"]
+    assert configuration.devices("ssh:") == configuration.devices(None) == ["unix:/system"]
+
+
+def test_only_addresses_of_the_file_that_the_environment_names_are_limited(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = write(home / "named", "Match application ssh:x\nDevice pigeon:a\n")
+    user_file(home, "Device pigeon:user\nTimeout 5\n")
+    system_file(home, "Device pigeon:system\nKnownKeys /known\n")
+    monkeypatch.setitem(posix.environ, b"PYSK_CONFIG", os.fsencode(named))
+    configuration = config.load()
+    assert configuration.devices("ssh:x") == ["pigeon:a"]
+    assert configuration.devices("ssh:") == ["pigeon:system"]
+    assert [configuration.is_limited(f"pigeon:{name}") for name in ("a", "system", "user")] == [True, False, False]
+    assert (configuration.timeout, configuration.known_keys, configuration.missing_file) == (60, "/known", None)
+    # Where the environment is not trusted it names nothing.
+    configuration = config.load(trusts_environment=False)
+    assert configuration.timeout == 5
+    assert not configuration.is_limited("pigeon:a")
+    monkeypatch.setitem(posix.environ, b"PYSK_CONFIG", b"")
+    assert config.load().timeout == 5
+
+
+def test_nothing_of_a_file_is_told_where_the_environment_is_not_trusted(home: Path) -> None:
+    path = user_file(home, "\nSecret words\n")
+    with pytest.raises(ConfigurationError, match="line 2: unknown keyword Secret; see the README") as caught:
+        config.load()
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(trusts_environment=False)
+    assert str(caught.value) == f"{path} line 2 cannot be used; correct the line"
+
+
+def test_files_are_named_by_absolute_paths(home: Path) -> None:
+    for keyword, name in (("LogFile", "log_file"), ("KnownKeys", "known_keys")):
+        user_file(home, f"{keyword} /var/file\n")
+        assert getattr(config.load(), name) == "/var/file"
+        user_file(home, f"{keyword} ~/file\n")
+        assert getattr(config.load(), name) == f"{home}/file"
+        for path in ("file", "~user/file", "./file"):
+            user_file(home, f"{keyword} {path}\n")
+            with pytest.raises(ConfigurationError, match=f"{keyword} is not an absolute path; begin it with"):
+                config.load()
+
+
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_keys_need_not_be_remembered(home: Path, word: str) -> None:
+    user_file(home, f"KnownKeys {word}\n")
+    assert config.load().known_keys is None
+    # That is a value too, after which others do not count.
+    system_file(home, "KnownKeys /known\n")
+    assert config.load().known_keys is None
+
+
+def test_a_home_is_written_as_a_tilde(home: Path) -> None:
+    assert config.expand_home("~") == str(home)
+    assert config.expand_home("~/a~/b") == f"{home}/a~/b"
+    for path in ("~user", "/~/x", "x", ""):
+        assert config.expand_home(path) == path
+
+
+def test_the_home_is_the_password_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.home_directory() == pwd.getpwuid(os.geteuid()).pw_dir
+    monkeypatch.setattr(posix, "geteuid", lambda: 0x7FFFFFF0)
+    with pytest.raises(ConfigurationError, match="user 2147483632 is not in the password database; name a config"):
+        config.home_directory()
+
+
+@pytest.mark.parametrize(("word", "seconds"), [("1", 1), ("600", 600), ("099", 99)])
+def test_a_timeout_is_of_1_to_600_seconds(load: Write, word: str, seconds: int) -> None:
+    assert load(f"Timeout {word}\n").timeout == seconds
+
+
+@pytest.mark.parametrize("word", ["0", "601", "-1", "+1", "1.5", "0001", "\u00b2"])
+def test_another_timeout_is_none(load: Write, word: str) -> None:
+    with pytest.raises(ConfigurationError, match="write whole seconds from 1 to 600"):
+        load(f"Timeout {word}\n")
+
+
+@pytest.mark.parametrize("word", ["auto", "ask", "deny", "DENY"])
+def test_presence_is_one_of_three(load: Write, word: str) -> None:
+    assert load(f"Presence {word}\n").presence == word.lower()
+
+
+@pytest.mark.parametrize(
+    "line", ["Match", "Match application", "Match application a b", "Match all b", "Match applications a", "Match none"]
+)
+def test_a_match_is_of_applications_or_of_all(load: Write, line: str) -> None:
+    with pytest.raises(ConfigurationError, match="Match takes `application PATTERN` or `all`; correct the line"):
+        load(f"{line}\n")
+
+
+def test_a_match_may_have_several_patterns_and_is_written_in_any_case(load: Write) -> None:
+    configuration = load("MATCH Application ,ssh:a,,ssh:b\nDevice unix:/ab\nMatch ALL\nTimeout 5\nDevice unix:/all\n")
+    devices = [configuration.devices(application) for application in ("ssh:a", "ssh:b", "", "ssh:c", None)]
+    assert devices == [["unix:/ab"]] * 2 + [["unix:/all"]] * 3
+    assert configuration.timeout == 5
+
+
+def test_without_a_line_that_applies_no_device_is_named(load: Write) -> None:
+    configuration = load("Match application ssh:a\nDevice unix:/a\n")
+    assert configuration.devices("ssh:b") == configuration.devices(None) == []
+
+
+@pytest.mark.parametrize(
+    ("patterns", "matches"),
+    [
+        (["a"], True),
+        (["b", "a"], True),
+        (["a", "!b"], True),
+        (["!b"], False),
+        (["!a", "a"], False),
+        (["a", "!a"], False),
+        (["!*", "a"], False),
+        ([], False),
+        (["*a*"], True),
+        (["**"], True),
+        (["?*?"], False),
+        (["a?"], False),
+        (["?a"], False),
+    ],
+)
+def test_a_negated_pattern_excludes(patterns: list[str], matches: bool) -> None:
+    assert config.match_pattern_list("a", patterns) is matches
+
+
+@given(st.text("ab", max_size=8), st.text("ab*?", max_size=8))
+def test_a_pattern_matches_what_a_shells_does(text: str, pattern: str) -> None:
+    assert config.match_pattern_list(text, [pattern]) is fnmatch.fnmatchcase(text, pattern)
+
+
+def test_a_file_has_at_most_a_megabyte(load: Write, tmp_path: Path) -> None:
+    line = "Timeout 7\n"
+    assert load(line + (config.MAX_FILE_SIZE - len(line)) * "\n").timeout == 7
+    assert config.MAX_FILE_SIZE == 1 << 20
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}/pysk_config is larger than 1048576 bytes; shorten it"):
+        load((config.MAX_FILE_SIZE + 1) * "\n")
+
+
+def test_what_cannot_be_opened_is_told(home: Path) -> None:
+    loop = home / ".ssh" / "pysk_config"
+    loop.symlink_to(loop)
+    with pytest.raises(ConfigurationError, match=r"pysk_config cannot be read \(.*symbolic.*\); correct its perm"):
+        config.load()
+
+
+def test_what_is_below_a_file_does_not_exist(home: Path) -> None:
+    (home / ".ssh").rmdir()
+    (home / ".ssh").write_text("")
+    assert config.load().missing_file == f"{home}/.ssh/pysk_config"
+
+
+def test_a_file_that_others_can_write_is_told_with_the_command_that_mends_it(home: Path) -> None:
+    path = user_file(home, "Timeout 5\n")
+    path.chmod(0o666)
+    with pytest.raises(ConfigurationError) as caught:
+        config.load()
+    subprocess.run(["sh", "-c", caught.value.remedy.removeprefix("run: ")], check=True, timeout=60)
+    assert config.load().timeout == 5
+
+
+def test_no_file_stays_open(load: Write) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    load("Timeout 5\n")
+    with pytest.raises(ConfigurationError):
+        load("Timeout \0\n")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("home", "is_elsewhere"), [("/home/a", False), ("/home/a/", False), ("/home", True)])
+def test_a_home_is_another_by_its_name(home: str, is_elsewhere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = config.Configuration()
+    monkeypatch.setitem(posix.environ, b"HOME", os.fsencode(home))
+    assert configuration.aside() == ""
+    configuration.missing_file = "/home/a/.ssh/pysk_config"
+    assert bool(configuration.aside()) is is_elsewhere
+
+
+def test_lines_are_words_and_comments(load: Write) -> None:
+    configuration = load("#Timeout 1\n  # Timeout 2\n\n \t\nDevice=unix:/a unix:/b\nTimeout = 5\n")
+    assert (configuration.devices(None), configuration.timeout) == (["unix:/a", "unix:/b"], 5)
+    assert load("Device = unix:/a unix:/b\n").devices(None) == ["unix:/a", "unix:/b"]
+    assert load("Device =unix:/a=x\n").devices(None) == ["unix:/a=x"]
+    for line in ("Timeout=", "Timeout = ", "Timeout =", "=5", "Timeout==5"):
+        with pytest.raises(ConfigurationError):
+            load(f"{line}\n")
