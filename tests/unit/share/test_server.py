@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.serve import wait_until
@@ -15,13 +20,18 @@ from sk_provider.config import Configuration
 from sk_provider.ctap import apdu, cbor, framing, status
 from sk_provider.device_side.job import Job
 from sk_provider.device_side.loop import Loop
-from sk_provider.share.server import SharedAuthenticator, _Client, _command_line
+from sk_provider.errors import AuthenticatorError, DeviceNotFound, Interrupted, SecurityKeyError, UnknownCommand
+from sk_provider.operation import Operation
+from sk_provider.share import server
+from sk_provider.share.server import SharedAuthenticator, SharingServer, _Client, _command_line
+from sk_provider.transports import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from sk_provider.ctap.hid import HidChannel
     from sk_provider.transport_api import Event
 
 GET_INFO = b"\x04"
@@ -362,3 +372,297 @@ def test_a_client_whose_process_ends_while_it_is_named_is_gone(monkeypatch: pyte
         patched.setattr(os, "open", end_once_opened)
         assert _command_line(process.pid) == "gone"
     assert _command_line(process.pid) == "gone"
+
+
+class Screen:
+    """What a person is shown, and within how many seconds it must be."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, float]] = []
+        self.error: OSError | None = None
+
+    def __call__(self, what: str, seconds: float) -> None:
+        if self.error is not None:
+            raise self.error
+        self.shown.append((what, seconds))
+
+    @property
+    def lines(self) -> list[str]:
+        return [what for what, _ in self.shown]
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
+
+
+@pytest.fixture
+def told(authenticator: Authenticator, screen: Screen) -> Iterator[SharedAuthenticator]:
+    """A shared authenticator whose person reads what is told."""
+    loop = Loop()
+    shared = SharedAuthenticator("unix:/shared", Configuration(), screen, loop)
+    yield shared
+    shared.close()
+    loop.close()
+
+
+def test_the_authenticator_is_looked_at_once_and_let_go(
+    authenticator: Authenticator, told: SharedAuthenticator, screen: Screen
+) -> None:
+    assert (authenticator.times_opened, authenticator.is_open) == (1, False)
+    assert authenticator.passed == [GET_INFO]
+    assert told.capabilities == framing.CAPABILITY_CBOR
+    assert screen.shown == []
+
+
+def test_an_authenticator_that_says_nothing_of_itself_is_shared_too(authenticator: Authenticator) -> None:
+    authenticator.answer = bytes([status.INVALID_COMMAND])
+    loop = Loop()
+    SharedAuthenticator(None, Configuration(), Screen(), loop).close()
+    assert not authenticator.is_open
+    authenticator.answer = b""
+    with pytest.raises(AuthenticatorError):
+        SharedAuthenticator(None, Configuration(), Screen(), loop)
+    assert not authenticator.is_open
+    loop.close()
+
+
+def test_what_an_authenticator_turns_out_to_speak_is_announced(authenticator: Authenticator) -> None:
+    def refuse(*_: object) -> bytes:
+        raise UnknownCommand("it does not know that", "ask for something else")
+
+    authenticator.call = refuse  # type: ignore[method-assign,assignment]
+    loop = Loop()
+    shared = SharedAuthenticator(None, Configuration(), Screen(), loop)
+    assert shared.capabilities == 0
+    shared.close()
+    loop.close()
+
+
+def test_looking_at_the_authenticator_ends_with_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    operations: list[Operation] = []
+
+    def refuse(address: str, _configuration: object, operation: Operation) -> Token:
+        operations.append(operation)
+        raise DeviceNotFound(f"{address} is not there", "bring it")
+
+    monkeypatch.setattr(selection, "open_for_management", refuse)
+    loop = Loop()
+    with pytest.raises(DeviceNotFound, match="unix:/x is not there"):
+        SharedAuthenticator("unix:/x", Configuration(), Screen(), loop)
+    assert not operations[0].is_set()
+    loop.stop()
+    assert operations[0].is_set()
+    loop.close()
+
+
+def test_who_wants_what_is_told_in_time(told: SharedAuthenticator, screen: Screen) -> None:
+    answer(told.start(_Client("first", told), CBOR, ASSERT))
+    assert screen.shown == [("first wants a signature for ssh:", 2.0)]
+
+
+def test_what_a_person_is_told_has_no_control_characters(told: SharedAuthenticator, screen: Screen) -> None:
+    answer(told.start(_Client("first\x1b[2J\n", told), CBOR, ASSERT))
+    (line,) = screen.lines
+    assert "\x1b" not in line
+    assert "\n" not in line
+
+
+def test_nothing_passes_of_which_nobody_can_be_told(
+    told: SharedAuthenticator, screen: Screen, authenticator: Authenticator
+) -> None:
+    authenticator.passed.clear()
+    screen.error = OSError(5, "the terminal is gone")
+    client = _Client("first", told)
+    assert answer(told.start(client, CBOR, ASSERT)) == bytes([status.OTHER])
+    assert authenticator.passed == []
+    assert answer(told.start(client, CBOR, GET_INFO))[0] == status.SUCCESS
+
+
+def test_whoever_waits_is_told_once_in_each_turn_and_waits_for_no_telling(
+    told: SharedAuthenticator, screen: Screen
+) -> None:
+    first, second, third = (_Client(name, told) for name in ("first", "second", "third"))
+    answer(told.start(first, CBOR, GET_INFO))
+    waiting = [told.start(client, CBOR, GET_INFO) for client in (second, third)]
+    assert screen.shown == [("second waits until first has ended", 0)]
+    assert [told.is_served(client) for client in (first, second, third)] == [True] * 3
+    told.end(first)
+    answer(waiting[0])
+    assert [told.is_served(client) for client in (first, second, third)] == [False, True, True]
+    assert waiting[1].response is None
+    told.start(first, CBOR, GET_INFO)
+    assert screen.lines[1:] == ["first waits until second has ended"]
+    screen.error = OSError(5, "the terminal is gone")
+    told.end(third)
+    told.end(second)
+    told.start(third, CBOR, GET_INFO)
+
+
+def test_whoever_goes_while_waiting_gets_no_turn(told: SharedAuthenticator, authenticator: Authenticator) -> None:
+    first, second = _Client("first", told), _Client("second", told)
+    answer(told.start(first, CBOR, GET_INFO))
+    waiting = told.start(second, CBOR, GET_INFO)
+    told.end(second)
+    assert authenticator.is_open
+    told.end(first)
+    wait_until(lambda: not authenticator.is_open, "the closing")
+    assert waiting.response is None
+    assert not told.is_served(second)
+
+
+def test_an_authenticator_that_cannot_be_opened_any_more_is_told_to_all(
+    told: SharedAuthenticator, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error: list[SecurityKeyError] = [DeviceNotFound("it is gone", "bring it back")]
+
+    def refuse(address: str, *_: object) -> Token:
+        assert address == "unix:/shared"
+        raise error[0]
+
+    monkeypatch.setattr(selection, "open_for_management", refuse)
+    client = _Client("first", told)
+    assert answer(told.start(client, CBOR, GET_INFO)) == bytes([status.OTHER])
+    assert answer(told.start(client, MSG, u2f(apdu.INS_VERSION))) == b"\x6f\x00"
+    assert screen.lines == 2 * ["first cannot be served: it is gone; bring it back"]
+    error[0] = Interrupted("it was interrupted", "start again")
+    assert answer(told.start(client, CBOR, GET_INFO)) == CANCELLED
+    assert len(screen.lines) == 2
+
+
+def test_what_goes_wrong_in_letting_go_is_told(
+    told: SharedAuthenticator, screen: Screen, authenticator: Authenticator
+) -> None:
+    client = _Client("first", told)
+    answer(told.start(client, CBOR, GET_INFO))
+
+    def fail() -> None:
+        raise RuntimeError("a secret")
+
+    authenticator.close = fail  # type: ignore[method-assign]
+    told.end(client)
+    wait_until(lambda: screen.shown, "the telling")
+    (line,) = screen.lines
+    assert line.startswith("first has met an error (RuntimeError at test_server.py:")
+
+
+def test_all_ends_with_the_sharing(authenticator: Authenticator, screen: Screen) -> None:
+    loop = Loop()
+    before = threading.active_count()
+    shared = SharedAuthenticator(None, Configuration(), screen, loop)
+    answer(shared.start(_Client("first", shared), CBOR, GET_INFO))
+    assert authenticator.is_open
+    shared.close()
+    assert not authenticator.is_open
+    assert threading.active_count() == before
+    loop.close()
+
+
+class Sharing:
+    """A socket at which an authenticator is shared, by a thread that runs the loop."""
+
+    def __init__(self, path: str, shared: SharedAuthenticator, loop: Loop) -> None:
+        self.path = path
+        self.server = SharingServer(path, shared, loop)
+        self._loop = loop
+        self._thread = threading.Thread(target=loop.run, args=([self.server],))
+        self._thread.start()
+
+    def connect(self) -> HidChannel:
+        return unix.open(self.path, Configuration(), Operation(60), may_create=False)
+
+    def close(self) -> None:
+        self._loop.stop()
+        self._thread.join()
+        self.server.clear()
+        self.server.close()
+
+
+@pytest.fixture
+def sharing(sockets: Path, told: SharedAuthenticator) -> Iterator[Sharing]:
+    loop = Loop()
+    # The answers of the shared one's worker are to wake the loop.
+    told._worker._wake = loop.wake
+    sharing = Sharing(str(sockets / "shared"), told, loop)
+    yield sharing
+    sharing.close()
+    loop.close()
+
+
+def test_clients_are_named_and_take_turns(sharing: Sharing, screen: Screen, authenticator: Authenticator) -> None:
+    assert sharing.server.name == f"unix:{sharing.path}"
+    first, second = sharing.connect(), sharing.connect()
+    assert first.capabilities & framing.CAPABILITY_CBOR
+    assert first.call(CBOR, ASSERT, Operation(60)) == LISTED
+    (line,) = screen.lines
+    assert line.startswith(f"process {os.getpid()} (")
+    assert line.endswith(") wants a signature for ssh:")
+    answers: list[bytes] = []
+    asking = threading.Thread(target=lambda: answers.append(second.call(CBOR, GET_INFO, Operation(60))))
+    asking.start()
+    wait_until(lambda: len(screen.lines) == 2, "the telling")
+    assert " waits until process " in screen.lines[1]
+    # Nothing but a channel is asked for here.
+    third = sharing.connect()
+    assert answers == []
+    first.close()
+    asking.join()
+    assert answers == [INFO]
+    for channel in (second, third):
+        channel.close()
+    wait_until(lambda: not authenticator.is_open, "the closing")
+    wait_until(lambda: not sharing.server._clients, "the forgetting")
+
+
+def test_a_turn_that_is_idle_ends_by_itself(
+    sharing: Sharing, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_PATIENCE", 0.3)
+    channel = sharing.connect()
+    channel.call(CBOR, GET_INFO, Operation(60))
+    wait_until(lambda: not authenticator.is_open, "the closing")
+    channel.close()
+
+
+def test_only_who_is_not_served_gives_way_to_others(sharing: Sharing) -> None:
+    idle, served = sharing.connect(), sharing.connect()
+    served.call(CBOR, GET_INFO, Operation(60))
+    assert [sharing.server.may_give_way(peer) for peer in sharing.server._clients] == [True, False]
+    for channel in (idle, served):
+        channel.close()
+
+
+def test_the_next_deadline_is_the_nearest(
+    sockets: Path, told: SharedAuthenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop()
+    sharing = SharingServer(str(sockets / "shared"), told, loop)
+    assert sharing.deadline() is None
+    deadlines: list[float | None] = [None, None]
+    monkeypatch.setattr(told, "deadline", lambda: deadlines[0])
+    client: Any = SimpleNamespace(hid=SimpleNamespace(deadline=lambda: deadlines[1]))
+    with socket.socket() as peer:
+        sharing._clients[peer] = client
+        for each, expected in (([None, None], None), ([5.0, None], 5.0), ([None, 6.0], 6.0), ([8.0, 7.0], 7.0)):
+            deadlines[:] = each
+            assert sharing.deadline() == expected
+        sharing._clients.clear()
+    sharing.close()
+    loop.close()
+
+
+def test_a_client_that_goes_cancels_what_it_had_begun(sharing: Sharing, authenticator: Authenticator) -> None:
+    channel = sharing.connect()
+    for report in framing.split_message(channel._channel, CBOR, SELECTION):
+        channel._reports.send(report)
+    wait_until(lambda: SELECTION in authenticator.passed, "the waiting for a touch")
+    channel.close()
+    wait_until(lambda: not authenticator.is_open, "the closing")
+
+
+def test_a_process_is_named_by_its_command_line() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()", "x" * 200], stdin=subprocess.PIPE) as process:
+        wait_until(lambda: _command_line(process.pid).startswith(sys.executable), "the beginning")
+        expected = f"{sys.executable} -c input() {200 * 'x'}"
+        assert _command_line(process.pid) == expected[:120]
+        process.kill()
