@@ -89,6 +89,10 @@ class Table:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (nfc, pcsc):
         monkeypatch.setattr(module, "_TICK", 0.01)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nfc, "_SETTLING_PATIENCE", 0.2)
     monkeypatch.setattr(nfc, "_LEAVING_PATIENCE", 0.2)
     monkeypatch.setattr(pcsc, "_SILENCE", 0.3)
@@ -515,8 +519,6 @@ def test_a_card_that_is_just_being_laid_down_is_tried_again(table: Table) -> Non
     assert table.service.modes == [scard.SCARD_SHARE_EXCLUSIVE] * 5
     table.service.results["SCardConnect"] = [scard.SCARD_F_COMM_ERROR]
     assert "the card cannot be reached" in str(table.refusal())
-    table.service.results["SCardConnect"] = 1000 * [scard.SCARD_E_NO_SMARTCARD]
-    assert str(table.refusal()) == TAKEN_AWAY
     table.operation.call_off()
     table.service.results["SCardConnect"] = [scard.SCARD_E_NO_SMARTCARD]
     assert type(table.refusal()) is Interrupted
@@ -527,38 +529,40 @@ def test_a_card_that_goes_before_anything_is_asked_is_waited_for(table: Table) -
     channel = table.open()
     assert table.service.cards == 1
     channel.close()
-    table.service.results["SCardTransmit"] = 10_000 * [scard.SCARD_W_REMOVED_CARD]
-    assert str(table.refusal()) == TAKEN_AWAY
     table.service.results["SCardTransmit"] = [scard.SCARD_E_NO_SERVICE]
     assert "ended" in str(table.refusal())
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("name", ["SCardConnect", "SCardTransmit"])
+def test_a_card_that_never_lies_still_was_taken_away(table: Table, name: str) -> None:
+    table.service.results[name] = 10_000 * [scard.SCARD_W_REMOVED_CARD]
+    assert str(table.refusal()) == TAKEN_AWAY
+    assert len(table.service.modes) > 2
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_card_that_another_program_shares_is_shared_in_the_end(table: Table) -> None:
-    table.service.results["SCardConnect"] = 5 * [scard.SCARD_E_SHARING_VIOLATION]
-
-    def wait_until_settled(since: float) -> None:
-        if len(table.service.modes) == 5:
-            time.sleep(0.25)
-
-    table.operation.wait_for_others = wait_until_settled  # type: ignore[method-assign]
+    table.service.results["SCardConnect"] = 2 * [scard.SCARD_E_SHARING_VIOLATION]
+    table.operation.wait_for_others = lambda since: time.sleep(0.25)  # type: ignore[method-assign]
     table.open().close()
-    exclusive, shared = scard.SCARD_SHARE_EXCLUSIVE, scard.SCARD_SHARE_SHARED
-    assert table.service.modes == [exclusive] * 5 + [shared]
+    assert table.service.modes == [scard.SCARD_SHARE_EXCLUSIVE] + 2 * [scard.SCARD_SHARE_SHARED]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_card_that_another_program_has_for_itself_is_waited_for(table: Table) -> None:
     table.service.states[READER] = scard.SCARD_STATE_EXCLUSIVE
-    table.service.results["SCardConnect"] = 5 * [scard.SCARD_E_SHARING_VIOLATION]
+    table.service.results["SCardConnect"] = 2 * [scard.SCARD_E_SHARING_VIOLATION]
     waits: list[float] = []
 
     def wait(since: float) -> None:
         waits.append(since)
-        time.sleep(0.1)
+        time.sleep(0.15)
 
     table.operation.wait_for_others = wait  # type: ignore[method-assign]
     table.open().close()
     # However long that took, it is taken alone after that.
-    assert table.service.modes == [scard.SCARD_SHARE_EXCLUSIVE] * 6
+    assert table.service.modes == [scard.SCARD_SHARE_EXCLUSIVE] * 3
     assert len(set(waits)) == 1
     table.service.results["SCardConnect"] = [scard.SCARD_E_SHARING_VIOLATION]
     table.operation = Operation(30)
@@ -566,6 +570,7 @@ def test_a_card_that_another_program_has_for_itself_is_waited_for(table: Table) 
     assert type(table.refusal()) is Interrupted
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -588,6 +593,7 @@ def test_silence_is_told_and_what_was_open_is_let_go_when_it_ends(table: Table, 
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_nothing_is_asked_of_a_card_that_was_silent(table: Table) -> None:
     channel = table.opened()
     table.service.hanging.add("SCardTransmit")
@@ -600,6 +606,7 @@ def test_nothing_is_asked_of_a_card_that_was_silent(table: Table) -> None:
     assert table.service.calls == ["SCardTransmit"]
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("request_", "event"), [(MAKE, None), (GET_INFO, Operation(30))])
 def test_a_card_may_not_be_silent_where_nobody_need_come_or_nothing_ends_the_wait(
     table: Table, request_: bytes, event: Operation | None
@@ -610,6 +617,7 @@ def test_a_card_may_not_be_silent_where_nobody_need_come_or_nothing_ends_the_wai
         channel.call(framing.CBOR, request_, event)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_card_may_be_silent_while_it_waits_for_a_person(table: Table) -> None:
     channel = table.opened()
     table.service.hanging.add("SCardTransmit")
@@ -623,6 +631,7 @@ def test_a_card_may_be_silent_while_it_waits_for_a_person(table: Table) -> None:
     assert not channel._may_be_silent
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_cannot_be_ended_is_left(table: Table) -> None:
     channel = table.opened()
     table.service.hanging.add("SCardDisconnect")
