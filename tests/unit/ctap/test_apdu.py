@@ -45,10 +45,27 @@ def test_every_form_of_a_command_is_read(body: str, data: str, le: int) -> None:
     assert (read.data.hex(), read.le) == (data, le)
 
 
-@pytest.mark.parametrize("body", ["02aa", "02aabb0700", "0000", "000002aa", "000002aabb01", "000002aabb010000"])
-def test_lengths_that_do_not_fit_are_refused(body: str) -> None:
-    with pytest.raises(ValueError, match="lengths do not fit"):
+@pytest.mark.parametrize(
+    ("body", "form"),
+    [
+        ("0000", "lengths"),
+        ("02aa", "lengths"),
+        ("02aabb0700", "lengths"),
+        ("000002aa", "extended lengths"),
+        ("000002aabb01", "extended lengths"),
+        ("000002aabb010000", "extended lengths"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(body: str, form: str) -> None:
+    with pytest.raises(ValueError, match=f"^the {form} do not fit the APDU$"):
         Apdu(bytes(HEADER) + bytes.fromhex(body))
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_command_has_a_header(length: int) -> None:
+    with pytest.raises(ValueError, match=r"^a command APDU has at least 4 bytes$"):
+        Apdu(bytes(HEADER[:length]))
+    assert Apdu(bytes(HEADER)).ins == HEADER[1]
 
 
 @given(st.binary(max_size=40))

@@ -218,3 +218,64 @@ def test_large_input_takes_linear_time() -> None:
 def test_what_has_no_encoding_is_refused(value: Any) -> None:
     with pytest.raises(CborError):
         encode(value)
+
+
+def test_nothing_is_a_value_in_both_readings() -> None:
+    assert encode(None) == b"\xf6"
+    assert decode(b"\xf6", canonical=True) is decode(b"\xf6") is None
+    with pytest.raises(CborError):
+        decode(b"\xf7", canonical=True)
+
+
+@pytest.mark.parametrize("depth", [16, 17])
+def test_tolerant_reading_goes_sixteen_levels_deep(depth: int) -> None:
+    for data in (depth * b"\x81" + b"\0", depth * b"\x9f" + b"\0" + depth * b"\xff", depth * b"\xa1\1" + b"\0"):
+        if depth == 16:
+            decode(data)
+        else:
+            with pytest.raises(CborError, match="nested too deeply"):
+                decode(data)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "sentence"),
+    [
+        ("00ff", "bytes follow the value"),
+        ("", "truncated"),
+        ("18", "truncated"),
+        ("4261", "truncated"),
+        ("5f4261ff", "truncated"),
+        ("fa3fc000", "truncated"),
+        ("1c", "a reserved or indefinite length where there can be none"),
+        ("61ff", "text is not UTF-8"),
+        ("5f6161ff", "a string of indefinite length holds something else than its like"),
+        ("a1a0a0", "a map or an array is a key"),
+        ("a201020102", "a key is there twice"),
+        ("f820", "a simple value that CTAP does not use"),
+    ],
+)
+def test_what_is_wrong_is_said(encoded: str, sentence: str) -> None:
+    with pytest.raises(CborError, match=f"^{sentence}$"):
+        decode(bytes.fromhex(encoded))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "sentence"),
+    [
+        ("c101", "a tag"),
+        ("1817", "a number is not in its shortest form"),
+        ("a202010101", "keys are not sorted"),
+        ("81818181" + "80", "nested too deeply"),
+    ],
+)
+def test_what_is_not_canonical_is_said(encoded: str, sentence: str) -> None:
+    with pytest.raises(CborError, match=f"^{sentence}$"):
+        decode(bytes.fromhex(encoded), canonical=True)
+
+
+@pytest.mark.parametrize("number", [23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**64 - 1])
+def test_numbers_of_every_length_are_read_in_their_shortest_form(number: int) -> None:
+    for value in (number, -1 - number):
+        data = encode(value)
+        assert data == reference.encode(value)
+        assert decode(data, canonical=True) == decode(data) == value

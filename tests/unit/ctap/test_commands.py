@@ -30,6 +30,13 @@ def request(command: int, parameters: dict[int, object] | None = None) -> bytes:
         (request(commands.GET_NEXT_ASSERTION), False),
         (request(commands.CREDENTIAL_MANAGEMENT, {1: commands.GET_CREDS_METADATA}), False),
         (b"", False),
+        # What cannot be understood
+        (bytes([commands.GET_ASSERTION]), False),
+        (bytes([commands.CLIENT_PIN]), False),
+        (request(commands.GET_ASSERTION) + b"\x81\x01", False),
+        (request(commands.CLIENT_PIN) + b"\x81\x06", False),
+        (request(commands.GET_ASSERTION, {1: "ssh:", 5: ["up"]}), True),
+        (request(commands.CLIENT_PIN, {1: 2}), False),
     ],
 )
 def test_only_what_waits_for_a_person_may_be_answered_with_silence(sent: bytes, expected: bool) -> None:

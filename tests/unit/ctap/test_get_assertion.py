@@ -207,3 +207,61 @@ def test_no_answer_raises_anything_but_our_errors(untrusted_answer: bytes) -> No
         get_assertion(Token(untrusted_answer))
     except (SecurityKeyError, StatusError):
         pass
+
+
+def test_what_is_signed_where_nothing_is_can_be_no_messages_digest() -> None:
+    fresh = [requests.fresh_client_data_hash() for _ in range(4)]
+    assert len(set(fresh)) == 4
+    assert [requests.is_of_no_message(each) for each in fresh] == [True] * 4
+    assert len(requests.NO_CLIENT_DATA) == 32
+    assert not any(requests.NO_CLIENT_DATA)
+    for other in (bytes(31), bytes(33), bytes(16), b"", bytes(15) + bytes([1]) + bytes(16)):
+        assert not requests.is_of_no_message(other)
+    assert requests.is_of_no_message(bytes(16) + bytes(range(16)))
+
+
+def test_what_is_signed_is_told() -> None:
+    assertion = requests.Assertion(5, 0x01020304, b"signature")
+    assert assertion.signed(RP_ID, HASH) == RP_ID_HASH + b"\x05\x01\x02\x03\x04" + HASH
+
+
+def info(members: dict[object, object]) -> requests.Info:
+    return requests.get_info(Token(b"\0" + cbor.encode(members)), Operation(5))
+
+
+def test_what_an_authenticator_says_of_itself_is_read() -> None:
+    told = info({2: ["credProtect"], 4: {"rk": True}, 0x0C: True})
+    assert (told.options, told.extensions, told.force_pin_change) == ({"rk": True}, ["credProtect"], True)
+    others: list[dict[object, object]] = [{}, {2: "credProtect", 0x0C: 1}, {2: None, 0x0C: False}]
+    for members in others:
+        told = info(members)
+        assert (told.options, told.extensions, told.force_pin_change) == ({}, [], False)
+    with pytest.raises(AuthenticatorError, match="has no map of options"):
+        info({4: ["rk"]})
+
+
+def test_the_tries_of_a_pin_are_read() -> None:
+    token = Token(b"\0" + cbor.encode({3: 7, 4: True}))
+    assert requests.get_pin_retries(token, Operation(5)) == (7, True)
+    assert token.asked == [b"\x06" + cbor.encode({1: 1, 2: 1})]
+    for told in ({3: 7}, {3: 7, 4: False}, {3: 7, 4: 1}):
+        assert requests.get_pin_retries(Token(b"\0" + cbor.encode(told)), Operation(5)) == (7, False)
+    with pytest.raises(AuthenticatorError, match="has no number of tries"):
+        requests.get_pin_retries(Token(b"\0\xa0"), Operation(5))
+
+
+@pytest.mark.parametrize("pin_uv_auth", [None, (2, b"proof")])
+@pytest.mark.parametrize("uv", [False, True])
+def test_verification_by_a_pin_must_be_confirmed_as_well(uv: bool, pin_uv_auth: tuple[int, bytes] | None) -> None:
+    token = Token(answer(authenticator_data(flags=1)))
+
+    def ask() -> requests.Assertion:
+        return requests.get_assertion(
+            token, RP_ID, HASH, KEY_HANDLE, Operation(5), up=True, uv=uv, pin_uv_auth=pin_uv_auth
+        )
+
+    if uv or pin_uv_auth:
+        with pytest.raises(AuthenticatorError, match="does not confirm that it verified the person"):
+            ask()
+        token.answer = answer(authenticator_data(flags=5))
+    assert ask().flags & 1

@@ -544,7 +544,7 @@ def test_a_card_that_never_lies_still_was_taken_away(table: Table, name: str) ->
 @pytest.mark.usefixtures("impatient")
 def test_a_card_that_another_program_shares_is_shared_in_the_end(table: Table) -> None:
     table.service.results["SCardConnect"] = 2 * [scard.SCARD_E_SHARING_VIOLATION]
-    table.operation.wait_for_others = lambda since: time.sleep(0.25)  # type: ignore[method-assign]
+    table.operation.wait_for_others = lambda since: time.sleep(0.25)  # type: ignore[method-assign]  # noqa: ARG005
     table.open().close()
     assert table.service.modes == [scard.SCARD_SHARE_EXCLUSIVE] + 2 * [scard.SCARD_SHARE_SHARED]
 
