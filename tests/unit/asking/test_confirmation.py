@@ -6,9 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from support.serve import wait_until
+
+from sk_provider.asking import confirmation
+from sk_provider.operation import Operation
 
 ASK_BY_ASKPASS = """
 import signal, sys
@@ -55,3 +61,64 @@ def test_a_question_that_a_terminal_does_not_take_ends_with_the_persons_time() -
         os.close(screen)
         os.close(terminal)
     assert done.stdout == "3\n"  # UNANSWERED
+
+
+class Brief(Operation):
+    """One whose time is over soon."""
+
+    def restart(self) -> None:
+        self._deadline = time.monotonic() + 0.3
+
+
+def answer_on_terminal(before: bytes, answer: bytes, event: Operation) -> int:
+    """Return what comes of keys pressed before the question was seen and after; b"\\4" is Ctrl-D."""
+    screen, terminal = os.openpty()
+    os.set_blocking(terminal, False)
+    try:
+        os.write(screen, before)
+        with ThreadPoolExecutor() as pool:
+            asking = pool.submit(confirmation._confirm_on_terminal, terminal, "Sign?", event)
+            shown = b""
+            while not shown.endswith(b"libpysk: Sign? Press Enter to confirm, or type no: "):
+                shown += os.read(screen, 1000)
+            os.write(screen, answer)
+            return asking.result(60)
+    finally:
+        os.close(screen)
+        os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"\n", confirmation.CONFIRMED),
+        (b"y\n", confirmation.CONFIRMED),
+        (b"Yes\n", confirmation.CONFIRMED),
+        (b" yes \n", confirmation.CONFIRMED),
+        (b"no\n", confirmation.REFUSED),
+        (b"yes!\n", confirmation.REFUSED),
+        (b"yy\n", confirmation.REFUSED),
+        # No Enter
+        (b"\4", confirmation.REFUSED),
+        (b"y\4", confirmation.REFUSED),
+        (b"yes\4", confirmation.REFUSED),
+    ],
+)
+def test_enter_confirms_and_nothing_else_does(answer: bytes, expected: int) -> None:
+    assert answer_on_terminal(b"", answer, Operation(60)) == expected
+
+
+@pytest.mark.parametrize("before", [b"\n", b"y\n", b"y"])
+def test_keys_pressed_before_the_question_was_seen_are_no_answer(before: bytes) -> None:
+    assert answer_on_terminal(before, b"", Brief(60)) == confirmation.UNANSWERED
+    assert answer_on_terminal(before, b"\n", Operation(60)) == confirmation.CONFIRMED
+
+
+def test_an_answer_after_the_end_is_none() -> None:
+    operation = Operation(60)
+    operation.call_off()
+    screen, terminal = os.openpty()
+    os.write(screen, b"y\n")
+    assert confirmation._confirm_on_terminal(terminal, "Sign?", operation) == confirmation.UNANSWERED
+    os.close(screen)
+    os.close(terminal)
