@@ -185,6 +185,16 @@ def plugged(folder: Path, monkeypatch: pytest.MonkeyPatch, **kind: Any) -> Itera
         device.close()
 
 
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """Have another program open a device. That must not make it the terminal of the tests."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def open_channel(path: str, seconds: int = 30) -> HidChannel:
     return usb.open(path, Configuration(), Operation(seconds, tell=lambda _: None), may_create=False)
 
@@ -205,7 +215,7 @@ def test_a_device_is_locked_emptied_and_asked_for_a_channel(tmp_path: Path, monk
         # The report's number goes before it.
         assert device.received[:1] == b"\0"
         assert device.received[1:6] == b"\xff\xff\xff\xff\x86"
-        with open(device.path, "rb", buffering=0) as other, pytest.raises(BlockingIOError):
+        with opened(device.path) as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         channel.close()
         channel.close()
@@ -261,7 +271,7 @@ def test_a_device_that_is_unplugged_while_it_is_looked_at_is_told(
 def test_a_device_that_another_program_holds_is_waited_for_as_long_as_others_may(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with plugged(tmp_path, monkeypatch) as device, open(device.path, "rb", buffering=0) as other:
+    with plugged(tmp_path, monkeypatch) as device, opened(device.path) as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         before = open_files()
         with pytest.raises(AuthenticatorError, match="busy with another program"):
