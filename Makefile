@@ -75,6 +75,10 @@ fuzz: .venv/.tools  ## fuzz the parsers, an hour in all
 	@cbuild/install $(PYTHON) .venv fuzz
 	@.venv/bin/python tests/fuzz/run --seconds 600
 
+.PHONY: mutate
+mutate: .venv/.tools  ## change the package in small ways, and see which changes no test notices
+	@.venv/bin/python tests/mutate $(if $(SEED),--seed $(SEED))
+
 .PHONY: install
 install:  ## install into /usr/local/lib/pysk, where ssh-agent accepts the library
 	@$(check_python)
