@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import pytest
 
 METADATA = "Metadata-Version: 2.1\nName: pigeon\nVersion: 1\n"
-# The other cannot be loaded.
-ENTRY_POINTS = "[sk_provider.transports]\npigeon = pigeon_transport\nlame = no_such\n"
+# The second cannot be loaded, and the last is no transport.
+ENTRY_POINTS = "[sk_provider.transports]\npigeon = pigeon_transport\nlame = no_such\n[others]\nowl = pigeon_transport\n"
 MODULE = "pigeon_transport"
 SOURCE = """
 from sk_provider.transports import join

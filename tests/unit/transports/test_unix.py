@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from sk_provider.transports import unix
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from sk_provider.ctap.hid import HidChannel
 
@@ -152,6 +154,26 @@ def test_a_socket_of_ones_own_or_roots_is_taken(path: str, monkeypatch: pytest.M
                 ours.connect(path)
                 listening.accept()[0].close()
                 unix._check_peer(ours, path)
+
+
+class Peer:
+    """A socket whose other end is a user's."""
+
+    def __init__(self, user: int) -> None:
+        self._user = user
+
+    def getsockopt(self, _level: int, _option: int, size: int) -> bytes:
+        return struct.pack("3i", 1, self._user, 1)[:size]
+
+
+def test_whose_a_socket_is_is_told_by_the_whole_number_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posix.geteuid", lambda: 1000)
+    peers: list[Any] = [Peer(user) for user in (0, 1000, 1, 1 << 24, 1001)]
+    for peer in peers[:2]:
+        unix._check_peer(peer, "/token")
+    for peer in peers[2:]:
+        with pytest.raises(ConfigurationError, match="belongs to user"):
+            unix._check_peer(peer, "/token")
 
 
 @pytest.fixture
