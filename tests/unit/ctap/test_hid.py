@@ -351,12 +351,12 @@ def test_silence_ends_what_waits_for_nobody(command: int, data: bytes, waits: bo
     assert waits or "does not answer" in str(caught.value)
 
 
-@pytest.mark.parametrize("event", [None, Operation(30)])
-def test_silence_ends_what_nothing_else_ends(event: Operation | None) -> None:
-    alive = [] if event is None else message(KEEPALIVE, b"\1")
+@pytest.mark.parametrize("is_alive", [False, True])
+def test_silence_ends_what_nothing_else_ends(is_alive: bool) -> None:
+    alive = message(KEEPALIVE, b"\1") if is_alive else []
     channel = open_channel(Wire(answering(*alive)))
     with pytest.raises(AuthenticatorError, match="does not answer"):
-        channel.call(framing.CBOR, MAKE, event)
+        channel.call(framing.CBOR, MAKE, Operation(30) if is_alive else None)
 
 
 def test_the_event_is_looked_at_in_every_tick() -> None:
