@@ -21,6 +21,12 @@ DEFAULT_TIMEOUT: Final = 60
 """Seconds that a person may take."""
 MAX_TIMEOUT: Final = 600
 
+DEFAULT_DIRECTORY_TIMEOUT: Final = 5
+DEFAULT_DIRECTORY_MAX_AGE: Final = 7 * 86400
+"""Seconds."""
+MAX_DIRECTORY_MAX_AGE: Final = 3650 * 86400
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
 MAX_FILE_SIZE: Final = 1 << 20
 
 
@@ -30,6 +36,10 @@ class Configuration:
     presence: PRESENCE_…; timeout: seconds; log_file: a path or None; known_keys: the path of the file in which public
     keys are remembered, or None; missing_file: the user's file if there is none, or None; trusts_environment: whether
     variables may say what is done: not in a program that has more rights than whoever started it.
+
+    key_directories: URLs, see credentials.directory; directory_user: whose keys are looked up there, None for the
+    effective user's; directory_timeout: the seconds that each may take; directory_max_age: for how many seconds a
+    cached answer is good where its server cannot be asked.
     """
 
     def __init__(self) -> None:
@@ -39,6 +49,10 @@ class Configuration:
         self.known_keys: str | None = None
         self.missing_file: str | None = None
         self.trusts_environment = True
+        self.key_directories: list[str] = []
+        self.directory_user: str | None = None
+        self.directory_timeout = DEFAULT_DIRECTORY_TIMEOUT
+        self.directory_max_age = DEFAULT_DIRECTORY_MAX_AGE
         self._devices: list[tuple[list[str], list[str]]] = []
         self._limited_addresses: list[str] = []
         self.already_set: list[str] = []
@@ -47,7 +61,7 @@ class Configuration:
         """Add a Device line's addresses; patterns: its Match block's, or []; is_limited: see is_limited()."""
         self._devices.append((patterns, addresses))
         if is_limited:
-            self._limited_addresses += addresses
+            self.limit(addresses)
 
     def devices(self, application: str | None) -> list[str]:
         """Return the addresses of the first Device line that applies, [] if none does.
@@ -76,8 +90,15 @@ class Configuration:
         return f" (and {self.missing_file}, which is read whatever HOME is, does not exist)"
 
     def is_limited(self, address: str) -> bool:
-        """Return whether the address comes from a file that the environment named, and so must not choose code."""
+        """Return whether the address, or a key directory's URL, comes from a file that the environment named.
+
+        Then it must not choose code.
+        """
         return address in self._limited_addresses
+
+    def limit(self, addresses: list[str]) -> None:
+        """Remember that the environment named the file that these come from."""
+        self._limited_addresses += addresses
 
 
 def home_directory() -> str:
@@ -245,21 +266,37 @@ class _Reader:
             return
         if self._patterns:
             raise self._error(f"{keyword} cannot stand in a Match block", "move it above the first Match line")
+        if name == "keydirectory":
+            self._set_key_directories(arguments)
+            return
         if len(arguments) != 1:
             raise self._error(f"{keyword} takes one argument", "correct the line")
         argument = arguments[0]
         if name == "presence":
             self._set("presence", self._one_of(keyword, argument, (PRESENCE_AUTO, PRESENCE_ASK, PRESENCE_DENY)))
         elif name == "timeout":
-            self._set("timeout", self._seconds(argument))
+            self._set("timeout", self._seconds(keyword, argument))
         elif name == "logfile":
             if self._is_limited:
                 raise self._error(f"a file named in {VARIABLE} may not set LogFile", "move it to ~/.ssh/pysk_config")
             self._set("log_file", self._path_of(keyword, argument))
         elif name == "knownkeys":
             self._set("known_keys", None if argument.lower() == "none" else self._path_of(keyword, argument))
+        elif name == "keydirectoryuser":
+            self._set("directory_user", argument)
+        elif name == "keydirectorytimeout":
+            self._set("directory_timeout", self._seconds(keyword, argument))
+        elif name == "keydirectorymaxage":
+            self._set("directory_max_age", self._age(keyword, argument))
         else:
             raise self._error(f"unknown keyword {keyword}", "see the README for those that exist")
+
+    def _set_key_directories(self, urls: list[str]) -> None:
+        if not urls:
+            raise self._error("KeyDirectory names no directory", "write a URL after it, such as file:/etc/ssh/sk_keys")
+        if "key_directories" not in self._configuration.already_set and self._is_limited:
+            self._configuration.limit(urls)
+        self._set("key_directories", [] if [url.lower() for url in urls] == ["none"] else urls)
 
     def _set(self, name: str, value: object) -> None:
         if name not in self._configuration.already_set:
@@ -284,9 +321,22 @@ class _Reader:
             raise self._error(f"{keyword} cannot be {argument}", f"use one of {', '.join(choices)}")
         return argument.lower()
 
-    def _seconds(self, argument: str) -> int:
-        # Python takes no number of thousands of digits.
-        is_short = argument.isdecimal() and len(argument) <= len(str(MAX_TIMEOUT))
-        if not is_short or not 1 <= int(argument) <= MAX_TIMEOUT:
-            raise self._error(f"Timeout cannot be {argument}", f"write whole seconds from 1 to {MAX_TIMEOUT}")
+    def _seconds(self, keyword: str, argument: str) -> int:
+        if not self._is_number(argument) or not 1 <= int(argument) <= MAX_TIMEOUT:
+            raise self._error(f"{keyword} cannot be {argument}", f"write whole seconds from 1 to {MAX_TIMEOUT}")
         return int(argument)
+
+    def _age(self, keyword: str, argument: str) -> int:
+        """Return the seconds of a time with a unit (sshd_config(5), TIME FORMATS), of which there is one."""
+        unit = _UNITS.get(argument[-1].lower(), 0)
+        number = argument[:-1] if unit else argument
+        seconds = int(number) * (unit or 1) if self._is_number(number) else -1
+        if not 0 <= seconds <= MAX_DIRECTORY_MAX_AGE:
+            raise self._error(
+                f"{keyword} cannot be {argument}", "write a whole number and s, m, h, d or w, such as 7d, or 0 for none"
+            )
+        return seconds
+
+    def _is_number(self, argument: str) -> bool:
+        # Python takes no number of thousands of digits.
+        return argument.isascii() and argument.isdecimal() and len(argument) <= 9

@@ -16,6 +16,7 @@ SecurityKeyError           -1
 ├── Interrupted            -1
 ├── ConfigurationError     -1
 ├── StoreUnusable          -1  the software authenticator's
+├── DirectoryError         -1  a key directory cannot be read, or has what cannot be used
 └── AuthenticatorError     -1  it answered with an error or with nonsense, or not at all
     └── UnknownCommand     -1  it does not know the CTAPHID command
 """
@@ -122,6 +123,10 @@ class ConfigurationError(SecurityKeyError):
 
 class StoreUnusable(SecurityKeyError):
     """The software authenticator's store cannot be used as it is."""
+
+
+class DirectoryError(SecurityKeyError):
+    """A directory of key handles cannot be read, or what it has cannot be used."""
 
 
 class AuthenticatorError(SecurityKeyError):
