@@ -1,22 +1,27 @@
-"""Looking a user up in directories: each in its turn, none for longer than it may take, and each key once."""
+"""Looking a user up in directories, each in its turn, and changing one."""
 
 from __future__ import annotations
 
 from sk_provider.errors import SecurityKeyError
 
-from . import load, split
+from . import LOCAL, exchange, split
+from .carry_out import carry_out
+from .exchange import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sk_provider.config import Configuration
+    from sk_provider.transport_api import Event
+
+    from .exchange import Answer
     from .record import Record
-    from .settings import Settings
 
 
 class Found:
-    """records: of all directories, each key once, the first that has it winning; failures: why directories could not be
-    asked, by URL.
+    """records: of all directories, each key once, as the first has it; failures: why directories could not be asked, by
+    their URLs.
     """
 
     def __init__(self) -> None:
@@ -26,24 +31,73 @@ class Found:
 
 
 def look_up(
-    urls: list[str], user: str, settings: Settings, tell: Callable[[str], object], *, own_only: Callable[[str], bool]
+    user: str, configuration: Configuration, tell: Callable[[str], object], event: Event | None = None
 ) -> Found:
-    """Return the user's records; a directory that fails costs only its own.
+    """Return a user's records of all directories that are configured; one that fails costs only its own.
 
-    tell: takes a sentence about records that are left out; own_only: whether a URL may not name a third party's kind,
-    such as Configuration.is_limited().
+    tell: takes a sentence about records of a directory that are left out; failures are not told. event: ends the wait.
+
+    Raises the event's reason() if it is set.
     """
     found = Found()
     seen = set()
-    for url in urls:
+    for url in configuration.key_directories:
         try:
-            kind = load(split(url)[0], own_only=own_only(url))
-            records = kind.look_up(url, user, settings, tell)
+            answer = _do(exchange.LOOK_UP, url, configuration, event, user=user)
         except SecurityKeyError as error:
+            if event is not None and event.is_set():
+                raise
             found.failures[url] = error
             continue
-        for record in records:
+        if answer.left_out:
+            more = f" ({answer.left_out - 1} more are left out)" if answer.left_out > 1 else ""
+            tell(f"{answer.told}{more}")
+        for record in answer.records:
             if record.identity() not in seen:
                 seen.add(record.identity())
                 found.records.append(record)
     return found
+
+
+def add(url: str, record: Record, configuration: Configuration) -> None:
+    """Add a record to a directory, or replace the one of that user, application and key handle.
+
+    Raises SecurityKeyError if that cannot be done.
+    """
+    _do(exchange.ADD, url, configuration, record=record)
+
+
+def remove(url: str, user: str, handle_digest: str, configuration: Configuration) -> bool:
+    """Remove a user's records whose key handle has this digest from a directory, and tell if there were any.
+
+    Raises SecurityKeyError if that cannot be done.
+    """
+    return _do(exchange.REMOVE, url, configuration, user=user, handle_digest=handle_digest).removed
+
+
+def _do(
+    action: str,
+    url: str,
+    configuration: Configuration,
+    event: Event | None = None,
+    *,
+    user: str = "",
+    record: Record | None = None,
+    handle_digest: str = "",
+) -> Answer:
+    from . import settings
+
+    request = Request(
+        action,
+        url,
+        settings.of(configuration),
+        own_only=configuration.is_limited(url),
+        user=user,
+        record=record,
+        handle_digest=handle_digest,
+    )
+    if split(url)[0] in LOCAL:
+        return carry_out(request)
+    from . import child
+
+    return child.ask(request, event, trusts_environment=configuration.trusts_environment)
