@@ -16,10 +16,6 @@ _MAX_KEYS = 500
 _MAX_SIZE = 200_000
 """Bytes, more than so many keys take."""
 
-_LOCK_PATIENCE = 5.0
-"""Seconds in which others have added their keys; one that takes longer is stuck."""
-_TICK = 0.01
-
 
 def recall(path: str | None, application: str, key_handle: bytes) -> tuple[int, bytes] | None:
     """Return sk-api's number of the algorithm, and the public key as sk-api has it; None if they are not known.
@@ -56,57 +52,20 @@ def remember(path: str | None, keys: list[tuple[str, bytes, int, bytes]]) -> Non
 
 
 def _add(path: str, added: list[str]) -> None:
+    from . import whole_file  # which who recalls a key does not want
+
     folder = path.rpartition("/")[0] or "/"
-    _make_folders(folder)
-    lock = _lock(folder)
+    whole_file.make_folders(folder)
+    lock = whole_file.lock(folder)
     try:
         lines = _read(path)
         if lines is None:
             return
         kept = [line for line in lines if line not in added] + added
         if kept != lines:
-            _replace(path, "\n".join([_HEADER, *kept[-_MAX_KEYS:], ""]).encode())
+            whole_file.replace(path, "\n".join([_HEADER, *kept[-_MAX_KEYS:], ""]).encode())
     finally:
         posix.close(lock)
-
-
-def _lock(folder: str) -> int:
-    """Return a descriptor of the folder, with a lock that keeps others from adding keys meanwhile, until it is closed.
-
-    It has none where the file system knows no such locks, or where another keeps it too long.
-    """
-    import fcntl
-    import time
-
-    descriptor = posix.open(folder, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    ends = time.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < ends:
-                time.sleep(_TICK)
-                continue
-        except OSError:
-            pass
-        return descriptor
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Put a whole file in the place of the old one, or leave that and nothing else."""
-    beside = f"{path}.{posix.getpid()}"
-    descriptor = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
-    try:
-        try:
-            while content:
-                content = content[posix.write(descriptor, content) :]
-            posix.fsync(descriptor)
-        finally:
-            posix.close(descriptor)
-        posix.rename(beside, path)
-    except BaseException:
-        posix.unlink(beside)
-        raise
 
 
 def _name(application: str, key_handle: bytes) -> str:
@@ -136,18 +95,3 @@ def _read(path: str) -> list[str] | None:
     except UnicodeDecodeError:
         return None
     return [line for line in lines if line] if header == _HEADER or not content else None
-
-
-def _make_folders(path: str) -> None:
-    """Make a folder and those above it that are missing; "" is the root, which is there."""
-    if not path:
-        return
-    try:
-        posix.stat(path)
-    except FileNotFoundError:
-        _make_folders(path.rpartition("/")[0])
-        try:
-            posix.mkdir(path, 0o700)
-        except FileExistsError:
-            # Another has made it meanwhile.
-            return

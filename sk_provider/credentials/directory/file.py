@@ -14,15 +14,17 @@ Each line of a file is a record, in these fields with white space between them:
 
 Empty lines, and those that begin with `#`, are none. In a folder every file is read whose name does not begin with a
 dot or end with `~`; what is added for a user goes to the file of that name. The files must belong to root or to
-whoever reads them, and be writable by nobody else.
+whoever reads them, and be writable by nobody else. Nothing in them is secret, and what sshd asks runs as another user:
+so a new file can be read by all, and one that is changed by those that could read it before.
 """
 
 from __future__ import annotations
 
 import posix
 from binascii import b2a_base64
+from posixpath import dirname, exists, isdir, realpath
 
-from sk_provider.credentials import openssh_key
+from sk_provider.credentials import openssh_key, whole_file
 from sk_provider.errors import DirectoryError
 
 from . import local_file, split
@@ -44,12 +46,78 @@ def look_up(url: str, user: str, _settings: Settings, tell: Callable[[str], obje
     found = []
     for each in _files(path):
         for number, line in local_file.lines(each):
-            if line.partition("#")[0] and line.split(None, 1)[:1] == [user]:
+            if _is_of(line, user):
                 try:
                     found.append(parse(line))
                 except RecordRefused as error:
                     tell(f"{each} line {number}: {error.happened}, and is left out; {error.remedy}")
     return found
+
+
+def add(url: str, record: Record, _settings: Settings) -> None:
+    """See Writable."""
+    line = line_of(record)
+    path = realpath(local_file.path_of(split(url)[1]))
+    target = path
+    if isdir(path):
+        if "/" in record.user or not _is_read(record.user):
+            raise DirectoryError(
+                f'no file can have the name of the user "{record.user}"', "name a file in KeyDirectory"
+            )
+        target = f"{path}/{record.user}"
+
+    def is_replaced(other: Record) -> bool:
+        return (other.application, other.key_handle) == (record.application, record.key_handle)
+
+    for each in _files(path) if exists(path) else ():
+        if each != target:
+            _change(each, record.user, is_replaced)
+    _change(target, record.user, is_replaced, line)
+
+
+def remove(url: str, user: str, handle_digest: str, _settings: Settings) -> bool:
+    """See Writable."""
+
+    def is_meant(record: Record) -> bool:
+        return record.handle_digest() == handle_digest
+
+    path = realpath(local_file.path_of(split(url)[1]))
+    had_any = [_change(each, user, is_meant) for each in _files(path)]
+    return any(had_any)
+
+
+def _change(path: str, user: str, is_meant: Callable[[Record], bool], added: str | None = None) -> bool:
+    """Take those of a user's records that are meant out of a file, and tell if there were any; added: a line, or None.
+
+    Raises DirectoryError if the file cannot be read or written.
+    """
+    try:
+        lock = whole_file.lock(dirname(path))
+        try:
+            is_there = added is None or exists(path)
+            old = [line for _, line in local_file.lines(path)] if is_there else []
+            kept = [line for line in old if not _is_of(line, user) or not _is_meant(line, is_meant)]
+            new = kept if added is None else [*kept, added]
+            if new != old:
+                content = "".join(f"{line}\n" for line in new).encode("utf-8", "surrogateescape")
+                whole_file.replace(path, content, posix.stat(path).st_mode & 0o777 if is_there else 0o644)
+        finally:
+            posix.close(lock)
+    except OSError as error:
+        raise DirectoryError(f"{path} cannot be written ({error.strerror})", "correct its permissions") from None
+    return kept != old
+
+
+def _is_meant(line: str, is_meant: Callable[[Record], bool]) -> bool:
+    try:
+        return is_meant(parse(line))
+    except RecordRefused:
+        return False
+
+
+def _is_of(line: str, user: str) -> bool:
+    """Return whether a line is a record of the user's, of whatever content."""
+    return line.split(None, 1)[:1] == [user] and not user.startswith("#")
 
 
 def parse(untrusted_line: str) -> Record:
@@ -94,4 +162,9 @@ def _files(path: str) -> list[str]:
         raise DirectoryError(f"{path} does not exist", "make it, or correct KeyDirectory") from None
     except OSError as error:
         raise DirectoryError(f"{path} cannot be read ({error.strerror})", "correct its permissions") from None
-    return [f"{path}/{name}" for name in sorted(names) if not name.startswith(".") and not name.endswith("~")]
+    return [f"{path}/{name}" for name in sorted(names) if _is_read(name)]
+
+
+def _is_read(name: str) -> bool:
+    """Return whether a file of this name in a folder has records."""
+    return not name.startswith(".") and not name.endswith("~")

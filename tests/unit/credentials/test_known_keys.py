@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sk_provider.credentials import known_keys
+from sk_provider.credentials import known_keys, whole_file
 
 KEY = ("ssh:", b"key handle", 1, bytes(range(32)))
 
@@ -185,7 +185,7 @@ def test_what_several_remember_at_the_same_time_is_all_remembered(path: str) -> 
 
 
 def test_one_that_keeps_the_lock_for_ever_does_not_keep_others(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_keys, "_LOCK_PATIENCE", 0.1)
+    monkeypatch.setattr(whole_file, "_LOCK_PATIENCE", 0.1)
     os.makedirs(os.path.dirname(path))
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
