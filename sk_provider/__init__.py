@@ -3,12 +3,12 @@
 A signature passes through these rooms, from above to below and back once:
 
     embed         C structs become a request, and the response memory that the host may free; the majors of sk-api
-    sign, enroll, resident
+    sign, enroll, resident (with directory_keys)
                   the policies: what is decided, in that order; they know neither C nor a transport
     client        which authenticator serves (discovery, selection, and candidates where there are several); which of
                   FIDO's protocols it speaks (token); what is said to it, and what its answers mean (refusal)
     transports    one module for each way to reach an authenticator, bytes in, bytes out; only these open devices
-    credentials   what is known of a key outside of its authenticator
+    credentials   what is known of a key outside of its authenticator; directory: where that is looked up
     ctap          what both ends of a transport speak: numbers, CBOR, framing, APDUs, and the requests of a signature
 
 All of them stand on the same ground, in this order: errors (what failed, its sentence, and the host's code), reporting

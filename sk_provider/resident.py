@@ -22,10 +22,25 @@ _ALGORITHMS = {cose_algorithm: algorithm for algorithm, cose_algorithm in COSE_A
 def load_resident_keys(
     request: ResidentRequest, configuration: Configuration, operation: Operation
 ) -> list[ResidentKey]:
-    """Return the authenticator's resident keys whose application starts with "ssh:": a host drops all others.
+    """Return the resident keys whose application starts with "ssh:", for a host drops all others.
+
+    They are the authenticator's, and, where pysk_config names directories, those that these have for the user.
 
     Raises SecurityKeyError; PinRequired where another call with a PIN can succeed.
     """
+
+    def list_of_token() -> list[ResidentKey]:
+        return _load_of_token(request, configuration, operation)
+
+    if not configuration.key_directories:
+        return list_of_token()
+    from .directory_keys import list_beside
+
+    return list_beside(list_of_token, request, configuration, operation)
+
+
+def _load_of_token(request: ResidentRequest, configuration: Configuration, operation: Operation) -> list[ResidentKey]:
+    """Return the authenticator's own. Raises as load_resident_keys() does."""
 
     def wants(rp_id: str, is_whole: bool) -> bool:
         if not rp_id.startswith(APPLICATION_PREFIX):

@@ -40,10 +40,10 @@ _MOMENT = 1.0
 _TICK = 0.05
 
 # What an authenticator says when it is silently asked for a key; a proof makes it certain.
-_CERTAINLY_HOLDS = 3
-_HOLDS = 2
-_MAYBE = 1
-_NOT = 0
+CERTAINLY_HOLDS = 3
+HOLDS = 2
+MAYBE = 1
+NOT = 0
 
 
 def open_holder(
@@ -126,7 +126,7 @@ class _Race(Operation):
         self._operation.wait_for_others(since)
 
 
-def _at_once(function: Callable[[Item], None], items: list[Item], operation: Operation) -> list[BaseException | None]:
+def at_once(function: Callable[[Item], None], items: list[Item], operation: Operation) -> list[BaseException | None]:
     """Call function with every item at once, and return what each raised, in order.
 
     Whatever ends the wait for them, such as Ctrl-C, calls the operation off, so that they end first.
@@ -137,7 +137,7 @@ def _at_once(function: Callable[[Item], None], items: list[Item], operation: Ope
     def run(index: int, item: Item, lock: _thread.LockType) -> None:
         try:
             function(item)
-        except BaseException as error:  # noqa: BLE001 - the caller of _at_once() raises it
+        except BaseException as error:  # noqa: BLE001 - the caller of at_once() raises it
             errors[index] = error
         finally:
             lock.release()
@@ -187,7 +187,7 @@ class _Candidates:
             self.tokens.append(each.open(self._configuration, self._operation, may_create=may_create))
 
         self._found += len(found)
-        self._note_errors(found, _at_once(open_one, found, self._operation))
+        self._note_errors(found, at_once(open_one, found, self._operation))
 
     def find_holder(self, found: list[Found], request: SignRequest) -> Token | None:
         """Ask all at once, and return the one that holds the key, None if it is not known which one does.
@@ -201,23 +201,23 @@ class _Candidates:
 
             self.known = known_keys.recall(self._configuration.known_keys, request.application, request.key_handle)
         race = _Race(self._operation)
-        enough = _HOLDS if request.pin is None else _CERTAINLY_HOLDS
+        enough = HOLDS if request.pin is None else CERTAINLY_HOLDS
         answers: dict[Found, tuple[Token, int]] = {}
 
         def ask(each: Found) -> None:
             token = each.open(self._configuration, race, may_create=False)
             self.tokens.append(token)
-            answer = _probe(token, request, self.known, race)
+            answer = ask_silently(token, request, self.known, race)
             if answer >= enough and race.winner is None:
                 race.winner = token
             answers[each] = token, answer
 
-        self._note_errors(found, _at_once(ask, found, self._operation))
+        self._note_errors(found, at_once(ask, found, self._operation))
         # In the order in which they were found, not in that of their answers: so the same is told every time.
         for token, answer in [answers[each] for each in found if each in answers]:
-            if answer >= _HOLDS:
+            if answer >= HOLDS:
                 self.holders.append(token)
-            elif answer == _MAYBE:
+            elif answer == MAYBE:
                 self.maybe.append(token)
         # From now on only the operation ends what was opened for the race.
         holder, race.winner = race.winner, None
@@ -310,7 +310,7 @@ def _errors_without_pin(tokens: list[Token], request: SignRequest, operation: Op
         if info.options.get("clientPin") is True and info.options.get("uv") is not True:
             wanting[token] = refusal.verification_question_or_error(info, token, patience)
 
-    failures = _at_once(ask, tokens, operation)
+    failures = at_once(ask, tokens, operation)
     if operation.is_set():
         raise operation.reason()
     return [wanting[token] for token in tokens if token in wanting] + [
@@ -318,7 +318,7 @@ def _errors_without_pin(tokens: list[Token], request: SignRequest, operation: Op
     ]
 
 
-def _probe(token: Token, request: SignRequest, known: tuple[int, bytes] | None, operation: Operation) -> int:
+def ask_silently(token: Token, request: SignRequest, known: tuple[int, bytes] | None, operation: Operation) -> int:
     """Ask silently whether the authenticator holds the key; raises SecurityKeyError if there is no usable answer.
 
     Nobody need come, so an authenticator that takes its time does not hold up the one with the key.
@@ -330,18 +330,18 @@ def _probe(token: Token, request: SignRequest, known: tuple[int, bytes] | None, 
     except StatusError as error:
         if error.code in (status.NO_CREDENTIALS, status.INVALID_CREDENTIAL):
             # A key that wants verification for every use (credProtect 3) is hidden without it.
-            return _MAYBE if request.flags & FLAG_USER_VERIFICATION else _NOT
-        return _MAYBE
+            return MAYBE if request.flags & FLAG_USER_VERIFICATION else NOT
+        return MAYBE
     if isinstance(proof, bool):
-        return _HOLDS if proof else _NOT
+        return HOLDS if proof else NOT
     message, signature = proof
     if known is not None:
         from sk_provider.credentials.signature import verifies
 
-        return _CERTAINLY_HOLDS if verifies(*known, message, signature) else _NOT
+        return CERTAINLY_HOLDS if verifies(*known, message, signature) else NOT
     if not signature:
         raise AuthenticatorError("the authenticator's answer has no signature", "use another authenticator")
-    return _HOLDS
+    return HOLDS
 
 
 def _choose_by_touch(
@@ -377,7 +377,7 @@ def _choose_by_touch(
                     break
                 time.sleep(_TICK)
 
-    errors = _at_once(wait, tokens, operation)
+    errors = at_once(wait, tokens, operation)
     if race.winner is not None:
         return race.winner
     if operation.is_set():

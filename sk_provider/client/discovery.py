@@ -86,6 +86,26 @@ def _discover_default(configuration: Configuration) -> list[Found]:
     return found
 
 
+def discover_connected(addresses: list[str], configuration: Configuration) -> list[Found]:
+    """Return what the addresses mean and nobody need bring first, [] if there is nothing; the rest as in discover().
+
+    Raises ConfigurationError if an address is none.
+    """
+    try:
+        found = discover(addresses, configuration)
+    except DeviceNotFound:
+        return []
+    if not addresses and may_have_more(found):
+        found += discover_more()
+    return [each for each in found if not _is_awaited(each)]
+
+
+def _is_awaited(each: Found) -> bool:
+    """Return whether a person has yet to bring it."""
+    waits = getattr(each.transport, "waits_for_a_person", False)
+    return waits and each.location not in each.transport.discover(each.location)
+
+
 def may_have_more(found: list[Found]) -> bool:
     """Return whether discover_more() may find others, which come next if none of what is plugged in serves."""
     if any(each.scheme != transports.DEFAULT for each in found):

@@ -24,7 +24,7 @@ IN_ORDER = (
     {"asking"},
     {"transports"},
     {"client"},
-    {"enroll", "resident", "sign"},
+    {"directory_keys", "enroll", "resident", "sign"},
     {"embed"},
 )
 

@@ -118,7 +118,7 @@ def test_loading_what_speaks_u2f_does_not_count_as_a_tokens_silence(monkeypatch:
     token = Played(answer)
     token.capabilities = 0
     request = SignRequest(ALGORITHM_ECDSA, bytes(32), "ssh:", bytes(64), FLAG_USER_PRESENCE, None, None)
-    assert candidates._probe(Token(token, "unix:/played"), request, None, Operation(30)) == candidates._HOLDS
+    assert candidates.ask_silently(Token(token, "unix:/played"), request, None, Operation(30)) == candidates.HOLDS
 
 
 class Drawer:

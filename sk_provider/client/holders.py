@@ -1,0 +1,91 @@
+"""Which of a directory's keys the connected authenticators hold, as far as they tell silently and of nobody's touch."""
+
+from __future__ import annotations
+
+import time
+
+from sk_provider.api import SignRequest
+from sk_provider.errors import CredentialNotFound, DeviceNotFound, SecurityKeyError, Unsupported
+
+from . import candidates, discovery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.config import Configuration
+    from sk_provider.credentials.directory.record import Record
+    from sk_provider.operation import Operation
+
+    from .discovery import Found
+
+_PATIENCE = 10.0
+"""Seconds for an authenticator to tell of all keys; what it has not told of by then, it may hold."""
+
+
+def may_be_held(
+    records: list[Record], device: str | None, configuration: Configuration, operation: Operation
+) -> list[Record]:
+    """Return those of the records whose key a connected authenticator holds, or may hold.
+
+    It cannot tell of a key that wants verification for every use, nor can one that does not answer tell anything. Where
+    no authenticator is connected by which a key could be used, that is returned, too. device: the address that the host
+    was given, or None.
+
+    Raises ConfigurationError if an address is none, and the operation's reason() once that is over.
+    """
+    held = []
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        addresses = [device] if device else configuration.devices(record.application)
+        if _is_recognized(record, addresses, configuration, operation):
+            held.append(record)
+        else:
+            groups.setdefault(tuple(addresses), []).append(record)
+    for named, group in groups.items():
+        found = discovery.discover_connected(list(named), configuration)
+        held += _held_by(found, group, configuration, operation)
+    return [record for record in records if record in held]
+
+
+def _is_recognized(record: Record, addresses: list[str], configuration: Configuration, operation: Operation) -> bool:
+    """Return whether the key handle itself tells of its authenticator, and that is there, be it usable now or not."""
+    try:
+        token = discovery.open_marked(record.key_handle, addresses, configuration, operation)
+    except CredentialNotFound:
+        return False
+    except SecurityKeyError:
+        return True
+    if token is not None:
+        token.close()
+    return token is not None
+
+
+def _held_by(
+    found: list[Found], records: list[Record], configuration: Configuration, operation: Operation
+) -> list[Record]:
+    """Return those that one of the authenticators holds or may hold; all, if none of these is there after all."""
+    connected: list[Found] = []
+    held: list[Record] = []
+
+    def ask(each: Found) -> None:
+        token = each.open(configuration, operation, may_create=False)
+        connected.append(each)
+        ends = time.monotonic() + _PATIENCE
+        try:
+            for record in records:
+                key = record.algorithm, record.public_key
+                request = SignRequest(
+                    record.algorithm, b"", record.application, record.key_handle, record.flags, None, None
+                )
+                if time.monotonic() >= ends or candidates.ask_silently(token, request, key, operation):
+                    held.append(record)
+        finally:
+            token.close()
+
+    errors = candidates.at_once(ask, found, operation)
+    if operation.is_set():
+        raise operation.reason()
+    failures = [error for error in errors if not isinstance(error, (type(None), DeviceNotFound, Unsupported))]
+    for failure in failures:
+        if not isinstance(failure, SecurityKeyError):
+            raise failure
+    return records if failures or not connected else held
