@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from .api import APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
-from .client import discovery, holders
+from .client import holders
 from .credentials.directory.look_up import look_up
 from .errors import ConfigurationError, DeviceNotFound, Interrupted, PinRequired, SecurityKeyError
 
@@ -37,7 +37,7 @@ def list_beside(
     failure = None
     resident: list[ResidentKey] = []
     try:
-        _check_choice(request, configuration)
+        _check_choice(request, configuration, operation)
         resident = list_resident()
     except Interrupted:
         raise
@@ -76,14 +76,13 @@ def user(configuration: Configuration) -> str:
         ) from None
 
 
-def _check_choice(request: ResidentRequest, configuration: Configuration) -> None:
+def _check_choice(request: ResidentRequest, configuration: Configuration, operation: Operation) -> None:
     """Let nobody choose or bring an authenticator by whose PIN nothing will be listed, as none was given.
 
     Raises PinRequired if there are several, and DeviceNotFound if there is none.
     """
     if request.pin is None:
-        addresses = [request.device] if request.device else configuration.devices(None)
-        match len(discovery.discover_connected(addresses, configuration)):
+        match holders.count_connected(request.device, configuration, operation):
             case 0:
                 raise DeviceNotFound("no authenticator is connected", "connect one to list its own keys")
             case 1:

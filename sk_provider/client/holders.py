@@ -11,11 +11,16 @@ from . import candidates, discovery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sk_provider.config import Configuration
     from sk_provider.credentials.directory.record import Record
     from sk_provider.operation import Operation
 
     from .discovery import Found
+
+_ABSENCES = (DeviceNotFound, Unsupported)
+"""What is raised for what is not there after all, or is no authenticator."""
 
 _PATIENCE = 10.0
 """Seconds for an authenticator to tell of all keys; what it has not told of by then, it may hold."""
@@ -44,6 +49,22 @@ def may_be_held(
         found = discovery.discover_connected(list(named), configuration)
         held += _held_by(found, group, configuration, operation)
     return [record for record in records if record in held]
+
+
+def count_connected(device: str | None, configuration: Configuration, operation: Operation) -> int:
+    """Return how many authenticators there are to choose from for what concerns no particular key.
+
+    Raises ConfigurationError if an address is none, and the operation's reason() once that is over.
+    """
+    addresses = [device] if device else configuration.devices(None)
+    found = discovery.discover_connected(addresses, configuration)
+    if len(found) < 2:
+        return len(found)
+
+    def find(each: Found) -> None:
+        each.open(configuration, operation, may_create=False).close()
+
+    return len(found) - len([error for error in _each(find, found, operation) if isinstance(error, _ABSENCES)])
 
 
 def _is_recognized(record: Record, addresses: list[str], configuration: Configuration, operation: Operation) -> bool:
@@ -81,11 +102,18 @@ def _held_by(
         finally:
             token.close()
 
-    errors = candidates.at_once(ask, found, operation)
+    failures = [error for error in _each(ask, found, operation) if error and not isinstance(error, _ABSENCES)]
+    return records if failures or not connected else held
+
+
+def _each(function: Callable[[Found], None], found: list[Found], operation: Operation) -> list[SecurityKeyError | None]:
+    """Call function with all at once, and return what each raised. Raises the operation's reason() if it is over."""
+    errors = candidates.at_once(function, found, operation)
     if operation.is_set():
         raise operation.reason()
-    failures = [error for error in errors if not isinstance(error, (type(None), DeviceNotFound, Unsupported))]
-    for failure in failures:
-        if not isinstance(failure, SecurityKeyError):
-            raise failure
-    return records if failures or not connected else held
+    outcomes: list[SecurityKeyError | None] = []
+    for error in errors:
+        if error is not None and not isinstance(error, SecurityKeyError):
+            raise error
+        outcomes.append(error)
+    return outcomes
