@@ -129,6 +129,7 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("Presence", "Presence takes one argument"),
         ("Presence auto ask", "Presence takes one argument"),
         ("Device", "Device names no authenticator"),
+        ("KeyDirectory", "KeyDirectory names no directory"),
         ("Timeout 0", "Timeout cannot be 0"),
         ("Timeout " + 5000 * "9", "Timeout cannot be 9"),
         ("Timeout 1e3", "Timeout cannot be 1e3"),
@@ -141,6 +142,38 @@ def test_a_pattern_takes_no_exponential_time() -> None:
 def test_a_bad_line_is_named(load: Write, text: str, sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         load(text + "\n")
+
+
+def test_key_directories_are_those_of_the_first_line(load: Write) -> None:
+    text = "KeyDirectory file:/keys ldaps://host/\nKeyDirectory file:/other\nKeyDirectoryUser alice\n"
+    configuration = load(f"{text}KeyDirectoryTimeout 9\nKeyDirectoryMaxAge 36h\nKeyDirectoryMaxAge 1d\n")
+    assert configuration.key_directories == ["file:/keys", "ldaps://host/"]
+    assert configuration.directory_user == "alice"
+    assert configuration.directory_timeout == 9
+    assert configuration.directory_max_age == 36 * 3600
+    configuration = load("KeyDirectory none\nKeyDirectory file:/keys\n")
+    assert configuration.key_directories == []
+    assert configuration.directory_user is None
+    assert (configuration.directory_timeout, configuration.directory_max_age) == (5, 7 * 86400)
+
+
+@pytest.mark.parametrize(
+    ("argument", "seconds"),
+    [("0", 0), ("90", 90), ("90s", 90), ("5m", 300), ("7d", 604800), ("7D", 604800), ("2w", 1209600)],
+)
+def test_an_age_has_a_unit(load: Write, argument: str, seconds: int) -> None:
+    assert load(f"KeyDirectoryMaxAge {argument}\n").directory_max_age == seconds
+
+
+@pytest.mark.parametrize("argument", ["d", "-1d", "1.5d", "1d2h", "1y", "4000d", "1" * 5000 + "d", "٣d", "x"])
+def test_what_is_no_age_is_named(load: Write, argument: str) -> None:
+    with pytest.raises(ConfigurationError, match="line 1: KeyDirectoryMaxAge cannot be"):
+        load(f"KeyDirectoryMaxAge {argument}\n")
+
+
+def test_directories_of_a_file_named_by_the_environment_are_limited(load: Write) -> None:
+    assert load("KeyDirectory file:/keys pigeon:x\n").is_limited("pigeon:x")
+    assert not load("KeyDirectory file:/keys\nKeyDirectory pigeon:x\n").is_limited("pigeon:x")
 
 
 def test_addresses_of_a_file_named_by_the_environment_are_limited(load: Write) -> None:

@@ -1,0 +1,354 @@
+"""Looking up in several directories, and what a kind may do in the process of its own that asks it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.records import HOSTILE_TEXTS, record
+
+import sk_provider
+from sk_provider.config import Configuration
+from sk_provider.credentials import directory
+from sk_provider.credentials.directory import exchange, file, look_up
+from sk_provider.credentials.directory.settings import Settings
+from sk_provider.errors import ConfigurationError, DirectoryError, Interrupted
+from sk_provider.operation import Operation
+
+ALICE = record(comment="the blue token")
+OTHER = record(key_handle=b"another")
+BOB = record("bob")
+
+# A package that brings kinds of directories, each of which does one thing.
+PIGEON = """
+import os
+import signal
+import time
+from sk_provider.credentials.directory.record import checked
+from sk_provider.errors import DirectoryError
+
+def alice(user="alice", handle=b"by pigeon"):
+    return checked(user, "ssh:", 1, bytes(32), handle)
+
+class Slow:
+    def look_up(url, user, settings, tell):
+        # As a library in C would that lets no other code of Python run.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+        time.sleep(3600)
+
+class Loud:
+    def look_up(url, user, settings, tell):
+        print("as a library prints")
+        os.write(1, b"whatever")
+        os.write(2, b"whatever")
+        return [alice()]
+
+class Dying:
+    def look_up(url, user, settings, tell):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+class Failing:
+    def look_up(url, user, settings, tell):
+        raise KeyError("secret")
+
+class Refusing:
+    def look_up(url, user, settings, tell):
+        raise DirectoryError(f"{url} refuses", "ask it again")
+
+class Big:
+    def look_up(url, user, settings, tell):
+        return [alice(handle=number.to_bytes(1000, "big")) for number in range(10_000)]
+
+class Confused:
+    def look_up(url, user, settings, tell):
+        tell("one record is broken; mend it")
+        return [alice("bob"), alice(), "no record"][:2]
+
+class Curious:
+    def look_up(url, user, settings, tell):
+        found = sorted(os.readlink(f"/proc/self/fd/{number}") for number in range(256) if exists(number))
+        raise DirectoryError(" ".join([*found, *os.environ, os.getcwd(), str(os.getsid(0) == os.getpid())]), "")
+
+def exists(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+class Written:
+    def look_up(url, user, settings, tell):
+        return []
+    def add(url, record, settings):
+        if record.key_handle != b"key handle" or settings.deadline != 20:
+            raise DirectoryError("not as it was", "")
+    def remove(url, user, handle_digest, settings):
+        return (user, handle_digest) == ("alice", "digest")
+"""
+KINDS = ("slow", "loud", "dying", "failing", "refusing", "big", "confused", "curious", "written")
+
+
+@pytest.fixture
+def pigeon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of packages like that in which ours is, where another package has kinds of directories."""
+    folder = tmp_path / "site-packages"
+    (folder / "pigeon-1.dist-info").mkdir(parents=True)
+    (folder / "pigeon-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon\nVersion: 1\n")
+    entry_points = "".join(f"{kind} = pigeon:{kind.title()}\n" for kind in KINDS)
+    (folder / "pigeon-1.dist-info" / "entry_points.txt").write_text(f"[sk_provider.directories]\n{entry_points}")
+    (folder / "pigeon.py").write_text(PIGEON)
+    (folder / "sk_provider").symlink_to(sk_provider.__path__[0])
+    monkeypatch.setattr(sk_provider, "__path__", [str(folder / "sk_provider")])
+
+
+def configured(*urls: str, timeout: int = 20) -> Configuration:
+    configuration = Configuration()
+    configuration.key_directories = list(urls)
+    configuration.directory_timeout = timeout
+    return configuration
+
+
+def ask(kind: str, timeout: int = 20, event: Operation | None = None) -> tuple[look_up.Found, list[str]]:
+    """Return what is found by a kind of the other package, and what is told."""
+    told: list[str] = []
+    return look_up.look_up("alice", configured(f"{kind}:x", timeout=timeout), told.append, event), told
+
+
+def failure(kind: str, timeout: int = 20) -> str:
+    """Return why a kind of the other package could not be asked."""
+    found, told = ask(kind, timeout)
+    assert (found.records, told) == ([], [])
+    (error,) = found.failures.values()
+    return str(error)
+
+
+def write(path: Path, *lines: str) -> str:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    path.chmod(0o644)
+    return f"file:{path}"
+
+
+def test_each_key_is_found_once_and_a_directory_that_fails_costs_only_its_own(tmp_path: Path) -> None:
+    first = write(tmp_path / "first", file.line_of(ALICE), file.line_of(BOB))
+    second = write(tmp_path / "second", file.line_of(record(comment="another")), file.line_of(OTHER))
+    missing = f"file:{tmp_path}/missing"
+    found = look_up.look_up("alice", configured(first, missing, "carrier-pigeon:x", second), print)
+    assert [file.line_of(each) for each in found.records] == [file.line_of(ALICE), file.line_of(OTHER)]
+    assert [*found.failures] == [missing, "carrier-pigeon:x"]
+    assert "there is no key directory carrier-pigeon:" in str(found.failures["carrier-pigeon:x"])
+
+
+def test_however_many_records_are_left_out_one_sentence_tells(tmp_path: Path) -> None:
+    told: list[str] = []
+    url = write(tmp_path / "keys", "alice", "alice x", "alice y", file.line_of(ALICE))
+    assert len(look_up.look_up("alice", configured(url), told.append).records) == 1
+    (sentence,) = told
+    assert sentence.startswith(f"{tmp_path}/keys line 1: ")
+    assert sentence.endswith(" (2 more are left out)")
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_another_package_can_bring_a_kind_which_may_print_what_it_likes() -> None:
+    found, told = ask("loud")
+    assert [each.key_handle for each in found.records] == [b"by pigeon"]
+    assert (told, found.failures) == ([], {})
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_whoever_sets_the_environment_cannot_choose_another_packages_kind() -> None:
+    configuration = configured("loud:x")
+    configuration.limit(["loud:x"])
+    (error,) = look_up.look_up("alice", configuration, print).failures.values()
+    assert "loud: is another package's kind of key directory" in str(error)
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_one_that_never_answers_is_ended_at_the_deadline() -> None:
+    begun = time.monotonic()
+    assert "slow:x has not answered within 1 second; " in failure("slow", timeout=1)
+    assert time.monotonic() - begun < 30
+    assert not children()
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_an_interrupted_wait_ends() -> None:
+    operation = Operation(60)
+    operation.call_off()
+    with pytest.raises(Interrupted):
+        ask("slow", 600, operation)
+    assert not children()
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_the_process_outlives_by_little_whoever_started_it(tmp_path: Path) -> None:
+    script = f"""
+import sk_provider
+sk_provider.__path__ = {sk_provider.__path__!r}
+from sk_provider.config import Configuration
+from sk_provider.credentials.directory.look_up import look_up
+configuration = Configuration()
+configuration.key_directories = ["slow:x"]
+configuration.directory_timeout = 2
+look_up("alice", configuration, print)
+"""
+    host = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        while not (started := children(host.pid)):
+            time.sleep(0.01)
+    finally:
+        host.kill()
+        host.wait()
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in started):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("pigeon")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("dying", "dying:x cannot be asked, as the process that should do it ended; report this with the URL"),
+        ("failing", "failing:x cannot be asked (KeyError); report this with the URL"),
+        ("refusing", "refusing:x refuses; ask it again"),
+        ("big", "big:x has more keys than anybody can have; ask whoever keeps it"),
+    ],
+)
+def test_whatever_a_kind_does_it_costs_only_its_own_keys(kind: str, said: str) -> None:
+    assert failure(kind) == said
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_another_users_key_is_left_out_and_told() -> None:
+    found, told = ask("confused")
+    assert [each.user for each in found.records] == ["alice"]
+    assert told == ["one record is broken; mend it (1 more are left out)"]
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_the_process_has_nothing_of_the_hosts(tmp_path: Path) -> None:
+    inherited = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(inherited, True)
+    try:
+        named = failure("curious").partition(";")[0].split()
+    finally:
+        os.close(inherited)
+    assert str(tmp_path) not in named
+    assert [name for name in named if name.startswith("/dev/")] == ["/dev/null"] * 3
+    assert named[-2:] == ["/", "True"]
+    assert "HOME" not in named
+    assert "PATH" not in named
+
+
+HOST = """
+import os, signal, sys
+import sk_provider
+sk_provider.__path__ = {path!r}
+from sk_provider.config import Configuration
+from sk_provider.credentials.directory.look_up import look_up
+{before}
+sys.executable = "/nonexistent"
+configuration = Configuration()
+configuration.key_directories = ["loud:x", "dying:x"]
+found = look_up("alice", configuration, print)
+os._exit(len(found.records) * 10 + len(found.failures))
+"""
+
+
+@pytest.mark.usefixtures("pigeon")
+@pytest.mark.parametrize(
+    "before",
+    [
+        "for number in range(3): os.close(number)",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "signal.signal(signal.SIGPIPE, signal.SIG_DFL)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))",
+        "os.environ.update(PATH='/nonexistent', PYTHONHOME='/nonexistent', PYTHONPATH='/nonexistent')",
+    ],
+    ids=["closed", "reaped", "fatal pipes", "blocked", "environment"],
+)
+def test_whatever_the_host_has_done_to_its_process_directories_are_asked(before: str) -> None:
+    script = HOST.format(path=list(sk_provider.__path__), before=before)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 11, done
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_what_is_added_and_removed_reaches_the_kind() -> None:
+    configuration = configured()
+    look_up.add("written:x", ALICE, configuration)
+    assert look_up.remove("written:x", "alice", "digest", configuration)
+    assert not look_up.remove("written:x", "bob", "digest", configuration)
+    with pytest.raises(DirectoryError, match="not as it was"):
+        look_up.add("written:x", OTHER, configuration)
+    with pytest.raises(DirectoryError, match="loud:x cannot be written by this program"):
+        look_up.add("loud:x", ALICE, configuration)
+
+
+def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "base_exec_prefix", "/nonexistent")
+    assert "as /nonexistent/bin/python" in failure("https")
+
+
+SETTINGS = Settings(1.0, 1)
+
+
+@given(st.binary(max_size=300))
+def test_an_answer_of_whatever_bytes_is_one_or_is_refused(untrusted: bytes) -> None:
+    with_prefix = exchange.answer_to_bytes(exchange.Answer())[:-1] + untrusted
+    for content in (untrusted, with_prefix):
+        try:
+            exchange.parse_answer(content)
+        except ValueError:
+            continue
+
+
+ANYTHING = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), HOSTILE_TEXTS, st.floats()), st.lists)
+
+
+@given(ANYTHING, ANYTHING)
+def test_records_of_whatever_content_are_checked_again(one: object, several: object) -> None:
+    answer = {"told": "", "left_out": 0, "removed": False, "failure": None, "records": [one, several]}
+    try:
+        parsed = exchange.parse_answer(json.dumps(answer).encode())
+    except ValueError:
+        return
+    assert all(each.authorized_keys_line().isprintable() for each in parsed.records)
+
+
+def test_a_request_is_parsed_as_it_was_made() -> None:
+    made = exchange.Request(
+        exchange.ADD, "file:/x", SETTINGS, own_only=True, user="alice", record=ALICE, handle_digest="00"
+    )
+    parsed = exchange.parse_request(exchange.request_to_bytes(made))
+    assert exchange.request_to_bytes(parsed) == exchange.request_to_bytes(made)
+    assert (parsed.url, parsed.own_only, parsed.settings.deadline) == ("file:/x", True, 1.0)
+
+
+@pytest.mark.parametrize("url", ["", "file", "file:", ":/x", "/etc/keys", "1:x", "a_b:x", "ü:x"])
+def test_what_has_no_scheme_is_no_url(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a key directory's URL"):
+        directory.split(url)
+
+
+def test_a_url_is_a_scheme_in_any_case_and_a_rest() -> None:
+    assert directory.split("LDAPS://host/dc=x") == ("ldaps", "//host/dc=x")
+    assert directory.split("pam-u2f:~/keys") == ("pam-u2f", "~/keys")
+
+
+def children(parent: int | None = None) -> list[int]:
+    """Return the processes that this one, or another, has started and that have not ended."""
+    parent = parent or os.getpid()
+    return [
+        pid
+        for task in Path(f"/proc/{parent}/task").iterdir()
+        for pid in map(int, (task / "children").read_text().split())
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    ]
