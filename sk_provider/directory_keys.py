@@ -32,8 +32,11 @@ def list_beside(
 
     Raises SecurityKeyError if all parts fail, or if the operation was interrupted.
     """
-    found = look_up(user(configuration), configuration, operation.tell, operation)
+    found = look_up(user(configuration), configuration, operation.tell, _Interruption(operation))
+    operation.restart()
     records = holders.may_be_held(found.records, request.device, configuration, operation)
+    # So far nobody was awaited.
+    operation.restart()
     failure = None
     resident: list[ResidentKey] = []
     try:
@@ -59,6 +62,16 @@ def list_beside(
             "so; run: pysk directory export"
         )
     return keys
+
+
+class _Interruption:
+    """What ends a wait that is not for a person, see transport_api.Event: the operation's end, but not its deadline."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self.is_set = operation.is_interrupted
+        self.reason = operation.reason
+        self.wait_for_others = operation.wait_for_others
 
 
 def user(configuration: Configuration) -> str:

@@ -71,19 +71,20 @@ class Operation:
         """Have all that wait, in whichever thread, give up."""
         self._has_been_called_off = True
 
+    def is_interrupted(self) -> bool:
+        """Return whether the person, or the program that asked, has given up."""
+        return self._has_been_called_off or (self._is_interrupted is not None and self._is_interrupted() != 0)
+
     def is_set(self) -> bool:
         """Return whether waiting makes no sense any more."""
-        return time.monotonic() >= self._deadline or self._has_been_interrupted()
+        return time.monotonic() >= self._deadline or self.is_interrupted()
 
     def reason(self) -> SecurityKeyError:
         """Return why waiting makes no sense any more."""
-        if self._has_been_interrupted():
+        if self.is_interrupted():
             return Interrupted("the operation was interrupted", "start it again")
         seconds = "1 second" if self.timeout == 1 else f"{self.timeout} seconds"
         return TimedOut(f"nobody answered within {seconds}", "try again and touch the authenticator")
-
-    def _has_been_interrupted(self) -> bool:
-        return self._has_been_called_off or (self._is_interrupted is not None and self._is_interrupted() != 0)
 
 
 def busy() -> AuthenticatorError:

@@ -35,7 +35,7 @@ def may_be_held(
     no authenticator is connected by which a key could be used, that is returned, too. device: the address that the host
     was given, or None.
 
-    Raises ConfigurationError if an address is none, and the operation's reason() once that is over.
+    Raises ConfigurationError if an address is none, and Interrupted if the operation was.
     """
     held = []
     groups: dict[tuple[str, ...], list[Record]] = {}
@@ -54,7 +54,7 @@ def may_be_held(
 def count_connected(device: str | None, configuration: Configuration, operation: Operation) -> int:
     """Return how many authenticators there are to choose from for what concerns no particular key.
 
-    Raises ConfigurationError if an address is none, and the operation's reason() once that is over.
+    Raises ConfigurationError if an address is none, and Interrupted if the operation was.
     """
     addresses = [device] if device else configuration.devices(None)
     found = discovery.discover_connected(addresses, configuration)
@@ -107,9 +107,9 @@ def _held_by(
 
 
 def _each(function: Callable[[Found], None], found: list[Found], operation: Operation) -> list[SecurityKeyError | None]:
-    """Call function with all at once, and return what each raised. Raises the operation's reason() if it is over."""
+    """Call function with all at once, and return what each raised. Raises Interrupted if the operation was."""
     errors = candidates.at_once(function, found, operation)
-    if operation.is_set():
+    if operation.is_interrupted():
         raise operation.reason()
     outcomes: list[SecurityKeyError | None] = []
     for error in errors:

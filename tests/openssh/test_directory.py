@@ -153,7 +153,7 @@ def test_all_keys_are_listed_where_no_token_is_connected(person: Person, tokens:
 
 def test_a_token_that_does_not_answer_may_hold_any_key(person: Person, tokens: Tokens, connect: Connect) -> None:
     with connect(lambda *_: []) as dead, tokens.connect("b"):
-        configure(person, device=f"{dead.address} unix:{tokens.sockets}/b")
+        configure(person, "Timeout 1", device=f"{dead.address} unix:{tokens.sockets}/b")
         listed, done = download(person)
     assert done.status == 0, done
     assert set(listed) == tokens.all

@@ -122,6 +122,20 @@ def test_an_interrupted_operation_lists_nothing(tmp_path: Path) -> None:
         listing.listed()
 
 
+def test_directories_take_nothing_of_the_time_that_a_person_has(tmp_path: Path) -> None:
+    listing = Listing(tmp_path, ALICE, missing=1)
+    listing.operation = Operation(0, tell=listing.told.append)
+    assert len(listing.listed()) == 1
+
+
+def test_a_person_has_all_their_time_once_directories_were_asked(tmp_path: Path) -> None:
+    listing = Listing(tmp_path, ALICE)
+    listing.operation = Operation(30, tell=listing.told.append)
+    listing.operation._deadline = 0
+    assert len(listing.listed()) == 1
+    assert not listing.operation.is_set()
+
+
 def test_keys_that_no_host_would_take_are_told_where_there_are_no_others(tmp_path: Path) -> None:
     listing = Listing(tmp_path, DOMAIN)
     assert listing.listed() == []

@@ -50,7 +50,7 @@ def look_up(
             found.failures[url] = error
             continue
         if answer.left_out:
-            more = f" ({answer.left_out - 1} more are left out)" if answer.left_out > 1 else ""
+            more = f" ({answer.left_out - 1} more like that)" if answer.left_out > 1 else ""
             tell(f"{answer.told}{more}")
         for record in answer.records:
             if record.identity() not in seen:

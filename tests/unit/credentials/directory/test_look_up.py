@@ -151,7 +151,7 @@ def test_however_many_records_are_left_out_one_sentence_tells(tmp_path: Path) ->
     assert len(look_up.look_up("alice", configured(url), told.append).records) == 1
     (sentence,) = told
     assert sentence.startswith(f"{tmp_path}/keys line 1: ")
-    assert sentence.endswith(" (2 more are left out)")
+    assert sentence.endswith(" (2 more like that)")
 
 
 @pytest.mark.usefixtures("pigeon")
@@ -229,7 +229,7 @@ def test_whatever_a_kind_does_it_costs_only_its_own_keys(kind: str, said: str) -
 def test_another_users_key_is_left_out_and_told() -> None:
     found, told = ask("confused")
     assert [each.user for each in found.records] == ["alice"]
-    assert told == ["one record is broken; mend it (1 more are left out)"]
+    assert told == ["one record is broken; mend it (1 more like that)"]
 
 
 @pytest.mark.usefixtures("pigeon")
