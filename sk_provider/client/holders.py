@@ -23,7 +23,7 @@ _ABSENCES = (DeviceNotFound, Unsupported)
 """What is raised for what is not there after all, or is no authenticator."""
 
 _PATIENCE = 10.0
-"""Seconds for an authenticator to tell of all keys; what it has not told of by then, it may hold."""
+"""Seconds for all questions: there may be thousands of keys, and any that was not asked for by then may be held."""
 
 
 def may_be_held(
@@ -37,17 +37,18 @@ def may_be_held(
 
     Raises ConfigurationError if an address is none, and Interrupted if the operation was.
     """
+    ends = time.monotonic() + _PATIENCE
     held = []
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         addresses = [device] if device else configuration.devices(record.application)
-        if _is_recognized(record, addresses, configuration, operation):
+        if time.monotonic() >= ends or _is_recognized(record, addresses, configuration, operation):
             held.append(record)
         else:
             groups.setdefault(tuple(addresses), []).append(record)
     for named, group in groups.items():
         found = discovery.discover_connected(list(named), configuration)
-        held += _held_by(found, group, configuration, operation)
+        held += _held_by(found, group, configuration, operation, ends)
     return [record for record in records if record in held]
 
 
@@ -81,16 +82,18 @@ def _is_recognized(record: Record, addresses: list[str], configuration: Configur
 
 
 def _held_by(
-    found: list[Found], records: list[Record], configuration: Configuration, operation: Operation
+    found: list[Found], records: list[Record], configuration: Configuration, operation: Operation, ends: float
 ) -> list[Record]:
-    """Return those that one of the authenticators holds or may hold; all, if none of these is there after all."""
+    """Return those that one of the authenticators holds or may hold; all, if none of these is there after all.
+
+    ends: when nothing more is asked, by the monotonic clock.
+    """
     connected: list[Found] = []
     held: list[Record] = []
 
     def ask(each: Found) -> None:
         token = each.open(configuration, operation, may_create=False)
         connected.append(each)
-        ends = time.monotonic() + _PATIENCE
         try:
             for record in records:
                 key = record.algorithm, record.public_key

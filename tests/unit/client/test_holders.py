@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support.records import record
 
+from sk_provider.authenticator.store import Store
 from sk_provider.client import discovery, holders
 from sk_provider.config import Configuration
 from sk_provider.errors import CredentialNotFound, Interrupted, StoreUnusable
@@ -44,6 +47,14 @@ def test_a_key_of_a_store_that_is_elsewhere_is_looked_for_at_the_devices(monkeyp
 
     monkeypatch.setattr(discovery, "open_marked", refuse)
     assert holders.may_be_held([KEY], None, configured(NOBODY), Operation(30)) == [KEY]
+
+
+def test_a_key_that_there_is_no_time_to_ask_for_may_be_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Store.create(str(tmp_path / "store"))
+    configuration = configured(f"soft:{tmp_path}/store")
+    assert holders.may_be_held([KEY], None, configuration, Operation(30)) == []
+    monkeypatch.setattr(holders, "_PATIENCE", 0)
+    assert holders.may_be_held([KEY], None, configuration, Operation(30)) == [KEY]
 
 
 def test_an_interrupted_operation_asks_nobody() -> None:
