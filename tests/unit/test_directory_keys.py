@@ -10,6 +10,7 @@ from support.records import record
 
 from sk_provider import directory_keys
 from sk_provider.api import ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, ResidentKey, ResidentRequest
+from sk_provider.client import holders
 from sk_provider.config import Configuration
 from sk_provider.credentials.directory import file
 from sk_provider.credentials.directory.record import Record
@@ -128,10 +129,27 @@ def test_directories_take_nothing_of_the_time_that_a_person_has(tmp_path: Path) 
     assert len(listing.listed()) == 1
 
 
-def test_a_person_has_all_their_time_once_directories_were_asked(tmp_path: Path) -> None:
+def test_authenticators_have_all_their_time_once_directories_were_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(records: list[Record], _device: object, _configuration: object, operation: Operation) -> list[Record]:
+        return [] if operation.is_set() else records
+
+    monkeypatch.setattr(holders, "may_be_held", look)
     listing = Listing(tmp_path, ALICE)
-    listing.operation = Operation(30, tell=listing.told.append)
     listing.operation._deadline = 0
+    assert len(listing.listed()) == 1
+
+
+def test_a_person_has_all_their_time_once_authenticators_were_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_time(records: list[Record], _device: object, _configuration: object, operation: Operation) -> list[Record]:
+        operation._deadline = 0
+        return records
+
+    monkeypatch.setattr(holders, "may_be_held", take_time)
+    listing = Listing(tmp_path, ALICE)
     assert len(listing.listed()) == 1
     assert not listing.operation.is_set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import stat
 from pathlib import Path
 
@@ -157,6 +158,18 @@ def test_in_a_folder_each_user_has_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "all").read_text().splitlines() == lines(BOB)
     assert file.remove(url, "alice", ALICE.handle_digest(), SETTINGS)
     assert look_up(url) == ([], [])
+
+
+def test_whoever_reads_a_folder_meanwhile_sees_the_old_file_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"file:{tmp_path}"
+    file.add(url, ALICE, SETTINGS)
+    seen: list[tuple[list[str], list[str]]] = []
+    monkeypatch.setattr(posix, "fsync", lambda _descriptor: seen.append(look_up(url)))
+    file.add(url, STRICT, SETTINGS)
+    assert seen == [(lines(ALICE), [])]
+    assert look_up(url) == (lines(ALICE, STRICT), [])
 
 
 @pytest.mark.parametrize("user", ["a b", "#a", "../x", ".x", "x~"])

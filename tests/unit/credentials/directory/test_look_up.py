@@ -39,6 +39,8 @@ def alice(user="alice", handle=b"by pigeon"):
 
 class Slow:
     def look_up(url, user, settings, tell):
+        with open(url[len("slow:"):], "x"):
+            pass
         # As a library in C would that lets no other code of Python run.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         time.sleep(3600)
@@ -95,6 +97,23 @@ class Written:
 KINDS = ("slow", "loud", "dying", "failing", "refusing", "big", "confused", "curious", "written")
 
 
+# A program that looks alice up and tells by its status how many records, and how many failures, there were.
+HOST = """
+import os, signal, sys
+import sk_provider
+sk_provider.__path__ = {path!r}
+from sk_provider.config import Configuration
+from sk_provider.credentials.directory.look_up import look_up
+{before}
+sys.executable = "/nonexistent"
+configuration = Configuration()
+configuration.key_directories = {urls!r}
+configuration.directory_timeout = {timeout}
+found = look_up("alice", configuration, print)
+os._exit(len(found.records) * 10 + len(found.failures))
+"""
+
+
 @pytest.fixture
 def pigeon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of packages like that in which ours is, where another package has kinds of directories."""
@@ -115,15 +134,15 @@ def configured(*urls: str, timeout: int = 20) -> Configuration:
     return configuration
 
 
-def ask(kind: str, timeout: int = 20, event: Operation | None = None) -> tuple[look_up.Found, list[str]]:
+def ask(kind: str) -> tuple[look_up.Found, list[str]]:
     """Return what is found by a kind of the other package, and what is told."""
     told: list[str] = []
-    return look_up.look_up("alice", configured(f"{kind}:x", timeout=timeout), told.append, event), told
+    return look_up.look_up("alice", configured(f"{kind}:x"), told.append), told
 
 
-def failure(kind: str, timeout: int = 20) -> str:
+def failure(kind: str) -> str:
     """Return why a kind of the other package could not be asked."""
-    found, told = ask(kind, timeout)
+    found, told = ask(kind)
     assert (found.records, told) == ([], [])
     (error,) = found.failures.values()
     return str(error)
@@ -170,43 +189,41 @@ def test_whoever_sets_the_environment_cannot_choose_another_packages_kind() -> N
 
 
 @pytest.mark.usefixtures("pigeon")
-def test_one_that_never_answers_is_ended_at_the_deadline() -> None:
+def test_one_that_never_answers_is_ended_at_the_deadline(tmp_path: Path) -> None:
     begun = time.monotonic()
-    assert "slow:x has not answered within 1 second; " in failure("slow", timeout=1)
+    url = f"slow:{tmp_path}/asked"
+    (error,) = look_up.look_up("alice", configured(url, timeout=1), print).failures.values()
+    assert f"{url} has not answered within 1 second; " in str(error)
     assert time.monotonic() - begun < 30
     assert not children()
 
 
 @pytest.mark.usefixtures("pigeon")
-def test_an_interrupted_wait_ends() -> None:
+def test_an_interrupted_wait_ends(tmp_path: Path) -> None:
     operation = Operation(60)
     operation.call_off()
     with pytest.raises(Interrupted):
-        ask("slow", 600, operation)
+        look_up.look_up("alice", configured(f"slow:{tmp_path}/asked", timeout=600), print, operation)
     assert not children()
 
 
 @pytest.mark.usefixtures("pigeon")
 def test_the_process_outlives_by_little_whoever_started_it(tmp_path: Path) -> None:
-    script = f"""
-import sk_provider
-sk_provider.__path__ = {sk_provider.__path__!r}
-from sk_provider.config import Configuration
-from sk_provider.credentials.directory.look_up import look_up
-configuration = Configuration()
-configuration.key_directories = ["slow:x"]
-configuration.directory_timeout = 2
-look_up("alice", configuration, print)
-"""
+    asked = tmp_path / "asked"
+    before = "signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))"
+    script = HOST.format(path=list(sk_provider.__path__), before=before, urls=[f"slow:{asked}"], timeout=3)
     host = subprocess.Popen([sys.executable, "-c", script])
     try:
-        while not (started := children(host.pid)):
+        until = time.monotonic() + 60
+        while not asked.exists():
+            assert time.monotonic() < until
             time.sleep(0.01)
+        (started,) = children(host.pid)
     finally:
         host.kill()
         host.wait()
     until = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in started):
+    while Path(f"/proc/{started}").exists():
         assert time.monotonic() < until
         time.sleep(0.05)
 
@@ -247,21 +264,6 @@ def test_the_process_has_nothing_of_the_hosts(tmp_path: Path) -> None:
     assert "PATH" not in named
 
 
-HOST = """
-import os, signal, sys
-import sk_provider
-sk_provider.__path__ = {path!r}
-from sk_provider.config import Configuration
-from sk_provider.credentials.directory.look_up import look_up
-{before}
-sys.executable = "/nonexistent"
-configuration = Configuration()
-configuration.key_directories = ["loud:x", "dying:x"]
-found = look_up("alice", configuration, print)
-os._exit(len(found.records) * 10 + len(found.failures))
-"""
-
-
 @pytest.mark.usefixtures("pigeon")
 @pytest.mark.parametrize(
     "before",
@@ -275,7 +277,7 @@ os._exit(len(found.records) * 10 + len(found.failures))
     ids=["closed", "reaped", "fatal pipes", "blocked", "environment"],
 )
 def test_whatever_the_host_has_done_to_its_process_directories_are_asked(before: str) -> None:
-    script = HOST.format(path=list(sk_provider.__path__), before=before)
+    script = HOST.format(path=list(sk_provider.__path__), before=before, urls=["loud:x", "dying:x"], timeout=60)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 11, done
 
