@@ -456,7 +456,7 @@ def test_what_ends_the_waiting_for_all_ends_them_all(desk: Desk, monkeypatch: py
 
     monkeypatch.setattr(_thread, "start_new_thread", start_only_two)
     with pytest.raises(KeyboardInterrupt):
-        candidates._at_once(wait, [1, 2, 3], desk.operation)
+        candidates.at_once(wait, [1, 2, 3], desk.operation)
     assert sorted(ended) == [1, 2]
 
 
