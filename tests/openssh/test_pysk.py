@@ -10,15 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+from support.impatient import RESET_WINDOW_S
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person
 from support.provider_tree import Tree
 from support.serve import serve
 
-from sk_provider.virtual_key.key import RESET_WINDOW
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from support.impatient import Impatient
 
 NEW_PIN = "another horse"
 
@@ -184,9 +185,9 @@ def test_a_person_may_take_longer_to_choose_a_pin_than_to_touch_the_authenticato
         assert process.communicate(f"{PIN}\n", timeout=60)[1] == "PIN set\n"
 
 
-def test_a_reset_that_comes_too_late_is_explained(person: Person) -> None:
-    with tempfile.TemporaryDirectory(prefix="pysk-") as folder, serve(f"unix:{folder}/token") as served:
-        time.sleep(RESET_WINDOW)
+def test_a_reset_that_comes_too_late_is_explained(person: Person, sockets: Path, impatience: Impatient) -> None:
+    with serve(f"unix:{sockets}/token", pysk=impatience.pysk) as served:
+        time.sleep(RESET_WINDOW_S)
         done = pysk(person, "reset", "--yes", served.names[0])
     assert done.returncode == 1
     assert done.stderr == (
