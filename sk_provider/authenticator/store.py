@@ -164,7 +164,8 @@ class _Directory:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.digest = b""  # SHA-256 of the state that was read: of its bytes, no more copies are kept than need be
+        # SHA-256 of the state that was read to be changed: of its bytes, no more copies are kept than need be
+        self.digest = b""
         self._lock_fd = -1
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -239,7 +240,8 @@ class _Directory:
         finally:
             os.close(fd)
         try:
-            self.digest = sha256(content[:size])
+            if self._lock_fd >= 0:
+                self.digest = sha256(content[:size])
             return State.from_bytes(content[:size])
         except CborError:
             raise StoreUnusable(
