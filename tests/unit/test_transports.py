@@ -23,6 +23,13 @@ from sk_provider.transports import pcsc, soft, udp
 def test_an_address_is_a_scheme_and_a_location() -> None:
     assert transports.split("soft:") == ("soft", "")
     assert transports.split("soft:/a:b") == ("soft", "/a:b")
+    assert transports.join("soft", "/a:b") == "soft:/a:b"
+
+
+def test_a_device_file_is_an_address_of_usb_as_it_stands() -> None:
+    assert transports.split("/dev/hidraw3") == ("usb", "/dev/hidraw3")
+    assert transports.join("usb", "/dev/hidraw3") == "/dev/hidraw3"
+    assert transports.join("usb", "") == "usb:"
 
 
 @pytest.mark.parametrize("address", ["soft", "", ":", ":/x", "../x:y"])

@@ -174,6 +174,16 @@ def test_a_key_that_wants_verification_is_not_asked_for(person: Person) -> None:
     assert channel.asked == []
 
 
+def test_a_pin_does_not_verify_anybody_either(person: Person) -> None:
+    channel = scripted(SIGNED + DONE)
+    request = SignRequest(
+        ALGORITHM_ECDSA, DIGEST, APPLICATION, HANDLE, FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION, "1234", None
+    )
+    with pytest.raises(Unsupported, match="which the authenticator cannot do; use the one it was enrolled on"):
+        u2f.get_assertion(request, token(channel), person.operation)
+    assert channel.asked == []
+
+
 def test_a_signature_without_a_touch_is_told_to_want_one(person: Person) -> None:
     person.sign(scripted(SIGNED + DONE), 0)
     assert person.told == ["the authenticator is a U2F one and signs only when touched; touch it"]
