@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fido2.ctap import CtapError
-from fido2.ctap2 import Ctap2
+from fido2.ctap2 import ClientPin, Ctap2
 
 from sk_provider import config
 from sk_provider.asking import confirmation
@@ -198,6 +198,18 @@ def test_a_start_of_the_machine_is_a_power_up(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     soft._boot_id()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_pin_stays_blocked_in_the_next_process(tmp_path: Path) -> None:
+    path = str(tmp_path / "store")
+    ClientPin(client(open_store(path, may_create=True))).set_pin("1234")
+    codes = []
+    for _ in range(4):
+        with pytest.raises(CtapError) as caught:
+            ClientPin(client(open_store(path))).get_pin_token("9999")
+        codes.append(caught.value.code)
+    assert codes[0] == status.PIN_INVALID
+    assert codes[2:] == [status.PIN_AUTH_BLOCKED] * 2
 
 
 def test_without_a_boot_id_all_starts_are_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,8 @@ def test_it_answers_to_the_port_of_the_simulators_or_another() -> None:
     with token() as served:
         first, second = (open_channel(f"127.0.0.1:{served.port}") for _ in range(2))
         try:
+            for channel in (first, second):
+                assert channel._reports._socket.getsockname()[0] == "127.0.0.1"  # type: ignore[attr-defined]
             ports = {port for _, port in served.peers}
             # Another program may have it.
             assert len(ports) == 2

@@ -188,6 +188,7 @@ def test_reports_are_sent_whole_and_received_whole(ends: tuple[unix._StreamRepor
     reports.send(REPORT)
     assert other.recv(100) == REPORT
     assert reports.receive(0.01) is None
+    assert reports._socket.gettimeout() == 0.01
     assert reports.receive(0) is None
     other.sendall(REPORT + REPORT[:1])
     assert reports.receive(1) == REPORT
