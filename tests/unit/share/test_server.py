@@ -589,7 +589,11 @@ def sharing(sockets: Path, told: SharedAuthenticator) -> Iterator[Sharing]:
     loop.close()
 
 
-def test_clients_are_named_and_take_turns(sharing: Sharing, screen: Screen, authenticator: Authenticator) -> None:
+def test_clients_are_named_and_take_turns(
+    sharing: Sharing, screen: Screen, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that it is the client's going that ends its turn.
+    monkeypatch.setattr(server, "_IDLE_PATIENCE", 600)
     assert sharing.server.name == f"unix:{sharing.path}"
     first, second = sharing.connect(), sharing.connect()
     assert first.capabilities & framing.CAPABILITY_CBOR
