@@ -1,0 +1,197 @@
+"""Private-key files of security keys, as ssh-keygen writes them (PROTOCOL.key; PROTOCOL.u2f for what is inside).
+
+They hold no private key, but the key handle that makes an authenticator use one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX
+from sk_provider.errors import SecurityKeyError
+
+from . import openssh_key
+from .directory import record as records
+from .openssh_key import string, take_string
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .directory.record import Record
+
+_BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"
+_END = "-----END OPENSSH PRIVATE KEY-----"
+_MAGIC = b"openssh-key-v1\0"
+_NONE = b"none"
+_WIDTH = 70
+_BLOCK = 8
+"""Bytes, which a section that is not encrypted is padded to as well."""
+
+_NAMES = {ALGORITHM_ECDSA: "id_ecdsa_sk_rk", ALGORITHM_ED25519: "id_ed25519_sk_rk"}
+"""By sk-api's number of an algorithm, what the names of files begin with that ssh-keygen -K makes."""
+
+_MAX_APPLICATION = 100
+"""Characters of an application that are part of a file's name."""
+
+MAX_SIZE = 1 << 20
+"""Bytes of the largest file that is read."""
+
+_PATIENCE = 60
+"""Seconds that ssh-keygen has to decrypt a file."""
+
+
+class KeyFileRefused(SecurityKeyError):
+    """A file is no private-key file of a security key that can be read."""
+
+
+def serialize(record: Record) -> bytes:
+    """Return the file, not encrypted, of a record's key."""
+    from binascii import b2a_base64
+
+    blob = record.blob()
+    check = os.urandom(4)
+    section = (
+        check
+        + check
+        # The fields of the public key are those that begin the private one.
+        + blob
+        + bytes((record.flags,))
+        + string(record.key_handle)
+        + string(b"")  # reserved
+        + string(record.comment.encode())
+    )
+    section += bytes(range(1, 1 + -len(section) % _BLOCK))
+    whole = (
+        _MAGIC + string(_NONE) + string(_NONE) + string(b"") + (1).to_bytes(4, "big") + string(blob) + string(section)
+    )
+    encoded = b2a_base64(whole, newline=False).decode()
+    lines = [encoded[start : start + _WIDTH] for start in range(0, len(encoded), _WIDTH)]
+    return "\n".join([_BEGIN, *lines, _END, ""]).encode()
+
+
+def name(record: Record) -> str:
+    """Return a file's name for a record's key, as ssh-keygen -K makes one of application and user id.
+
+    The key handle's digest is in the place of the user id, and what could be a path is replaced.
+    """
+    application = record.application.removeprefix(APPLICATION_PREFIX).removeprefix("//")[:_MAX_APPLICATION]
+    legal = "".join(each if (each.isascii() and each.isalnum()) or each in "-+@_." else "_" for each in application)
+    return "_".join((_NAMES[record.algorithm], *([legal] if legal else []), record.handle_digest()))
+
+
+def is_encrypted(content: bytes, path: str) -> bool:
+    """Return whether a file wants a passphrase. path: what errors call it. Raises KeyFileRefused if it is none."""
+    cipher, _, _ = _opened(content, path)
+    return cipher != _NONE
+
+
+def decrypted(content: bytes, path: str, passphrase: str) -> bytes:
+    """Return what an encrypted file would be without a passphrase.
+
+    ssh-keygen does it, which knows every cipher and key derivation that it has ever written, in memory that is no
+    file of any folder's.
+
+    Raises KeyFileRefused if the passphrase is wrong or ssh-keygen cannot read the file.
+    """
+    import subprocess
+
+    descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
+    try:
+        os.fchmod(descriptor, 0o600)  # as ssh-keygen wants it of every file
+        _write(descriptor, content)
+        try:
+            done = subprocess.run(
+                ["ssh-keygen", "-p", "-N", "", "-f", f"/proc/self/fd/{descriptor}"],
+                # In a session without a terminal, and with no other program to ask by, it reads what it is given.
+                input=f"{passphrase}\n".encode(),
+                env={"PATH": os.environ.get("PATH", os.defpath), "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
+                start_new_session=True,
+                pass_fds=[descriptor],
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise KeyFileRefused(
+                f"ssh-keygen cannot be run to decrypt {path} ({error.__class__.__name__})", "install openssh-client"
+            ) from None
+        if b"incorrect passphrase" in done.stderr:
+            raise KeyFileRefused(f"that is not the passphrase of {path}", "try again")
+        if done.returncode != 0:
+            raise KeyFileRefused(f"ssh-keygen cannot read {path}", "see what ssh-keygen -y -f says of it")
+        return os.pread(descriptor, MAX_SIZE, 0)
+    finally:
+        os.close(descriptor)
+
+
+def parse(content: bytes, path: str, user: str) -> Record:
+    """Return the key in a file that is not encrypted, as a user's record. path: what errors call the file.
+
+    Raises KeyFileRefused if it is none of a security key, or encrypted, and RecordRefused if no directory may have it.
+    """
+    cipher, untrusted_blob, section = _opened(content, path)
+    if cipher != _NONE:
+        raise KeyFileRefused(f"{path} is encrypted", "give its passphrase")
+    try:
+        algorithm, public_key, application = openssh_key.parse_public_blob(untrusted_blob)
+    except ValueError:
+        raise KeyFileRefused(
+            f"{path} is no key of a security key", "give one that ssh-keygen -t ed25519-sk or ecdsa-sk has made"
+        ) from None
+    try:
+        start = 8 + len(untrusted_blob)
+        if section[:4] != section[4:8] or section[8:start] != untrusted_blob:
+            raise ValueError
+        flags = section[start]
+        handle, rest = take_string(section[start + 1 :])
+        _, rest = take_string(rest)
+        comment, padding = take_string(rest)
+        if padding != bytes(range(1, 1 + len(padding))):
+            raise ValueError
+    except (ValueError, IndexError):
+        raise _damaged(path) from None
+    return records.checked(
+        user,
+        application,
+        algorithm,
+        public_key,
+        handle,
+        flags & records.FLAGS,
+        comment.decode(errors="replace"),
+    )
+
+
+def _opened(content: bytes, path: str) -> tuple[bytes, bytes, bytes]:
+    """Return the cipher, the public key and the section that may be encrypted."""
+    from binascii import a2b_base64
+
+    text = content.decode("ascii", "replace")
+    if not text.startswith(_BEGIN):
+        if text.startswith(tuple(openssh_key.TYPES.values())):
+            raise KeyFileRefused(f"{path} is a public key", "give the private-key file, which has no .pub in its name")
+        raise KeyFileRefused(f"{path} is no OpenSSH private-key file", "give one that ssh-keygen has made")
+    try:
+        encoded, end, _ = text[len(_BEGIN) :].partition(_END)
+        if not end:
+            raise ValueError
+        whole = a2b_base64(encoded)
+        if not whole.startswith(_MAGIC):
+            raise ValueError
+        cipher, rest = take_string(whole[len(_MAGIC) :])
+        _, rest = take_string(rest)
+        _, rest = take_string(rest)
+        if rest[:4] != (1).to_bytes(4, "big"):
+            raise ValueError
+        blob, rest = take_string(rest[4:])
+        section, _ = take_string(rest)
+    except ValueError:
+        raise _damaged(path) from None
+    return cipher, blob, section
+
+
+def _damaged(path: str) -> KeyFileRefused:
+    return KeyFileRefused(f"{path} is damaged", "use a copy of it, or enroll another key")
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
