@@ -39,7 +39,8 @@ class Configuration:
 
     key_directories: URLs, see credentials.directory; directory_user: whose keys are looked up there, None for the
     effective user's; directory_timeout: the seconds that each may take; directory_max_age: for how many seconds a
-    cached answer is good where its server cannot be asked.
+    cached answer is good where its server cannot be asked; directory_ca: the path of the certificates by which
+    servers are verified, None for the system's; directory_cache: the path of the folder of such answers, or None.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,8 @@ class Configuration:
         self.directory_user: str | None = None
         self.directory_timeout = DEFAULT_DIRECTORY_TIMEOUT
         self.directory_max_age = DEFAULT_DIRECTORY_MAX_AGE
+        self.directory_cache: str | None = None
+        self.directory_ca: str | None = None
         self._devices: list[tuple[list[str], list[str]]] = []
         self._limited_addresses: list[str] = []
         self.already_set: list[str] = []
@@ -141,6 +144,7 @@ def load(*, trusts_environment: bool = True) -> Configuration:
     else:
         home = home_directory()
         configuration.known_keys = home + "/.local/share/pysk/known_keys"
+        configuration.directory_cache = home + "/.cache/pysk"
         path = home + "/.ssh/pysk_config"
         text = _read(path)
         if text is not None:
@@ -288,6 +292,10 @@ class _Reader:
             self._set("directory_timeout", self._seconds(keyword, argument))
         elif name == "keydirectorymaxage":
             self._set("directory_max_age", self._age(keyword, argument))
+        elif name == "keydirectorycache":
+            self._set("directory_cache", None if argument.lower() == "none" else self._path_of(keyword, argument))
+        elif name == "keydirectoryca":
+            self._set("directory_ca", self._path_of(keyword, argument))
         else:
             raise self._error(f"unknown keyword {keyword}", "see the README for those that exist")
 

@@ -452,3 +452,19 @@ def test_lines_are_words_and_comments(load: Write) -> None:
     for line in ("Timeout=", "Timeout = ", "Timeout =", "=5", "Timeout==5"):
         with pytest.raises(ConfigurationError):
             load(f"{line}\n")
+
+
+def test_answers_of_directories_are_cached_in_the_home_unless_something_else_is_said(home: Path) -> None:
+    assert config.load().directory_cache == f"{home}/.cache/pysk"
+    user_file(home, "KeyDirectoryCache /var/cache/keys\n")
+    assert config.load().directory_cache == "/var/cache/keys"
+    user_file(home, "KeyDirectoryCache none\n")
+    assert config.load().directory_cache is None
+
+
+def test_a_file_that_the_environment_names_has_answers_cached_where_it_says_alone(load: Write) -> None:
+    assert load("").directory_cache is None
+    assert load("KeyDirectoryCache /var/cache/keys").directory_cache == "/var/cache/keys"
+    with pytest.raises(ConfigurationError, match="KeyDirectoryCache is not an absolute path"):
+        load("KeyDirectoryCache cache")
+    assert load("KeyDirectoryCA /etc/ca.pem").directory_ca == "/etc/ca.pem"

@@ -9,16 +9,24 @@ if TYPE_CHECKING:
 
 class Settings:
     """deadline: the seconds that a directory may take; max_age: for how many seconds a cached answer is good where its
-    server cannot be asked.
+    server cannot be asked; ca: the path of the certificates by which servers are verified, None for the system's;
+    cache: the path of the folder of such answers, None for none.
     """
 
-    __slots__ = ("deadline", "max_age")
+    __slots__ = ("ca", "cache", "deadline", "max_age")
 
-    def __init__(self, deadline: float, max_age: int) -> None:
+    def __init__(self, deadline: float, max_age: int, *, ca: str | None = None, cache: str | None = None) -> None:
         self.deadline = deadline
         self.max_age = max_age
+        self.ca = ca
+        self.cache = cache
 
 
 def of(configuration: Configuration) -> Settings:
     """Return the settings that a configuration has."""
-    return Settings(configuration.directory_timeout, configuration.directory_max_age)
+    return Settings(
+        configuration.directory_timeout,
+        configuration.directory_max_age,
+        ca=configuration.directory_ca,
+        cache=configuration.directory_cache,
+    )
