@@ -64,7 +64,7 @@ def _load_of_token(request: ResidentRequest, configuration: Configuration, opera
         asks_for_pin = "uv" not in ctap2.info.options
         with errors_translated(token):
             listed = credentials(management, wants, operation.tell)
-            made = [_to_key(credential, operation, asks_for_pin=asks_for_pin) for credential in listed]
+            made = [to_key(credential, operation, asks_for_pin=asks_for_pin) for credential in listed]
         keys = [key for key in made if key is not None]
     except PinRequired as error:
         # Hosts ask for the PIN before this call, and not again after it, so the person must learn it from us.
@@ -78,7 +78,7 @@ def _load_of_token(request: ResidentRequest, configuration: Configuration, opera
     return keys
 
 
-def _to_key(credential: ResidentCredential, operation: Operation, *, asks_for_pin: bool) -> ResidentKey | None:
+def to_key(credential: ResidentCredential, operation: Operation, *, asks_for_pin: bool) -> ResidentKey | None:
     """Return what the host is told of a credential, None if it is no key of ssh's algorithms."""
     cose_key = credential.public_key
     cose_algorithm = credential.algorithm

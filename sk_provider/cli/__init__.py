@@ -11,6 +11,7 @@ from sk_provider import __version__
 from sk_provider.errors import SecurityKeyError
 from sk_provider.reporting import printable
 
+from .directory import directory
 from .keys import keys
 from .path import path
 from .pin import pin
@@ -68,5 +69,5 @@ def main() -> None:
     """
 
 
-for command in (keys, path, pin, reset, serve, share):
+for command in (directory, keys, path, pin, reset, serve, share):
     main.add_command(command)

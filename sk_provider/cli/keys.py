@@ -35,8 +35,8 @@ def list_keys(address: str | None, *, all_applications: bool) -> None:
 
     Of an application that ends in "..." the authenticator keeps no more than the beginning.
     """
-    with _management(address) as (management, token, operation):
-        for credential in _credentials(management, token, operation, all_applications=all_applications):
+    with management_of(address) as (management, token, operation):
+        for credential in listed(management, token, operation, all_applications=all_applications):
             click.echo(_line(credential))
 
 
@@ -55,8 +55,8 @@ def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
     *addresses, wanted = arguments
     if len(addresses) > 1:
         raise click.UsageError("give an authenticator's address, or none, and then a key")
-    with _management(addresses[0] if addresses else None) as (management, token, operation):
-        for credential in _credentials(management, token, operation, all_applications=True):
+    with management_of(addresses[0] if addresses else None) as (management, token, operation):
+        for credential in listed(management, token, operation, all_applications=True):
             if key_handle.digest(credential.key_handle) == wanted.lower():
                 break
         else:
@@ -72,7 +72,8 @@ def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
 
 
 @contextmanager
-def _management(address: str | None) -> Iterator[tuple[CredentialManagement, Token, Operation]]:
+def management_of(address: str | None) -> Iterator[tuple[CredentialManagement, Token, Operation]]:
+    """Yield python-fido2's client of an authenticator's credentialManagement, for which a PIN may be asked for."""
     from sk_provider import config
     from sk_provider.client import selection
     from sk_provider.client.pin import normalize
@@ -96,9 +97,10 @@ def _management(address: str | None) -> Iterator[tuple[CredentialManagement, Tok
         token.close()
 
 
-def _credentials(
+def listed(
     management: CredentialManagement, token: Token, operation: Operation, *, all_applications: bool
 ) -> list[ResidentCredential]:
+    """Return the resident keys, of other applications than ssh's only if all_applications."""
     from sk_provider.api import APPLICATION_PREFIX
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.resident_credentials import credentials

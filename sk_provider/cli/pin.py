@@ -119,8 +119,9 @@ def _read_new_pin(client_pin: ClientPin) -> str:
     return new
 
 
-def read_secret(prompt: str) -> str:
-    """Ask for a PIN on the terminal, without showing it; where standard input is none, return its next line.
+def read_secret(prompt: str, what: str = "PIN") -> str:
+    """Ask for a PIN, or what else it is, on the terminal, without showing it; where standard input is none, return its
+    next line.
 
     Raises InvalidRequest if it cannot be read, and PinInvalid if it is no text.
     """
@@ -128,7 +129,7 @@ def read_secret(prompt: str) -> str:
     from sk_provider.errors import InvalidRequest
 
     if sys.stdin is None:
-        raise InvalidRequest("there is no standard input to read the PIN from", "use a terminal, a pipe or a file")
+        raise InvalidRequest(f"there is no standard input to read the {what} from", "use a terminal, a pipe or a file")
     try:
         if sys.stdin.isatty():
             answer: str = click.prompt(prompt, hide_input=True, err=True)

@@ -1,0 +1,353 @@
+"""pysk directory: the keys that directories have outside of authenticators, for sshd, for ssh, and kept there."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from sk_provider.api import ALGORITHM_ECDSA
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from sk_provider.config import Configuration
+    from sk_provider.credentials.directory.look_up import Found
+    from sk_provider.credentials.directory.record import Record
+    from sk_provider.errors import SecurityKeyError
+
+_PATIENCE = 60
+"""Seconds in which sshd is answered: half of what it gives a login by default (LoginGraceTime)."""
+
+
+@click.group()
+def directory() -> None:
+    """Look up, export and keep keys in key directories, which pysk_config names as KeyDirectory.
+
+    A KEY is what `pysk directory list` prints first in its line, or a fingerprint, as `ssh-keygen -l` prints it. The
+    USER is yourself, or KeyDirectoryUser, unless it is given.
+    """
+
+
+@directory.command("authorized-keys")
+@click.argument("user")
+def authorized_keys(user: str) -> None:
+    """Print a user's keys as authorized_keys has them, for sshd's AuthorizedKeysCommand.
+
+    Nothing is printed for a user who is not known. Failures are logged, as LogFile says or by the system's log; the
+    status is 1 where one has left nothing to print.
+    """
+    import signal
+
+    from sk_provider import config, errors
+
+    configuration = None
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(_PATIENCE)
+    try:
+        configuration = config.load()
+        told: list[str] = []
+        found = _look_up(user, configuration, told.append)
+        content = "".join(f"{record.authorized_keys_line()}\n" for record in found.records).encode()
+    except Exception as error:  # noqa: BLE001 - nobody would see a traceback
+        failure = error if isinstance(error, errors.SecurityKeyError) else _failure(user, error)
+        _log(str(failure), configuration)
+        raise failure from None
+    signal.alarm(0)
+    for sentence in (*told, *map(str, found.failures.values())):
+        _log(sentence, configuration)
+        _say(sentence)
+    click.echo(content, nl=False)
+    if found.failures and not found.records:
+        raise click.exceptions.Exit(1)
+
+
+@directory.command("list")
+@click.argument("user", required=False)
+def list_records(user: str | None) -> None:
+    """Print a user's keys, one on each line: KEY, type, application, options, fingerprint, comment."""
+    from sk_provider import config
+
+    found = _look_up(user, config.load(), _say)
+    for record in found.records:
+        click.echo(_line(record))
+    _tell_failures(found)
+
+
+@directory.command()
+@click.argument("user", required=False)
+@click.option("--output", metavar="FOLDER", help="Where to write a file for each key, and one with .pub.")
+@click.option("--key", metavar="KEY", help="The one to export.")
+def export(user: str | None, output: str | None, key: str | None) -> None:
+    """Write private-key files as ssh-keygen does, or one to standard output.
+
+    ssh and ssh-agent take keys of every application from such files, with all their flags:
+
+        pysk directory export | ssh-add -S "$(pysk path)" -
+    """
+    from sk_provider import config
+    from sk_provider.credentials import key_file
+    from sk_provider.errors import DirectoryError
+
+    found = _look_up(user, config.load(), _say)
+    records = [record for record in found.records if key is None or _is_meant(record, key)]
+    if not records:
+        _tell_failures(found)
+        raise DirectoryError("no key directory has that key", "see: pysk directory list")
+    if output is not None:
+        for path in _write_files(output, records):
+            click.echo(path)
+    elif len(records) > 1:
+        raise DirectoryError(
+            f"standard output takes one key, and there are {len(records)}",
+            "name one with --key, or a folder with --output",
+        )
+    else:
+        click.echo(key_file.serialize(records[0]), nl=False)
+    _tell_failures(found)
+
+
+@directory.command()
+@click.argument("key_files", metavar="[KEYFILE]...", nargs=-1, type=click.Path())
+@click.option("--user", metavar="USER", help="Whose keys they are.")
+@click.option("--url", metavar="URL", help="The directory, where several can be written.")
+@click.option(
+    "--resident", metavar="[ADDRESS]", is_flag=False, flag_value="", help="Also add the resident keys of a token."
+)
+@click.option("--all", "all_applications", is_flag=True, help="Also those of other applications than ssh's.")
+def add(
+    key_files: tuple[str, ...], user: str | None, url: str | None, resident: str | None, *, all_applications: bool
+) -> None:
+    """Add the keys of private-key files to a directory, or the resident keys of an authenticator.
+
+    Files stay as they are. Nothing of them but key handles, public keys, flags and comments goes to the directory.
+    """
+    from sk_provider import config
+    from sk_provider.credentials.directory import look_up
+
+    if not key_files and resident is None:
+        raise click.UsageError("give key files, or --resident")
+    configuration = config.load()
+    target = _writable(url, configuration)
+    name = _own_name(configuration) if user is None else user
+    records = [_read_key_file(path, name) for path in key_files]
+    if resident is not None:
+        records += _resident_records(resident or None, name, all_applications=all_applications)
+    for record in records:
+        look_up.add(target, record, configuration)
+        click.echo(f"{record.handle_digest()} added to {target}", err=True)
+
+
+@directory.command()
+@click.argument("key", metavar="KEY")
+@click.argument("user", required=False)
+@click.option("--url", metavar="URL", help="The directory, where several have the key.")
+@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+def remove(key: str, user: str | None, url: str | None, *, yes: bool) -> None:
+    """Remove a key from a directory. It opens nothing any more where sshd asks there."""
+    from sk_provider import config
+    from sk_provider.credentials.directory import look_up
+    from sk_provider.errors import DirectoryError
+
+    from .reset import confirm
+
+    configuration = config.load()
+    target = _writable(url, configuration)
+    name = _own_name(configuration) if user is None else user
+    configuration.key_directories = [target]
+    found = _look_up(name, configuration, _say)
+    meant = [record for record in found.records if _is_meant(record, key)]
+    if not meant:
+        _tell_failures(found)
+        raise DirectoryError(f"{target} has no key {key} of {name}", "see: pysk directory list")
+    for record in meant:
+        if not yes:
+            confirm(f"Remove {name}'s key {_line(record)}?")
+        look_up.remove(target, name, record.handle_digest(), configuration)
+        click.echo(f"{record.handle_digest()} removed from {target}", err=True)
+
+
+class _TooLateError(Exception):
+    """sshd was to be answered by now."""
+
+
+def _failure(user: str, error: Exception) -> SecurityKeyError:
+    from sk_provider.errors import DirectoryError
+
+    if isinstance(error, _TooLateError):
+        return DirectoryError(
+            f"{user} was not looked up within {_PATIENCE} seconds", "make KeyDirectoryTimeout shorter"
+        )
+    return DirectoryError(f"{user} cannot be looked up ({type(error).__name__})", "reinstall sk-provider")
+
+
+def _give_up(_number: int, _frame: FrameType | None) -> None:
+    raise _TooLateError
+
+
+def _log(sentence: str, configuration: Configuration | None) -> None:
+    """Write a sentence where whoever looks after sshd finds it: what sshd starts has no standard error."""
+    import syslog
+
+    from sk_provider.reporting import Reporter, write_stderr
+
+    syslog.openlog("pysk", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
+    reporter = Reporter(write_stderr, lambda line: syslog.syslog(syslog.LOG_ERR, line.decode()))
+    reporter.log_file = configuration.log_file if configuration else None
+    reporter.log(sentence)
+
+
+def _say(sentence: str) -> None:
+    from sk_provider.reporting import printable
+
+    click.echo(f"pysk: {printable(sentence)}", err=True)
+
+
+def _look_up(user: str | None, configuration: Configuration, tell: Callable[[str], object]) -> Found:
+    from sk_provider.credentials.directory import look_up
+    from sk_provider.errors import ConfigurationError
+
+    if not configuration.key_directories:
+        raise ConfigurationError(
+            "no key directory is configured", "write KeyDirectory and a URL into ~/.ssh/pysk_config"
+        )
+    return look_up.look_up(_own_name(configuration) if user is None else user, configuration, tell)
+
+
+def _own_name(configuration: Configuration) -> str:
+    from sk_provider.directory_keys import user
+
+    return user(configuration)
+
+
+def _tell_failures(found: Found) -> None:
+    """Tell why directories could not be asked, and end the program if there are any."""
+    for failure in found.failures.values():
+        _say(str(failure))
+    if found.failures:
+        raise click.exceptions.Exit(1)
+
+
+def _line(record: Record) -> str:
+    options = ",".join(record.options()) or "-"
+    kind = "ecdsa-sk" if record.algorithm == ALGORITHM_ECDSA else "ed25519-sk"
+    words = (record.handle_digest(), kind, record.application, options, record.fingerprint(), record.comment)
+    return "  ".join(words).rstrip()
+
+
+def _is_meant(record: Record, key: str) -> bool:
+    return key in (record.handle_digest(), record.fingerprint())
+
+
+def _writable(url: str | None, configuration: Configuration) -> str:
+    """Return the directory that is named, or else the only one of those that are configured that can be written.
+
+    Raises ConfigurationError if there is none, or more than one.
+    """
+    from sk_provider.credentials.directory import load, split
+    from sk_provider.errors import ConfigurationError
+
+    if url is not None:
+        return url
+    found = [
+        each
+        for each in configuration.key_directories
+        if hasattr(load(split(each)[0], own_only=configuration.is_limited(each)), "add")
+    ]
+    if not found:
+        raise ConfigurationError("no key directory that can be written is configured", "name one with --url")
+    if len(found) > 1:
+        raise ConfigurationError("several key directories can be written", f"add --url and one of: {' '.join(found)}")
+    return found[0]
+
+
+def _read_key_file(path: str, user: str) -> Record:
+    """Return a key file's record, for which the person may be asked for a passphrase. Raises KeyFileRefused."""
+    from sk_provider.credentials import key_file
+    from sk_provider.credentials.key_file import KeyFileRefused
+    from sk_provider.errors import PinInvalid
+
+    from .pin import read_secret
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read(key_file.MAX_SIZE)
+    except OSError as error:
+        raise KeyFileRefused(f"{path} cannot be read ({error.strerror})", "correct it") from None
+    if key_file.is_encrypted(content, path):
+        try:
+            passphrase = read_secret(f"Passphrase of {path}", "passphrase")
+        except PinInvalid:
+            raise KeyFileRefused(f"that is no text, and not the passphrase of {path}", "try again") from None
+        content = key_file.decrypted(content, path, passphrase)
+    return key_file.parse(content, path, user)
+
+
+def _resident_records(address: str | None, user: str, *, all_applications: bool) -> list[Record]:
+    """Return an authenticator's resident keys, for which it may ask the person for its PIN."""
+    from sk_provider.api import FLAG_USER_PRESENCE
+    from sk_provider.credentials.directory.record import checked
+    from sk_provider.resident import to_key
+
+    from .keys import listed, management_of
+
+    records = []
+    with management_of(address) as (management, token, operation):
+        asks_for_pin = "uv" not in management.ctap.info.options
+        for credential in listed(management, token, operation, all_applications=all_applications):
+            key = to_key(credential, operation, asks_for_pin=asks_for_pin)
+            if key is not None and credential.is_rp_id_whole:
+                flags = FLAG_USER_PRESENCE | key.flags
+                records.append(checked(user, key.application, key.algorithm, key.public_key, key.key_handle, flags))
+    return records
+
+
+def _write_files(folder: str, records: list[Record]) -> list[str]:
+    """Write a private-key file and a .pub file for each record, and return the paths of the former.
+
+    Raises DirectoryError if one of them is there already, or cannot be written; then none is left.
+    """
+    from sk_provider.credentials import key_file
+    from sk_provider.errors import DirectoryError
+
+    made: list[str] = []
+    names: list[str] = []
+    path = folder
+    try:
+        if not os.path.isdir(folder):
+            os.mkdir(folder, 0o700)
+        for record in records:
+            name = key_file.name(record)
+            while name in names:
+                name += "_"
+            names.append(name)
+            path = f"{folder}/{name}"
+            _write_new(path, key_file.serialize(record), 0o600, made)
+            path += ".pub"
+            _write_new(path, f"{record.public_line()}\n".encode(), 0o644, made)
+    except OSError as error:
+        for each in made:
+            os.unlink(each)
+        if isinstance(error, FileExistsError):
+            raise DirectoryError(f"{path} exists", "move it away, or name another folder") from None
+        raise DirectoryError(
+            f"{path} cannot be written ({error.strerror})", "correct its folder's permissions, or name another folder"
+        ) from None
+    return [f"{folder}/{name}" for name in names]
+
+
+def _write_new(path: str, content: bytes, mode: int, made: list[str]) -> None:
+    """Make a file, whole or not at all, and add it to those that are made. Raises OSError if it is there already."""
+    folder, _, name = path.rpartition("/")
+    beside = f"{folder}/.{name}.{os.getpid()}"
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.link(beside, path)  # which replaces nothing, as a renaming would
+            made.append(path)
+        finally:
+            os.unlink(beside)
