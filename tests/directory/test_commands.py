@@ -1,0 +1,243 @@
+"""pysk directory, as a person and as a script call it, on directories that are files and web servers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.certificates import Authority
+from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, KeyFile, Person
+from support.web import WebServer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
+PASSPHRASE = "correct battery"
+
+
+@pytest.fixture
+def records(person: Person) -> Path:
+    """The only directory of the person, who is alice there: a folder."""
+    folder = person.folder / "records"
+    folder.mkdir()
+    configure(person, f"KeyDirectory file:{folder}")
+    return folder
+
+
+def configure(person: Person, *lines: str) -> None:
+    person.configure("Presence auto", "KeyDirectoryUser alice", *lines)
+
+
+@pytest.fixture
+def run(person: Person) -> Run:
+    def run(*arguments: str, lines: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [person.pysk, "directory", *arguments], input="".join(f"{line}\n" for line in lines),
+            text=True, env=person.environment, cwd=person.folder, check=False, capture_output=True, timeout=60,
+        )  # fmt: skip
+
+    return run
+
+
+def enroll(person: Person, name: str, *options: str, kind: str = "ed25519-sk") -> Path:
+    wants_pin = person.pin and "resident" in options
+    done, key = person.enroll(name, kind, *options, answers=[(PIN_PROMPT, PIN)] if wants_pin else [])
+    assert done.status == 0, done
+    return key
+
+
+def fingerprint(key: Path) -> str:
+    done = subprocess.run(["ssh-keygen", "-l", "-f", key], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.split()[1]
+
+
+def listed(run: Run, *user: str) -> list[list[str]]:
+    done = run("list", *user)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.split("  ") for line in done.stdout.splitlines()]
+
+
+def test_keys_are_added_listed_and_removed(person: Person, records: Path, run: Run) -> None:
+    person.set_pin(PIN)
+    blue = enroll(person, "blue", "verify-required")
+    red = enroll(person, "red", "no-touch-required", "application=ssh:work", kind="ecdsa-sk")
+    done = run("add", str(blue), str(red))
+    assert (done.returncode, done.stdout) == (0, "")
+    said = re.findall(r"^([0-9a-f]{16}) added to (.*)$", done.stderr, re.MULTILINE)
+    assert [where for _, where in said] == [f"file:{records}"] * 2
+    assert listed(run) == [
+        [said[0][0], "ed25519-sk", "ssh:", "verify-required", fingerprint(blue), "blue"],
+        [said[1][0], "ecdsa-sk", "ssh:work", "no-touch-required", fingerprint(red), "red"],
+    ]
+    assert listed(run, "bob") == []
+    # Added again, they are replaced.
+    assert run("add", str(blue)).returncode == 0
+    assert len(listed(run)) == 2
+
+    done = run("remove", said[0][0], "bob", lines=("y",))
+    sentence = f"pysk: file:{records} has no key {said[0][0]} of bob; see: pysk directory list\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
+    done = run("remove", said[0][0], lines=("n",))
+    assert done.returncode == 1
+    assert f"Remove alice's key {said[0][0]}  ed25519-sk" in done.stderr
+    assert len(listed(run)) == 2
+    assert run("remove", fingerprint(blue), lines=("y",)).stderr.endswith(f"removed from file:{records}\n")
+    assert run("remove", "--yes", said[1][0]).returncode == 0
+    assert listed(run) == []
+
+
+def test_keys_are_added_for_somebody_else(person: Person, records: Path, run: Run) -> None:
+    key = enroll(person, "id")
+    assert run("add", "--user", "bob", str(key)).returncode == 0
+    assert listed(run) == []
+    assert [line[4] for line in listed(run, "bob")] == [fingerprint(key)]
+
+
+def test_an_encrypted_file_is_added_after_its_passphrase(person: Person, records: Path, run: Run) -> None:
+    key = enroll(person, "id")
+    content = key.read_bytes()
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", PASSPHRASE, "-f", key], check=True, timeout=60)
+    done = run("add", str(key), lines=("wrong",))
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"pysk: that is not the passphrase of {key}; try again\n")
+    assert listed(run) == []
+    done = run("add", str(key), lines=(PASSPHRASE,))
+    assert done.returncode == 0, done
+    assert len(listed(run)) == 1
+    command = [str(person.pysk), "directory", "add", str(key)]
+    shown = person.run(*command, answers=[(f"Passphrase of {key}:", PASSPHRASE)])
+    assert shown.status == 0, shown
+    assert PASSPHRASE not in shown.screen + shown.errors
+    assert key.read_bytes() != content
+
+
+def test_nothing_is_added_if_one_of_the_files_cannot_be(person: Person, records: Path, run: Run) -> None:
+    key = enroll(person, "id")
+    for other, sentence in (
+        (f"{key}.pub", "is a public key; give the private-key file, which has no .pub in its name"),
+        (str(person.config), "is no OpenSSH private-key file; give one that ssh-keygen has made"),
+        ("/no such file", "cannot be read (No such file or directory); correct it"),
+        (str(person.folder), "cannot be read (Is a directory); correct it"),
+    ):
+        done = run("add", str(key), other)
+        assert (done.returncode, done.stderr) == (1, f"pysk: {other} {sentence}\n")
+    assert list(records.iterdir()) == []
+
+
+def test_resident_keys_are_added_which_the_token_is_not_touched_for(person: Person, records: Path, run: Run) -> None:
+    person.set_pin(PIN)
+    mine = enroll(person, "mine", "resident", "verify-required")
+    enroll(person, "other", "resident", "application=ssh:other")
+    person.configure("Presence deny", "KeyDirectoryUser alice", f"KeyDirectory file:{records}")
+    done = run("add", "--resident", lines=(WRONG_PIN,))
+    assert (done.returncode, list(records.iterdir())) == (1, [])
+    done = run("add", "--resident", f"soft:{person.store}", lines=(PIN,))
+    assert done.returncode == 0, done
+    assert min(line[2:5] for line in listed(run)) == ["ssh:", "verify-required", fingerprint(mine)]
+    assert len(listed(run)) == 2
+    # Of its PIN the directory has nothing.
+    assert PIN not in (records / "alice").read_text()
+
+
+def test_the_directory_is_named_where_several_can_be_written(person: Person, run: Run) -> None:
+    key = enroll(person, "id")
+    one, other = (f"file:{person.folder / name}" for name in ("one", "other"))
+    configure(person, f"KeyDirectory {one} {other} https://keys.example/%u")
+    done = run("add", str(key))
+    assert done.returncode == 1
+    assert done.stderr == f"pysk: several key directories can be written; add --url and one of: {one} {other}\n"
+    assert run("add", "--url", other, str(key)).returncode == 0
+    assert not (person.folder / "one").exists()
+    assert (person.folder / "other").exists()
+    configure(person, "KeyDirectory https://keys.example/%u")
+    done = run("add", str(key))
+    assert done.stderr == "pysk: no key directory that can be written is configured; name one with --url\n"
+    done = run("add", "--url", "https://keys.example/%u", str(key))
+    assert "https://keys.example/%u cannot be written by this program" in done.stderr
+
+
+def test_without_directories_there_is_nothing_to_ask(person: Person, run: Run) -> None:
+    for arguments in (("list",), ("export",), ("authorized-keys", "alice")):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "pysk: no key directory is configured; write KeyDirectory and a URL into ~/.ssh/pysk_config\n"
+        )
+
+
+def test_files_are_exported_that_ssh_keygen_has_made(person: Person, records: Path, run: Run) -> None:
+    blue = enroll(person, "blue", "no-touch-required")
+    red = enroll(person, "red", "application=ssh:a name")
+    run("add", str(blue), str(red))
+    done = run("export", "--output", "exported")
+    assert (done.returncode, done.stderr) == (0, "")
+    made = [person.folder / path for path in done.stdout.splitlines()]
+    assert [re.sub("_[0-9a-f]{16}$", "", path.name) for path in made] == [
+        "id_ed25519_sk_rk", "id_ed25519_sk_rk_a_name"
+    ]  # fmt: skip
+    for original, path in zip((blue, red), made, strict=True):
+        assert path.stat().st_mode & 0o777 == 0o600
+        public = path.with_name(f"{path.name}.pub")
+        assert public.read_text() == original.with_name(f"{original.name}.pub").read_text()
+        old, new = KeyFile(original), KeyFile(path)
+        assert (new.public.blob, new.flags, new.key_handle) == (old.public.blob, old.flags, old.key_handle)
+        shown = subprocess.run(["ssh-keygen", "-y", "-f", path], capture_output=True, check=True, timeout=60)
+        assert shown.stdout == public.read_bytes()
+    assert len(list((person.folder / "exported").iterdir())) == 4
+
+
+def test_an_export_replaces_nothing_and_leaves_nothing_behind(person: Person, records: Path, run: Run) -> None:
+    run("add", *(str(enroll(person, name)) for name in ("blue", "red")))
+    run("export", "--output", "exported")
+    folder = person.folder / "exported"
+    last = max(folder.iterdir(), key=lambda path: (path.suffix, listed(run)[1][0] in path.name))
+    for path in folder.iterdir():
+        path.unlink()
+    last.write_text("mine")
+    done = run("export", "--output", "exported")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"pysk: exported/{last.name} exists; move it away, or name another folder\n"
+    assert [path.read_text() for path in folder.iterdir()] == ["mine"]
+
+
+def test_one_key_is_exported_to_standard_output(person: Person, records: Path, run: Run) -> None:
+    blue, red = (enroll(person, name) for name in ("blue", "red"))
+    run("add", str(blue), str(red))
+    done = run("export")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "standard output takes one key, and there are 2; name one with --key" in done.stderr
+    exported = person.folder / "exported"
+    exported.write_text(run("export", "--key", fingerprint(red)).stdout)
+    assert KeyFile(exported).key_handle == KeyFile(red).key_handle
+    done = run("export", "--key", "SHA256:none")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "pysk: no key directory has that key; see: pysk directory list\n"
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[WebServer]:
+    with WebServer(Authority(tmp_path).issue()) as server:
+        yield server
+
+
+def test_a_directory_that_fails_is_told_beside_what_others_have(
+    person: Person, web: WebServer, tmp_path: Path, run: Run
+) -> None:
+    key = enroll(person, "id")
+    folder = person.folder / "records"
+    folder.mkdir()
+    configure(person, f"KeyDirectory {web.url()} file:{folder}", f"KeyDirectoryCA {tmp_path}/authority.pem")
+    web.documents["/alice.json"] = b"nonsense"
+    assert run("add", str(key)).returncode == 0
+    sentence = "pysk: localhost answered with no list of keys; see the README for what it should be\n"
+    done = run("list")
+    assert (done.returncode, done.stderr) == (1, sentence)
+    assert fingerprint(key) in done.stdout
+    done = run("export")
+    assert (done.returncode, done.stderr) == (1, sentence)
+    assert done.stdout.startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
