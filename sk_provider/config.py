@@ -25,6 +25,8 @@ DEFAULT_DIRECTORY_TIMEOUT: Final = 5
 DEFAULT_DIRECTORY_MAX_AGE: Final = 7 * 86400
 """Seconds."""
 MAX_DIRECTORY_MAX_AGE: Final = 3650 * 86400
+LDAP_KEYWORDS: Final = ("attributes", "base", "bind", "domain", "filter", "passwordfile")
+"""How the keywords go on that begin with KeyDirectoryLdap."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 MAX_FILE_SIZE: Final = 1 << 20
@@ -40,7 +42,8 @@ class Configuration:
     key_directories: URLs, see credentials.directory; directory_user: whose keys are looked up there, None for the
     effective user's; directory_timeout: the seconds that each may take; directory_max_age: for how many seconds a
     cached answer is good where its server cannot be asked; directory_ca: the path of the certificates by which
-    servers are verified, None for the system's; directory_cache: the path of the folder of such answers, or None.
+    servers are verified, None for the system's; directory_cache: the path of the folder of such answers, or None;
+    ldap: what the KeyDirectoryLdap… lines say, by LDAP_KEYWORDS.
     """
 
     def __init__(self) -> None:
@@ -56,6 +59,7 @@ class Configuration:
         self.directory_max_age = DEFAULT_DIRECTORY_MAX_AGE
         self.directory_cache: str | None = None
         self.directory_ca: str | None = None
+        self.ldap: dict[str, str] = {}
         self._devices: list[tuple[list[str], list[str]]] = []
         self._limited_addresses: list[str] = []
         self.already_set: list[str] = []
@@ -273,6 +277,9 @@ class _Reader:
         if name == "keydirectory":
             self._set_key_directories(arguments)
             return
+        if name.startswith("keydirectoryldap") and name[len("keydirectoryldap") :] in LDAP_KEYWORDS:
+            self._set_ldap(keyword, arguments)
+            return
         if len(arguments) != 1:
             raise self._error(f"{keyword} takes one argument", "correct the line")
         argument = arguments[0]
@@ -305,6 +312,18 @@ class _Reader:
         if "key_directories" not in self._configuration.already_set and self._is_limited:
             self._configuration.limit(urls)
         self._set("key_directories", [] if [url.lower() for url in urls] == ["none"] else urls)
+
+    def _set_ldap(self, keyword: str, arguments: list[str]) -> None:
+        if not arguments:
+            raise self._error(f"{keyword} says nothing", "write a value after it, or remove the line")
+        # A distinguished name may have spaces in it.
+        value = " ".join(arguments)
+        name = keyword[len("keydirectoryldap") :].lower()
+        if name == "passwordfile":
+            if self._is_limited:
+                raise self._error(f"a file named in {VARIABLE} may not set {keyword}", "move it to ~/.ssh/pysk_config")
+            value = self._path_of(keyword, value)
+        self._configuration.ldap.setdefault(name, value)
 
     def _set(self, name: str, value: object) -> None:
         if name not in self._configuration.already_set:

@@ -468,3 +468,27 @@ def test_a_file_that_the_environment_names_has_answers_cached_where_it_says_alon
     with pytest.raises(ConfigurationError, match="KeyDirectoryCache is not an absolute path"):
         load("KeyDirectoryCache cache")
     assert load("KeyDirectoryCA /etc/ca.pem").directory_ca == "/etc/ca.pem"
+
+
+def test_what_is_said_of_ldap_goes_to_the_end_of_the_line_and_the_first_value_stays(load: Write) -> None:
+    loaded = load(
+        "KeyDirectoryLdapBase ou=our people,dc=example\nkeydirectoryldapfilter=(uid=%u)\n"
+        "KeyDirectoryLdapBase dc=other\n"
+    )
+    assert loaded.ldap == {"base": "ou=our people,dc=example", "filter": "(uid=%u)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("KeyDirectoryLdapBase", "says nothing"),
+        ("KeyDirectoryLdapElse x", "unknown keyword"),
+        ("base x", "unknown keyword"),
+        ("KeyDirectoryCA ca.crt", "not an absolute path"),
+        # Its first line would be sent to whatever server the same file names.
+        ("KeyDirectoryLdapPasswordFile /etc/secret", "a file named in PYSK_CONFIG may not set"),
+    ],
+)
+def test_a_bad_line_about_a_directory_is_named(load: Write, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        load(text)
