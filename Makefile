@@ -22,7 +22,7 @@ all: .venv/.installed  ## build libpysk.so in .venv and print its path
 
 .venv/.tools: .venv/.installed
 	@tests/setup check
-	@cbuild/install $(PYTHON) .venv lint,nfc,test && touch $@
+	@cbuild/install $(PYTHON) .venv ldap,lint,nfc,test && touch $@
 
 .PHONY: demo
 demo: setup = demo
