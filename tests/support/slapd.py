@@ -6,32 +6,29 @@ directories have beside it.
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import os
+import pwd
 import socket
 import subprocess
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
+from sk_provider.credentials import directory
 from support import debian
+from support.certificates import Authority
 from support.sshd import free_port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
+    from typing import Any
 
     from typing_extensions import Self
 
-    Entry = Mapping[str, Sequence[str]]
+    Entry = Mapping[str, Sequence[str | bytes]]
 
 # Beside itself, what its programs are linked with and not every system has.
 PACKAGES = ("slapd", "libltdl7", "libodbc2", "libwrap0")
@@ -46,6 +43,7 @@ ADMIN = f"cn=admin,{SUFFIX}"
 # Who may read what there is of passwords' owners, as an account for machines would.
 READER = f"cn=reader,{SUFFIX}"
 PASSWORD = "correct horse"
+ME = pwd.getpwuid(os.geteuid()).pw_name
 
 CONFIG = """\
 dn: cn=config
@@ -53,10 +51,10 @@ objectClass: olcGlobal
 cn: config
 olcLogLevel: none
 olcToolThreads: 1
-olcTLSCACertificateFile: {folder}/ca.pem
-olcTLSCertificateFile: {folder}/server.pem
-olcTLSCertificateKeyFile: {folder}/server.key
-olcAuthzRegexp: {{0}}"gidNumber=[0-9]+\\+uidNumber={uid},cn=peercred,cn=external,cn=auth" "uid=me,{people}"
+olcTLSCACertificateFile: {ca}
+olcTLSCertificateFile: {certificate}
+olcTLSCertificateKeyFile: {certificate}
+olcAuthzRegexp: {{0}}"gidNumber=[0-9]+\\+uidNumber={uid},cn=peercred,cn=external,cn=auth" "uid={me},{people}"
 
 dn: cn=module{{0}},cn=config
 objectClass: olcModuleList
@@ -76,7 +74,7 @@ include: file://{root}/etc/ldap/schema/nis.ldif
 
 include: file://{root}/etc/ldap/schema/inetorgperson.ldif
 
-include: file://{schema}
+{schema}
 
 dn: cn=others,cn=schema,cn=config
 objectClass: olcSchemaConfig
@@ -129,77 +127,62 @@ BASE: dict[str, Entry] = {
     SUFFIX: {"objectClass": ["organization", "dcObject"], "dc": ["example"], "o": ["Example"]},
     PEOPLE: {"objectClass": ["organizationalUnit"], "ou": ["people"]},
     f"ou=hidden,{SUFFIX}": {"objectClass": ["organizationalUnit"], "ou": ["hidden"]},
-    f"ou=elsewhere,{SUFFIX}": {
-        "objectClass": ["referral", "extensibleObject"],
-        "ou": ["elsewhere"],
-        # Nothing listens there, and nobody is to find out.
-        "ref": [f"ldap://127.0.0.1:9/ou=elsewhere,{SUFFIX}"],
-    },
     READER: {
         "objectClass": ["applicationProcess", "simpleSecurityObject"],
         "cn": ["reader"],
         "userPassword": [PASSWORD],
     },
+    f"ou=etc,{SUFFIX}": {"objectClass": ["organizationalUnit"], "ou": ["etc"]},
     f"cn=etc,{SUFFIX}": {"objectClass": ["applicationProcess"], "cn": ["etc"]},
 }
+
+
+# sk-provider's own, as they are installed
+LDIF = Path(directory.__path__[0]) / "openldap"
 
 
 class SlapdError(Exception):
     """The throw-away slapd did not start; the message holds what it said."""
 
 
-def person(user: str, *object_classes: str, **attributes: Sequence[str]) -> tuple[str, Entry]:
+def person(user: str, *object_classes: str, attributes: Entry | None = None, under: str = PEOPLE) -> tuple[str, Entry]:
     """Return the name and the entry of somebody, with what is said of their keys."""
-    entry = {
+    entry: Entry = {
         "objectClass": ["account", "simpleSecurityObject", *object_classes],
         "uid": [user],
         "userPassword": [PASSWORD],
-        **attributes,
+        **(attributes or {}),
     }
-    return f"uid={user},{PEOPLE}", entry
+    return f"uid={user},{under}", entry
 
 
 def ldif(entries: Iterable[tuple[str, Entry]]) -> str:
-    """Return entries as slapadd takes them; their values are ASCII."""
+    """Return entries as slapadd takes them; their values are text in ASCII."""
     blocks = (
-        "\n".join([f"dn: {name}", *(f"{key}: {value}" for key, values in entry.items() for value in values), "", ""])
+        "\n".join([f"dn: {name}", *(f"{key}: {value!s}" for key, values in entry.items() for value in values), "", ""])
         for name, entry in entries
     )
     return "".join(blocks)
 
 
-def make_certificates(folder: Path, host: str = "127.0.0.1") -> None:
-    """Write ca.pem, and server.pem and server.key of a server that is called by this address."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Throw-away authority")])
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "slapd")])
-    begin = dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=1)
-
-    def builder(subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        made = x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(public_key)
-        made = made.serial_number(x509.random_serial_number())
-        return made.not_valid_before(begin).not_valid_after(begin + dt.timedelta(days=2))
-
-    basic = x509.BasicConstraints(ca=True, path_length=None)
-    ca = builder(ca_name, ca_key.public_key()).add_extension(basic, critical=True).sign(ca_key, hashes.SHA256())
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-    server = builder(name, key.public_key()).add_extension(alternative, critical=False).sign(ca_key, hashes.SHA256())
-    (folder / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
-    (folder / "server.pem").write_bytes(server.public_bytes(Encoding.PEM))
-    (folder / "server.key").touch(mode=0o600)
-    (folder / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
 class Slapd:
     """A slapd that serves SUFFIX, while the context lasts, by ldap:, ldaps: and ldapi:.
 
-    ``folder`` takes its files, and has a short name. ``schema`` is where sk-provider's LDIF files are, as installed.
-    ``entries`` are added to BASE. By ldapi: whoever runs it is ``uid=me`` among the people.
+    ``folder`` takes its files, and has a short name. ``entries`` are added to BASE. ``has_schema``: whether it knows
+    security keys; ``has_index``: whether it has that of the example. By ldapi: whoever runs it is ME among the people.
     """
 
-    def __init__(self, folder: Path, schema: Path, entries: Iterable[tuple[str, Entry]] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        entries: Iterable[tuple[str, Entry]] = (),
+        *,
+        has_schema: bool = True,
+        has_index: bool = True,
+    ) -> None:
         self.folder = folder
-        self.ca = folder / "ca.pem"
+        authority = Authority(folder)
+        self.ca = authority.certificate
         self.port = 0
         self.tls_port = 0
         self.ldapi = f"ldapi://{quote(str(folder / 'ldapi'), safe='')}"
@@ -208,13 +191,15 @@ class Slapd:
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "config").mkdir()
         (folder / "database").mkdir()
-        make_certificates(folder)
+        schema = f"include: file://{LDIF}/schema.ldif" if has_schema else ""
         config = CONFIG.format(
-            folder=folder, root=self._root, schema=schema / "schema.ldif", suffix=SUFFIX, people=PEOPLE, admin=ADMIN,
-            reader=READER, password=PASSWORD, uid=os.geteuid(),
+            folder=folder, ca=self.ca, certificate=authority.issue(), root=self._root, schema=schema,
+            suffix=SUFFIX, people=PEOPLE, admin=ADMIN, reader=READER, password=PASSWORD, uid=os.geteuid(), me=ME,
         )  # fmt: skip
         self._tool("slapadd", "-n", "0", content=config)
-        self._tool("slapmodify", "-n", "0", content=(schema / "access.ldif").read_text())
+        if has_schema:
+            access = (LDIF / "access.ldif").read_text()
+            self._tool("slapmodify", "-n", "0", content=access if has_index else access.partition("\n-\n")[0])
         # Indexes are checked and written as one; nothing is kept of what came before a failure.
         self._tool("slapadd", "-q", "-b", SUFFIX, content=ldif([*BASE.items(), *entries]))
 
@@ -246,6 +231,65 @@ class Slapd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Add an entry. Raises ValueError if its values are none of their attributes, or no two."""
+        import ldap
+
+        changes = [
+            (key, [value if isinstance(value, bytes) else value.encode() for value in values])
+            for key, values in entry.items()
+        ]
+        with self._as_admin() as connection:
+            try:
+                connection.add_s(name, changes)
+            except (ldap.INVALID_SYNTAX, ldap.TYPE_OR_VALUE_EXISTS) as error:
+                raise ValueError(str(error)) from None
+
+    def delete(self, name: str) -> None:
+        """Delete an entry. Raises LookupError if there is none."""
+        import ldap
+
+        with self._as_admin() as connection:
+            try:
+                connection.delete_ext_s(name, serverctrls=[ldap.controls.simple.ManageDSAITControl()])
+            except ldap.NO_SUCH_OBJECT:
+                raise LookupError(name) from None
+
+    def set_policy(self, value: str | None) -> None:
+        """Say by TRUE or FALSE whether the domain wants verification with passkeys, or None: nothing of it."""
+        name = f"cn=passkeyconfig,cn=etc,{SUFFIX}"
+        with suppress(LookupError):
+            self.delete(name)
+        if value is not None:
+            object_classes = ["applicationProcess", "ipaPasskeyConfigObject"]
+            attributes = {"cn": ["passkeyconfig"], "ipaRequireUserVerification": [value]}
+            self.add(name, {"objectClass": object_classes, **attributes})
+
+    def restrict(self, clauses: str | None) -> None:
+        """Say who may read security keys, in slapd.access(5)'s words; None: as in the example."""
+        import ldap
+
+        name = "olcDatabase={1}mdb,cn=config"
+        with self._as_admin() as connection:
+            connection.modify_s(
+                name,
+                [(ldap.MOD_DELETE, "olcAccess", [b"{0}"])]
+                if clauses is None
+                else [(ldap.MOD_ADD, "olcAccess", [f"{{0}}to attrs=pyskSecurityKey {clauses}".encode()])],
+            )
+
+    @contextmanager
+    def _as_admin(self) -> Iterator[Any]:
+        os.environ["LDAPNOINIT"] = "1"
+        import ldap
+
+        connection = ldap.initialize(self.ldapi)
+        connection.simple_bind_s(ADMIN, PASSWORD)
+        try:
+            yield connection
+        finally:
+            connection.unbind_s()
 
     def stop(self) -> None:
         """End it, if it runs."""

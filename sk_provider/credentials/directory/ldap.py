@@ -378,6 +378,10 @@ class _Server:
 
 
 _SENTENCES = {
+    "AUTH_UNKNOWN": (
+        "cannot be asked in the way of KeyDirectoryLdapBind",
+        "install the SASL module for it, see the README",
+    ),
     "CONFIDENTIALITY_REQUIRED": ("wants a protected connection", "use ldaps: in KeyDirectory"),
     "CONNECT_ERROR": (
         "does not prove by a certificate to be that host",
