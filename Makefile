@@ -22,13 +22,23 @@ all: .venv/.installed  ## build libpysk.so in .venv and print its path
 
 .venv/.tools: .venv/.installed
 	@tests/setup check
-	@cbuild/install $(PYTHON) .venv ldap,lint,nfc,test && touch $@
+	@cbuild/install $(PYTHON) .venv ldap,lint,nfc,test && touch .venv/.ldap $@
+
+.venv/.ldap: .venv/.installed
+	@tests/setup demo-directory
+	@cbuild/install $(PYTHON) .venv ldap && touch $@
 
 .PHONY: demo
 demo: setup = demo
 demo: .venv/.installed  ## enroll, log in, sign and verify on the software authenticator
 	@tests/setup demo
 	@.venv/bin/python tests/demo
+
+.PHONY: demo-directory
+demo-directory: setup = demo-directory
+demo-directory: .venv/.ldap  ## log in with a key that an LDAP server has, and no file
+	@tests/setup demo-directory
+	@.venv/bin/python tests/demo-directory
 
 .PHONY: check
 check: setup = check
@@ -40,7 +50,7 @@ check: .venv/.tools  ## lint, types and unit tests
 test: setup = test
 test: .venv/.tools  ## everything that CI runs
 	@tests/setup test
-	@$(MAKE) --no-print-directory check demo
+	@$(MAKE) --no-print-directory check demo demo-directory
 	@tests/openssh/regress
 	@$(pytest) --ignore=tests/unit
 	@OPENSSH_RELEASE=$(RELEASE) $(pytest) $(addprefix tests/openssh/test_,api_major.py login.py resident.py signatures.py)
@@ -100,4 +110,4 @@ clean:  ## delete what the other targets made
 
 .PHONY: help
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
