@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.certificates import Authority
+from support.kerberos import Kdc
 from support.new_keys import passkey, record
 from support.slapd import ADMIN, DOMAIN, ME, PASSWORD, PEOPLE, READER, SUFFIX, Slapd, person
 from support.sshd import free_port
@@ -235,9 +236,53 @@ def test_a_name_without_a_password_file_is_refused(slapd: Slapd) -> None:
         found(slapd, "x", bind=READER)
 
 
-def test_kerberos_without_a_ticket_is_told(slapd: Slapd) -> None:
-    with pytest.raises(DirectoryError, match=r"Kerberos.*kinit"):
-        found(slapd, "x", bind="gssapi")
+PROGRAM = """
+import sys
+from sk_provider.credentials.directory import ldap
+from sk_provider.credentials.directory.settings import Settings
+url, user, ca, *options = sys.argv[1:]
+settings = Settings(20, 0, ca=ca, ldap=dict(option.split("=", 1) for option in options))
+try:
+    print(len(ldap.look_up(url, user, settings, print)))
+except Exception as error:
+    print(error)
+"""
+
+
+def told(slapd: Slapd, url: str, user: str, environment: Mapping[str, str], folder: Path, *options: str) -> str:
+    """Return the number of keys that a process of another environment and folder finds, or why it finds none."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, url, user, slapd.ca, *options],
+        env=dict(environment), cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_that_python_ldap_is_missing_is_told(slapd: Slapd, tmp_path: Path) -> None:
+    (tmp_path / "ldap.py").write_text("raise ImportError")
+    answer = told(slapd, slapd.ldaps, "x", {"PYTHONPATH": str(tmp_path)}, tmp_path)
+    assert "need the Python package python-ldap; install it" in answer
+
+
+def test_with_kerberos_the_server_knows_who_asks(tmp_path: Path) -> None:
+    entry = person("alice", ldap.OBJECT_CLASS, attributes={ldap.ATTRIBUTE: values([record("alice")])})
+    folder = tmp_path / "kdc"
+    folder.mkdir()
+    with Kdc(folder) as kdc, tempfile.TemporaryDirectory(prefix="pysk-") as short:
+        variables = {**kdc.variables, "KRB5_KTNAME": str(kdc.keytab("ldap/127.0.0.1"))}
+        with Slapd(Path(short), [entry], environment=variables) as slapd:
+            slapd.restrict("by self read by * none")
+            nobody = f"FILE:{tmp_path}/nobody"
+            for tickets, what in (
+                (kdc.ticket("alice"), "1"),
+                (kdc.ticket("bob"), "0"),
+                (nobody, "get a ticket by kinit"),
+            ):
+                for url in (slapd.ldaps, slapd.ldap):
+                    variables = kdc.variables | {"KRB5CCNAME": tickets}
+                    answer = told(slapd, url, "alice", variables, tmp_path, "bind=gssapi")
+                    assert answer.split("; ")[-1].startswith(what), answer
 
 
 def test_a_server_of_another_authority_is_not_asked(slapd: Slapd, tmp_path: Path) -> None:
@@ -274,27 +319,14 @@ def test_authorities_that_cannot_be_read_are_told(slapd: Slapd) -> None:
         ldap.look_up(slapd.ldaps, "x", settings, print)
 
 
-PROGRAM = """
-import sys
-from sk_provider.credentials.directory import ldap
-from sk_provider.credentials.directory.settings import Settings
-url, user, ca = sys.argv[1:]
-print(len(ldap.look_up(url, user, Settings(20, 0, ca=ca), print)))
-"""
-
-
 def test_neither_the_environment_nor_a_file_of_libldap_changes_how_a_server_is_asked(
     slapd: Slapd, tmp_path: Path
 ) -> None:
     user = keyholder(slapd, record("x"))
     for name in (".ldaprc", "ldaprc"):
-        (tmp_path / name).write_text("TLS_CIPHER_SUITE NONE\nTIMELIMIT 0\nDEREF always\n")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, slapd.ldaps, user, slapd.ca],
-        env={"HOME": str(tmp_path), "LDAPTLS_CIPHER_SUITE": "NONE", "LDAPTLS_REQCERT": "never"},
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("1\n", "")
+        (tmp_path / name).write_text("TLS_CIPHER_SUITE NONE\n")
+    environment = {"HOME": str(tmp_path), "LDAPTLS_CIPHER_SUITE": "NONE"}
+    assert told(slapd, slapd.ldaps, user, environment, tmp_path) == "1"
 
 
 # Servers that do not answer as they should

@@ -55,6 +55,8 @@ olcTLSCACertificateFile: {ca}
 olcTLSCertificateFile: {certificate}
 olcTLSCertificateKeyFile: {certificate}
 olcAuthzRegexp: {{0}}"gidNumber=[0-9]+\\+uidNumber={uid},cn=peercred,cn=external,cn=auth" "uid={me},{people}"
+olcAuthzRegexp: {{1}}"uid=([^,]*),(cn=[^,]*,)?cn=gssapi,cn=auth" "uid=$1,{people}"
+olcSaslHost: 127.0.0.1
 
 dn: cn=module{{0}},cn=config
 objectClass: olcModuleList
@@ -169,7 +171,8 @@ class Slapd:
     """A slapd that serves SUFFIX, while the context lasts, by ldap:, ldaps: and ldapi:.
 
     ``folder`` takes its files, and has a short name. ``entries`` are added to BASE. ``has_schema``: whether it knows
-    security keys; ``has_index``: whether it has that of the example. By ldapi: whoever runs it is ME among the people.
+    security keys; ``has_index``: whether it has that of the example; ``environment`` is added to an empty one. By
+    ldapi: whoever runs it is ME among the people, and by Kerberos who has the name.
     """
 
     def __init__(
@@ -179,6 +182,7 @@ class Slapd:
         *,
         has_schema: bool = True,
         has_index: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         authority = Authority(folder)
@@ -188,6 +192,7 @@ class Slapd:
         self.ldapi = f"ldapi://{quote(str(folder / 'ldapi'), safe='')}"
         self._root = debian.unpack(*PACKAGES)
         self._log = folder / "slapd.log"
+        self._added = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "config").mkdir()
         (folder / "database").mkdir()
@@ -305,7 +310,7 @@ class Slapd:
 
     def _environment(self) -> dict[str, str]:
         libraries = {str(path.parent) for path in self._root.rglob("libltdl.so.7")}
-        return {"PATH": os.defpath, "LANG": "C.UTF-8", "LD_LIBRARY_PATH": ":".join(libraries)}
+        return {"PATH": os.defpath, "LANG": "C.UTF-8", "LD_LIBRARY_PATH": ":".join(libraries), **self._added}
 
     def _tool(self, name: str, *arguments: str, content: str) -> None:
         done = subprocess.run(
