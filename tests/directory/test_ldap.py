@@ -382,6 +382,39 @@ def test_a_server_that_says_a_byte_at_a_time_costs_the_deadline(slapd: Slapd, sc
         assert "not answer" in str(asked(slapd, url).failures[url])
 
 
+FLOODED = """
+import resource, sys
+from sk_provider.config import Configuration
+from sk_provider.credentials.directory import look_up
+configuration = Configuration()
+configuration.key_directories = sys.argv[1:]
+configuration.directory_timeout = 20
+print(*look_up.look_up("x", configuration, print).failures.values())
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def test_a_server_that_sends_without_end_does_not_take_all_memory() -> None:
+    size = 600 << 20
+
+    def flood(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.recv(4096)
+            # One message of so many bytes, which libldap reads whole.
+            connection.sendall(b"\x30\x84" + size.to_bytes(4, "big"))
+            for _ in range(600):
+                connection.sendall(bytes(1 << 20))
+
+    with serving(flood) as port:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", FLOODED, f"ldap://127.0.0.1:{port}"],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+    failure, kilobytes = done.stdout.splitlines()
+    assert "cannot be reached" in failure
+    assert int(kilobytes) < 512 << 10
+
+
 @pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))

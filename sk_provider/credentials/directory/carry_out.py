@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _GRACE = 1
 """Seconds after the deadline, by which whoever has asked has ended the process."""
+_MEMORY = 512 << 20
+"""Bytes that the process may take, whatever a server sends to libraries that read it whole."""
 
 
 def carry_out(request: Request) -> Answer:
@@ -42,9 +44,14 @@ def carry_out(request: Request) -> Answer:
 def main() -> None:
     """Carry out the request on standard input, and write the answer to standard output."""
     import os
+    import resource
     import signal
     import sys
 
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY if most == resource.RLIM_INFINITY else min(_MEMORY, most), most))
+    # There may be a password in it.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A library may print what it likes.
     output = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
