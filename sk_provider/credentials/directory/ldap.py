@@ -279,7 +279,9 @@ class _Server:
     def _domain_components(self) -> list[str]:
         """Return the values of dc at the end of the first base, [] if there are none."""
         components: list[str] = []
-        for relative_name in reversed(self.ldap.dn.str2dn(self._bases[0])):
+        with self._errors_translated():
+            relative_names = self.ldap.dn.str2dn(self._bases[0])
+        for relative_name in reversed(relative_names):
             if len(relative_name) != 1 or relative_name[0][0].lower() != "dc":
                 break
             components.insert(0, relative_name[0][1])
@@ -370,11 +372,13 @@ class _Server:
             yield
         except self.ldap.LDAPError as error:
             name = type(error).__name__
-            if name == "SERVER_DOWN" and self._scheme == "ldaps" and not _is_of_the_system(error):
+            if name == "SERVER_DOWN" and _is_of_tls(error):
                 name = "CONNECT_ERROR"
             unknown = (f"answers with an error ({name})", "ask its administrator")
             happened, remedy = _SENTENCES.get(name, unknown)
             raise DirectoryError(f"{self._url} {happened}", remedy) from None
+        except UnicodeError:
+            raise DirectoryError(f"{self._url} answers with names that are no text", "ask its administrator") from None
 
 
 _SENTENCES = {
@@ -387,6 +391,7 @@ _SENTENCES = {
         "does not prove by a certificate to be that host",
         "name its authority by KeyDirectoryCA, and the host as its certificate does",
     ),
+    "DECODING_ERROR": ("has no such names", "set KeyDirectoryLdapBase"),
     "FILTER_ERROR": ("cannot be asked by that filter", "correct KeyDirectoryLdapFilter"),
     "INAPPROPRIATE_AUTH": ("does not let this user in so", "correct KeyDirectoryLdapBind"),
     "INSUFFICIENT_ACCESS": ("does not allow that", "ask its administrator, or set KeyDirectoryLdapBind"),
@@ -428,12 +433,13 @@ def _library() -> Any:
     return ldap
 
 
-def _is_of_the_system(error: Exception) -> bool:
-    """Return whether it was a system call that failed, and not what checks the other side's certificate."""
+def _is_of_tls(error: Exception) -> bool:
+    """Return whether no connection was made because of what the other side is, and not because nothing is there."""
     import os
 
-    details = error.args[0] if error.args else None
-    return isinstance(details, dict) and details.get("info") == os.strerror(details.get("errno", 0))
+    details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    # Of a failure of the system's it is the system's word.
+    return details.get("info", "") not in ("", os.strerror(details.get("errno", 0)))
 
 
 def _parts(ldap: Any, url: str) -> tuple[str, str, str]:
