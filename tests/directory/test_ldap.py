@@ -334,18 +334,20 @@ def test_neither_the_environment_nor_a_file_of_libldap_changes_how_a_server_is_a
 
 def test_a_server_that_is_stopped_is_told(slapd: Slapd) -> None:
     port = free_port()
-    for url in (f"ldap://127.0.0.1:{port}", f"ldaps://127.0.0.1:{port}", "ldapi://%2Fnowhere%2Fldapi"):
+    absent = ("ldaps://no-such-host.invalid", "ldapi://%2Fnowhere%2Fldapi")
+    for url in (f"ldap://127.0.0.1:{port}", f"ldaps://127.0.0.1:{port}", *absent):
         with pytest.raises(DirectoryError, match="cannot be reached") as raised:
             found(slapd, "x", url)
         assert url in str(raised.value)
 
 
-def asked(slapd: Slapd, url: str, user: str = "x", deadline: int = SHORT_S) -> look_up.Found:
+def asked(slapd: Slapd, url: str, user: str = "x", deadline: int = SHORT_S, **options: str) -> look_up.Found:
     """Look a user up as a host does."""
     configuration = Configuration()
     configuration.key_directories = [url]
     configuration.directory_timeout = deadline
     configuration.directory_ca = str(slapd.ca)
+    configuration.ldap = options
     return look_up.look_up(user, configuration, print)
 
 
@@ -443,10 +445,11 @@ def test_no_other_server_is_asked_that_this_one_refers_to(slapd: Slapd) -> None:
             },
         )
         try:
-            assert len(found(slapd, user)) == 1
-            assert found(slapd, "nobody-of-that-name") == []
-            with pytest.raises(DirectoryError, match="refers to another server"):
-                found(slapd, user, base=name)
+            assert len(asked(slapd, slapd.ldaps, user, DEADLINE_S).records) == 1
+            nobody = asked(slapd, slapd.ldaps, "nobody-of-that-name", DEADLINE_S)
+            assert (nobody.records, nobody.failures) == ([], {})
+            failure = asked(slapd, slapd.ldaps, user, DEADLINE_S, base=name).failures[slapd.ldaps]
+            assert "refers to another server" in str(failure)
         finally:
             slapd.delete(name)
     assert connected == []
@@ -686,6 +689,74 @@ def test_whatever_stands_in_an_entry_costs_only_its_own(slapd: Slapd, own: list[
     records = ldap.look_up(slapd.ldaps, user, said(slapd), told.append)
     assert good.identity() in [each.identity() for each in records]
     assert_each_is_taken_or_told([*own, b"", *passkeys, passkeys[0]], records, told)
+
+
+def ber(tag: int, *parts: bytes) -> bytes:
+    """Return an element of BER (ITU-T X.690 §8.1)."""
+    content = b"".join(parts)
+    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
+
+
+def entry_of(name: bytes, attributes: Mapping[bytes, list[bytes]]) -> bytes:
+    """Return a SearchResultEntry (RFC 4511 §4.5.2)."""
+    members = (
+        ber(0x30, ber(4, key), ber(0x31, *(ber(4, value) for value in values))) for key, values in attributes.items()
+    )
+    return ber(0x64, ber(4, name), ber(0x30, *members))
+
+
+def liar(*answers: list[bytes]) -> Callable[[socket.socket], None]:
+    """Return what serves a connection: to each search so many entries, with success; the last answer stays."""
+
+    def serve(connection: socket.socket) -> None:
+        left = list(answers)
+        with suppress(OSError):
+            while request := connection.recv(65536):
+                start = 2 + (request[1] & 0x7F if request[1] & 0x80 else 0)
+                number, operation = request[start : start + 3], request[start + 3]
+                if operation != 0x63:
+                    return
+                entries = left.pop(0) if len(left) > 1 else left[0]
+                done = ber(0x65, b"\x0a\x01\x00\x04\x00\x04\x00")
+                connection.sendall(b"".join(ber(0x30, number, each) for each in (*entries, done)))
+
+    return serve
+
+
+NAMES = st.sampled_from([SUFFIX.encode(), PEOPLE.encode(), b"dc=\\00,dc=\\0a", b"", b"x", b"\xff", b"dc=" + b"a" * 300])
+
+
+@settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "20")), suppress_health_check=[HealthCheck.too_slow])
+@given(
+    contexts=st.lists(st.one_of(NAMES, st.binary(max_size=20)), max_size=3),
+    name=st.one_of(NAMES, st.binary(max_size=20)),
+    users=st.lists(st.one_of(st.just(b"somebody"), st.binary(max_size=20)), max_size=2),
+    own=st.lists(OWN, max_size=3),
+    passkeys=st.lists(STRINGS, max_size=3),
+    policies=st.lists(st.one_of(st.sampled_from([b"TRUE", b"FALSE"]), st.binary(max_size=9)), max_size=2),
+)
+def test_whatever_a_server_says_is_a_record_or_a_sentence(
+    contexts: list[bytes],
+    name: bytes,
+    users: list[bytes],
+    own: list[bytes],
+    passkeys: list[bytes],
+    policies: list[bytes],
+) -> None:
+    root = entry_of(b"", {b"namingContexts": contexts})
+    attributes = {b"uid": users, ldap.ATTRIBUTE.encode(): own, b"IPApasskey": passkeys}
+    policy = entry_of(name, {b"ipaRequireUserVerification": policies})
+    told: list[str] = []
+    records: list[Record] = []
+    with serving(liar([root], [entry_of(name, attributes)], [policy])) as port:
+        try:
+            records = ldap.look_up(f"ldap://127.0.0.1:{port}", "somebody", Settings(DEADLINE_S, 0), told.append)
+        except DirectoryError as error:
+            told.append(str(error))
+    assert all(is_one_line(each) and each.user == "somebody" for each in records)
+    if records:
+        assert b"somebody" in users
+        assert_each_is_taken_or_told([*own, *passkeys], records, told)
 
 
 # Writing
