@@ -349,7 +349,8 @@ class _Reader:
         return argument.lower()
 
     def _seconds(self, keyword: str, argument: str) -> int:
-        if not self._is_number(argument) or not 1 <= int(argument) <= MAX_TIMEOUT:
+        is_short = len(argument) <= len(str(MAX_TIMEOUT))
+        if not is_short or not self._is_number(argument) or not 1 <= int(argument) <= MAX_TIMEOUT:
             raise self._error(f"{keyword} cannot be {argument}", f"write whole seconds from 1 to {MAX_TIMEOUT}")
         return int(argument)
 
