@@ -323,10 +323,15 @@ def test_neither_the_environment_nor_a_file_of_libldap_changes_how_a_server_is_a
     slapd: Slapd, tmp_path: Path
 ) -> None:
     user = keyholder(slapd, record("x"))
+    # An entry in whose place another is searched by who wants that.
+    alias = {"objectClass": ["alias", "extensibleObject"], "ou": ["alias"], "aliasedObjectName": [PEOPLE]}
+    base = f"base=ou=alias,{SUFFIX}"
+    slapd.add(base.removeprefix("base="), alias)
     for name in (".ldaprc", "ldaprc"):
-        (tmp_path / name).write_text("TLS_CIPHER_SUITE NONE\n")
-    environment = {"HOME": str(tmp_path), "LDAPTLS_CIPHER_SUITE": "NONE"}
-    assert told(slapd, slapd.ldaps, user, environment, tmp_path) == "1"
+        (tmp_path / name).write_text("DEREF always\n")
+    for environment in ({}, {"HOME": str(tmp_path)}, {"LDAPDEREF": "always"}, {"LDAPRC": "ldaprc"}):
+        assert told(slapd, slapd.ldaps, user, environment, tmp_path, base) == "0"
+        assert told(slapd, slapd.ldaps, user, environment, tmp_path) == "1"
 
 
 # Servers that do not answer as they should
@@ -538,6 +543,7 @@ def test_attributes_may_be_chosen(slapd: Slapd) -> None:
         "ldaps://u@h/",
         "ldaps://h/x",
         "ldaps://h/?uid",
+        "ldaps://h/dc=%00",
     ],
 )
 def test_a_url_that_names_no_server_is_refused(slapd: Slapd, url: str) -> None:
@@ -723,7 +729,9 @@ def liar(*answers: list[bytes]) -> Callable[[socket.socket], None]:
     return serve
 
 
-NAMES = st.sampled_from([SUFFIX.encode(), PEOPLE.encode(), b"dc=\\00,dc=\\0a", b"", b"x", b"\xff", b"dc=" + b"a" * 300])
+NAMES = st.sampled_from(
+    [SUFFIX.encode(), PEOPLE.encode(), b"dc=\\00,dc=\\0a", b"", b"x", b"dc=\0", b"\xff", b"dc=" + b"a" * 300]
+)
 
 
 @settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "20")), suppress_health_check=[HealthCheck.too_slow])

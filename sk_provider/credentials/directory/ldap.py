@@ -377,7 +377,8 @@ class _Server:
             unknown = (f"answers with an error ({name})", "ask its administrator")
             happened, remedy = _SENTENCES.get(name, unknown)
             raise DirectoryError(f"{self._url} {happened}", remedy) from None
-        except UnicodeError:
+        except ValueError:
+            # Also of a name that has a zero byte in it
             raise DirectoryError(f"{self._url} answers with names that are no text", "ask its administrator") from None
 
 
