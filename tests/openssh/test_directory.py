@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from fido2.ctap2 import Ctap2
 from support import directory
 from support.openssh import PIN, PIN_PROMPT, Agent, KeyFile, Person, provider_lines
-from support.serve import serve
+from support.serve import connect_unix, open_device, serve
 from support.sshd import Sshd
 
 TYPE_CHECKING = False
@@ -210,3 +212,33 @@ def test_another_users_keys_are_listed_for_whom_pysk_config_names(person: Person
     assert set(download(person)[0]) == handles(other)
     configure(person, "KeyDirectoryUser alice")
     assert set(download(person)[0]) >= handles(key)
+
+
+def test_a_key_that_pam_u2f_knows_logs_in(person: Person, agent: Agent, server: Sshd, sockets: Path) -> None:
+    """The credential is registered as pamu2fcfg does it, under an origin that is no application of ssh's."""
+    origin = "pam://office"
+    with serve("--store", str(person.store), f"unix:{sockets}/token"), connect_unix(f"{sockets}/token") as connected:
+        made = Ctap2(open_device(connected)).make_credential(
+            bytes(32), {"id": origin, "name": origin}, {"id": b"me", "name": "me"}, [{"type": "public-key", "alg": -7}]
+        )
+    credential = made.auth_data.credential_data
+    assert credential is not None
+    handle, point = credential.credential_id, credential.public_key[-2] + credential.public_key[-3]
+    fields = (base64.b64encode(handle).decode(), base64.b64encode(point).decode(), "es256", "+presence")
+    authfile = person.folder / "u2f_keys"
+    authfile.write_text(f"{server.user}:{','.join(fields)}\n")
+    authfile.chmod(0o600)
+    person.configure("Presence auto", f"KeyDirectory pam-u2f:{authfile}?origin={origin}")
+
+    listed, done = download(person)
+    assert listed == {}
+    assert "pysk directory export" in provider_lines(done.errors)[-1]
+    done = person.run(
+        "sh", "-c", f"'{person.pysk}' directory authorized-keys {server.user} >'{server.authorized_keys}' && "
+        f"'{person.pysk}' directory export | ssh-add -S '{person.provider}' -",
+        environment=agent.environment,
+    )  # fmt: skip
+    assert done.status == 0, done
+    done = person.run(*server.client(), "echo logged in", environment=agent.environment)
+    assert done.status == 0, done
+    assert "logged in" in done.screen
