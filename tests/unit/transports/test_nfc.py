@@ -95,7 +95,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nfc, "_SETTLING_PATIENCE", 0.2)
     monkeypatch.setattr(nfc, "_LEAVING_PATIENCE", 0.2)
-    monkeypatch.setattr(pcsc, "_SILENCE", 0.3)
+    monkeypatch.setattr(pcsc, "_SILENCE", 1.2)
 
 
 @pytest.fixture
@@ -624,7 +624,7 @@ def test_a_card_may_be_silent_while_it_waits_for_a_person(table: Table) -> None:
 
     class Patient(Operation):
         def restart(self) -> None:
-            self._deadline = time.monotonic() + 0.8
+            self._deadline = time.monotonic() + 2.5
 
     with pytest.raises(TimedOut):
         channel.call(framing.CBOR, MAKE, Patient(30))
