@@ -182,12 +182,18 @@ class _Candidates:
 
     def open(self, found: list[Found], *, may_create: bool) -> None:
         """Open all that can be opened: a dead one or a forbidden one does not hide the others."""
+        opened: dict[Found, Token] = {}
 
         def open_one(each: Found) -> None:
-            self.tokens.append(each.open(self._configuration, self._operation, may_create=may_create))
+            opened[each] = each.open(self._configuration, self._operation, may_create=may_create)
 
         self._found += len(found)
-        self._note_errors(found, at_once(open_one, found, self._operation))
+        try:
+            outcomes = at_once(open_one, found, self._operation)
+        finally:
+            # In the order in which they were found, not opened: so the same is told every time.
+            self.tokens += [opened[each] for each in found if each in opened]
+        self._note_errors(found, outcomes)
 
     def find_holder(self, found: list[Found], request: SignRequest) -> Token | None:
         """Ask all at once, and return the one that holds the key, None if it is not known which one does.

@@ -35,7 +35,10 @@ print(confirmation.confirm(100000 * "m", Operation(1)))
 
 def test_an_askpass_ends_with_whoever_asked_by_it(tmp_path: Path) -> None:
     askpass, running = tmp_path / "askpass", tmp_path / "running"
-    askpass.write_text(f"#!/bin/sh\necho $$ >'{running}.new'\nmv '{running}.new' '{running}'\nexec sleep 600\n")
+    # By then whoever has started it knows of it.
+    askpass.write_text(
+        f"#!/bin/sh\nsleep 1\necho $$ >'{running}.new'\nmv '{running}.new' '{running}'\nexec sleep 600\n"
+    )
     askpass.chmod(0o700)
     variables = {**os.environ, "SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
     asker = subprocess.Popen([sys.executable, "-c", ASK_BY_ASKPASS], env=variables)

@@ -375,6 +375,19 @@ def test_several_that_want_no_touch_cannot_be_chosen_from(desk: Desk) -> None:
     assert len(desk.told) == 1
 
 
+def test_the_error_of_the_first_that_was_found_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_at_once = desk.drawer.open
+
+    def open_the_first_late(location: str, *arguments: object, **more: object) -> object:
+        if location == "/0":
+            time.sleep(SOON)
+        return open_at_once(location, *arguments, **more)
+
+    monkeypatch.setattr(desk.drawer, "open", open_the_first_late)
+    first, second = (AuthenticatorError(f"the {number} is broken", "mend it") for number in ("first", "second"))
+    assert desk.refusal(desk.enroll, Player(error=first), Player(error=second)) is first
+
+
 def test_one_of_several_that_wants_no_touch_is_told_while_another_is_waited_for(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
