@@ -13,7 +13,8 @@ A signature passes through these rooms, from above to below and back once:
 
 All of them stand on the same ground, in this order: errors (what failed, its sentence, and the host's code), reporting
 (where sentences go), api (the vocabulary of sk-api), operation (how long is waited, and for whom), config
-(pysk_config), peers (whose a port is), and transport_api (what a transport is, for other packages too).
+(pysk_config), peers (whose a port is), third_party (what other packages bring), and transport_api (what a transport is,
+for other packages too).
 
 A module imports only from rooms below its own, and a room's modules not in a circle; a test holds that. What a
 signature without a PIN needs imports next to nothing of the standard library, for whoever signs waits for it; all else

@@ -61,25 +61,10 @@ def load(scheme: str, *, own_only: bool) -> Transport:
 
         module: Transport = sys.modules[name]
         return module
-    return _load_third_party(scheme, own_only=own_only)
+    from sk_provider import third_party
 
-
-def _load_third_party(scheme: str, *, own_only: bool) -> Transport:
-    from importlib.metadata import entry_points
-
-    for entry_point in entry_points(group=ENTRY_POINTS, name=scheme):
-        if own_only:
-            raise ConfigurationError(
-                f"{scheme}: is another package's transport", "name it in ~/.ssh/pysk_config or with -O device="
-            )
-        try:
-            transport: Transport = entry_point.load()
-        except Exception as error:
-            raise ConfigurationError(
-                f"the transport {scheme}: cannot be loaded ({type(error).__name__}: {error})", "reinstall its package"
-            ) from error
-        return transport
-    known = ", ".join(f"{name}:" for name in SCHEMES)
-    raise ConfigurationError(
-        f"there is no transport {scheme}:", f"use one of {known} or install the package that has it"
+    where = "in ~/.ssh/pysk_config or with -O device="
+    other: Transport = third_party.load(
+        ENTRY_POINTS, scheme, "transport", SCHEMES, named_where=where, own_only=own_only
     )
+    return other

@@ -16,7 +16,7 @@ IN_ORDER = (
     {"__init__", "bytecode"},
     {"errors"},
     {"reporting"},
-    {"api", "config", "operation", "peers"},
+    {"api", "config", "operation", "peers", "third_party"},
     {"transport_api"},
     {"ctap"},
     {"credentials"},

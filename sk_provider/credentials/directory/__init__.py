@@ -80,26 +80,10 @@ def load(scheme: str, *, own_only: bool) -> Kind:
 
         module: Kind = sys.modules[name]
         return module
-    return _load_third_party(scheme, own_only=own_only)
+    from sk_provider import third_party
 
-
-def _load_third_party(scheme: str, *, own_only: bool) -> Kind:
-    from importlib.metadata import entry_points
-
-    for entry_point in entry_points(group=ENTRY_POINTS, name=scheme):
-        if own_only:
-            raise ConfigurationError(
-                f"{scheme}: is another package's kind of key directory", "name it in ~/.ssh/pysk_config"
-            )
-        try:
-            kind: Kind = entry_point.load()
-        except Exception as error:
-            raise ConfigurationError(
-                f"the key directory {scheme}: cannot be loaded ({type(error).__name__}: {error})",
-                "reinstall its package",
-            ) from error
-        return kind
-    known = ", ".join(f"{name}:" for name in KINDS)
-    raise ConfigurationError(
-        f"there is no key directory {scheme}:", f"use one of {known} or install the package that has it"
+    where = "in ~/.ssh/pysk_config"
+    other: Kind = third_party.load(
+        ENTRY_POINTS, scheme, "kind of key directory", KINDS, named_where=where, own_only=own_only
     )
+    return other

@@ -161,7 +161,7 @@ def test_each_key_is_found_once_and_a_directory_that_fails_costs_only_its_own(tm
     found = look_up.look_up("alice", configured(first, missing, "carrier-pigeon:x", second), print)
     assert [file.line_of(each) for each in found.records] == [file.line_of(ALICE), file.line_of(OTHER)]
     assert [*found.failures] == [missing, "carrier-pigeon:x"]
-    assert "there is no key directory carrier-pigeon:" in str(found.failures["carrier-pigeon:x"])
+    assert "there is no kind of key directory carrier-pigeon:" in str(found.failures["carrier-pigeon:x"])
 
 
 def test_however_many_records_are_left_out_one_sentence_tells(tmp_path: Path) -> None:
