@@ -41,9 +41,7 @@ CARRIED_FILE = "carried.bin"
 CARRIED_SOFT_FILE = "carried-soft.bin"
 _EVERY_SIGNATURE = ("embed", "sign")
 _SOME_SIGNATURES = ("client.candidates", "client.probe", "credentials.known_keys")
-_SOFT = (
-    "transports.soft", "authenticator.engine", "authenticator.store", "authenticator.commands.get_assertion",
-)  # fmt: skip
+_SOFT = ("authenticator.engine", "authenticator.store", "authenticator.commands.get_assertion")
 
 # What Python itself imports as it starts; to read them from the standard library's files takes a tenth of that time.
 FROZEN_MODULES = ("encodings", "encodings.aliases", "encodings.utf_8")
@@ -66,7 +64,7 @@ def write_carried_modules(
 
     build: the source_hash() of the library's build, which accepts no other; at_once, transports, soft: the modules to
     carry, together with what they import, by their names within the package: those for every signature; those for some,
-    by default what chooses between tokens, and our transports but soft and the fallback; those for soft, in the second
+    by default what chooses between tokens, and our transports but the fallback; those for soft, in the second
     file.
 
     Each file is a line with the magic number of the running Python's bytecode, whether that Python has a GIL, build,
@@ -75,11 +73,11 @@ def write_carried_modules(
     if transports is None:
         # Whoever waits for a card does not notice the time that its transport's files take.
         schemes = [scheme for scheme in _transports(package, "SCHEMES") if scheme != _transports(package, "FALLBACK")]
-        transports = [*_SOME_SIGNATURES, *(f"transports.{scheme}" for scheme in schemes if scheme != "soft")]
+        transports = [*_SOME_SIGNATURES, *(f"transports.{scheme}" for scheme in schemes)]
     every, some, second = _imported(package, at_once, transports, soft)
     contents: dict[str, Any] = {
         CARRIED_FILE: (list(_compiled(package, every)), _marshalled(package, some), second, CARRIED_SOFT_FILE),
-        CARRIED_SOFT_FILE: _marshalled(package, second),
+        CARRIED_SOFT_FILE: list(_compiled(package, second)),
     }
     gil = "free-threading" if sysconfig.get_config_var("Py_GIL_DISABLED") else "gil"
     for name, content in contents.items():

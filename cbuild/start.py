@@ -71,7 +71,10 @@ class _Installed:
 
 
 class _Finder:
-    """A finder and loader (importlib.abc has what the methods mean) of modules that are all in memory, or soon are."""
+    """A finder and loader (importlib.abc has what the methods mean) of modules that are all in memory, or soon are.
+
+    more: those in another file, of which whoever wants one wants all.
+    """
 
     def __init__(
         self, installed: _Installed, modules: Marshalled, more: list[str], more_file: str, build: str, notes: list[str]
@@ -86,7 +89,7 @@ class _Finder:
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         if name in self._more:
             self._more = []
-            self._read_more()
+            return self._import_more(name)
         if name not in self._modules:
             return None
         is_package, size, _ = self._modules[name]
@@ -98,18 +101,23 @@ class _Finder:
             spec.submodule_search_locations = [self._installed.folder_of(name)]
         return spec
 
-    def _read_more(self) -> None:
+    def _import_more(self, name: str) -> Any:
+        """Import the modules of the other file, and return the spec of the one of this name, None if that failed."""
         path = f"{self._installed.folder}/{self._more_file}"
         try:
-            self._modules.update(_read(path, self._build))
+            modules = _read(path, self._build)
         except (_Damaged, ImportError):
             self._notes.append(_damaged(path))
+            return None
+        return _ModuleSpec(name, self) if _import_carried(self._installed, modules, self._notes) else None
 
-    def create_module(self, _spec: Any) -> None:
-        return None
+    def create_module(self, spec: Any) -> Any:
+        # One of the other file is there already.
+        return sys.modules.get(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(marshal.loads(self._modules[module.__name__][2]), module.__dict__)  # noqa: S102, S302 - it is our own code
+        if module.__name__ in self._modules:
+            exec(marshal.loads(self._modules[module.__name__][2]), module.__dict__)  # noqa: S102, S302 - our own code
 
 
 def _damaged(path: str) -> str:
@@ -136,20 +144,18 @@ def _read(path: str, build: str) -> Any:
         raise _Damaged from None
 
 
-def _import_carried(installed: _Installed, modules: Any, build: str, notes: list[str]) -> None:
-    """Import from memory what every signature wants of modules, which _read() has returned, and let others follow."""
-    at_once, on_demand, more, more_file = modules
-    for name, is_package, size, _ in at_once:
+def _import_carried(installed: _Installed, modules: Any, notes: list[str]) -> bool:
+    """Import modules from memory, none before one that it imports, unless one of their files has changed."""
+    for name, is_package, size, _ in modules:
         changed = installed.changed(name, is_package, size)
         if changed:
             notes.append(
                 f"{changed}, or its date, mode or owner, is not as it was installed, so that the package's files are "
                 "read one by one, which slows every use; reinstall sk-provider with pip unless that is meant"
             )
-            return
-    sys.meta_path.insert(0, _Finder(installed, on_demand, more, more_file, build, notes))
+            return False
     # Python's own way to each would take as long as the module itself.
-    for name, is_package, _, code in at_once:
+    for name, is_package, _, code in modules:
         module = type(sys)(name)
         parent, _, child = name.rpartition(".")
         module.__package__ = parent
@@ -160,6 +166,7 @@ def _import_carried(installed: _Installed, modules: Any, build: str, notes: list
         exec(code, module.__dict__)  # noqa: S102 - it is our own code
         if parent:
             setattr(sys.modules[parent], child, module)
+    return True
 
 
 def start(ffi: Any, lib: Any, api_major: int, build: str, carried: str, record: str, codecs: str) -> None:
@@ -186,7 +193,11 @@ def start(ffi: Any, lib: Any, api_major: int, build: str, carried: str, record: 
                 notes.append(_damaged(f"{folder}/{carried}"))
         else:
             if not loaded:
-                _import_carried(_Installed(folder, carried, f"{site_packages}/{record}"), modules, build, notes)
+                installed = _Installed(folder, carried, f"{site_packages}/{record}")
+                at_once, on_demand, more, more_file = modules
+                # What every signature wants, and then what looks for the others.
+                if _import_carried(installed, at_once, notes):
+                    sys.meta_path.insert(0, _Finder(installed, on_demand, more, more_file, build, notes))
         from sk_provider import embed
 
         embed.attach(ffi, lib, api_major, notes)

@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# One that every signature wants, one of a transport, one of the software authenticator, which has a file of its own.
-MODULES = ("sign.py", "transports/udp.py", "transports/soft.py")
+# One that every signature wants, two transports, one of the software authenticator, which has a file of its own.
+MODULES = ("sign.py", "transports/udp.py", "transports/soft.py", "authenticator/store.py")
 
 EDIT = """
 from sk_provider.errors import InvalidRequest

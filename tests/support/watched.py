@@ -86,7 +86,9 @@ class Watched:
 
     def carried_for_soft(self) -> set[str]:
         """Return the names of the modules in the file that only the software authenticator wants."""
-        return set(marshal.loads((self._tree.package / CARRIED_SOFT).read_bytes().partition(b"\n")[2]))
+        return {
+            name for name, *_ in marshal.loads((self._tree.package / CARRIED_SOFT).read_bytes().partition(b"\n")[2])
+        }
 
 
 def assert_lean(told: Told) -> None:
