@@ -163,7 +163,12 @@ def _import_carried(installed: _Installed, modules: Any, notes: list[str]) -> bo
             module.__package__ = name
             module.__path__ = [installed.folder_of(name)]
         sys.modules[name] = module
-        exec(code, module.__dict__)  # noqa: S102 - it is our own code
+        try:
+            exec(code, module.__dict__)  # noqa: S102 - it is our own code
+        except BaseException:
+            # As for want of memory: the next call finds no half of it.
+            del sys.modules[name]
+            raise
         if parent:
             setattr(sys.modules[parent], child, module)
     return True

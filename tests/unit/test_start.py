@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,12 @@ def test_without_a_record_a_minute_counts_from_the_file_of_carried_modules(start
 def test_a_missing_module_is_not_the_installed_one(start: ModuleType, package: Path) -> None:
     (package / "module.py").unlink()
     assert not is_installed(start, package)
+
+
+def test_a_carried_module_that_fails_leaves_no_half_of_it(start: ModuleType, package: Path) -> None:
+    installed = start._Installed(str(package), "carried", str(package.parent / "RECORD"))
+    name = "sk_provider.module"
+    failing = [(name, False, SIZE, compile("half = 1\nraise MemoryError", "module.py", "exec"))]
+    with pytest.raises(MemoryError):
+        start._import_carried(installed, failing, [])
+    assert name not in sys.modules
