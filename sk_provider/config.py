@@ -81,6 +81,10 @@ class Configuration:
                 return addresses
         return []
 
+    def all_devices(self) -> list[str]:
+        """Return the addresses of all Device lines, whether or not they apply, each once."""
+        return list(dict.fromkeys(address for _, addresses in self._devices for address in addresses))
+
     def aside(self) -> str:
         """Return what is to be said of the user's file where its settings are missed: nothing, as a rule.
 

@@ -10,20 +10,23 @@ if TYPE_CHECKING:
 
 
 class Probe(Operation):
-    """A part of an operation that has so many seconds in all, with those in which others have the authenticator."""
+    """A part of an operation that has so many seconds in all, with those in which others have the authenticator.
+
+    has_waited: whether others had it.
+    """
 
     def __init__(self, operation: Operation, seconds: int) -> None:
         super().__init__(seconds, operation.is_set, operation.tell)
         self._operation = operation
-        self._has_waited = False
+        self.has_waited = False
 
     def reason(self) -> SecurityKeyError:
         """See Operation."""
-        return busy() if self._has_waited and not self._operation.is_set() else super().reason()
+        return busy() if self.has_waited and not self._operation.is_set() else super().reason()
 
     def wait_for_others(self, since: float) -> None:
         """See Operation. The operation takes the longer for it, this part does not."""
-        self._has_waited = True
+        self.has_waited = True
         self._operation.wait_for_others(since)
         if self.is_set():
             raise self.reason()

@@ -77,12 +77,20 @@ class Info:
         self.force_pin_change = force_pin_change
 
 
+def get_info_members(channel: Channel, operation: Operation) -> dict[object, object]:
+    """Return the members of authenticatorGetInfo's answer (CTAP 2.1 §6.4), of which nothing was checked.
+
+    Raises as get_info() does.
+    """
+    return _call(channel, commands.GET_INFO, b"", operation)
+
+
 def get_info(channel: Channel, operation: Operation) -> Info:
     """Return what the authenticator says of itself.
 
     Raises StatusError, and SecurityKeyError if there is no usable answer.
     """
-    info = _call(channel, commands.GET_INFO, b"", operation)
+    info = get_info_members(channel, operation)
     options = info.get(0x04, {})
     if not isinstance(options, dict):
         raise _nonsense("has no map of options")

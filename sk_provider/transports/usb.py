@@ -109,6 +109,14 @@ def _uevent(name: str, variable: bytes) -> bytes | None:
     return next((line[len(variable) + 1 :] for line in lines if line.startswith(variable + b"=")), None)
 
 
+def vendor_and_product(location: str) -> tuple[int, int] | None:
+    """Return vendor and product of the device at a location, None if the system does not tell. Raises nothing."""
+    try:
+        return _identity(location.rpartition("/")[2])
+    except ValueError:
+        return None
+
+
 def _identity(name: str) -> tuple[int, int] | None:
     """Return vendor and product, which the kernel tells as bus:vendor:product."""
     identity = _uevent(name, b"HID_ID")
