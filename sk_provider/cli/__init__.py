@@ -11,6 +11,7 @@ from sk_provider import __version__
 from sk_provider.errors import SecurityKeyError
 from sk_provider.reporting import printable
 
+from .devices import devices
 from .directory import directory
 from .keys import keys
 from .path import path
@@ -18,6 +19,7 @@ from .pin import pin
 from .reset import reset
 from .serve import serve
 from .share import share
+from .try_ import try_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,5 +71,5 @@ def main() -> None:
     """
 
 
-for command in (directory, keys, path, pin, reset, serve, share):
+for command in (devices, directory, keys, path, pin, reset, serve, share, try_):
     main.add_command(command)

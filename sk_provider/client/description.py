@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 # What a description's status says.
 READY = "ready"
 BUSY = "busy"
-NO_PERMISSION = "no-permission"
-NO_SECURITY_KEY = "no-security-key"
+FORBIDDEN = "forbidden"
+NOT_FIDO = "not-fido"
 FAILED = "failed"
-MISCONFIGURED = "misconfigured"
+UNUSABLE = "unusable"
 NOT_THERE = "not-there"
 NOT_MADE = "not-made"
 NO_CARD = "no-card"
@@ -48,7 +48,7 @@ NO_PACKAGE = "no-package"
 
 ABSENT = (NOT_THERE, NOT_MADE, NO_CARD, NO_READER, NO_SERVICE, NO_PACKAGE)
 """Of these there is no authenticator."""
-UNREADABLE = (BUSY, NO_PERMISSION, FAILED, MISCONFIGURED)
+UNREADABLE = (BUSY, FORBIDDEN, FAILED, UNUSABLE)
 """These may be authenticators, and could not be looked at."""
 
 # What a description's pin says.
@@ -239,8 +239,7 @@ def _scheme(address: str) -> str:
 def describe(found: Found, configuration: Configuration, operation: Operation) -> Description:
     """Open an authenticator and describe it, in PROBE_PATIENCE. Raises nothing but what is a bug of a transport's."""
     description = Description(found.address, found.scheme)
-    name = getattr(found.transport, "name", None)
-    description.product = (_text(name(found.location)) or None) if name is not None else None
+    description.product = _text(found.product()) or None
     description.name = description.product
     patience = Probe(operation, PROBE_PATIENCE)
     try:
@@ -272,13 +271,13 @@ def _explain(description: Description, error: SecurityKeyError, found: Found | N
     if isinstance(error, DeviceNotFound):
         description.status = NOT_MADE if description.transport == "soft" else NOT_THERE
     elif isinstance(error, Unsupported):
-        description.status = NO_SECURITY_KEY
+        description.status = NOT_FIDO
     elif isinstance(error, AuthenticatorError) or not isinstance(error, ConfigurationError):
         description.status = FAILED
     else:
-        description.status = MISCONFIGURED
+        description.status = UNUSABLE
         if found is not None and found.scheme == transports.DEFAULT and _is_forbidden(found.location):
-            description.status = NO_PERMISSION
+            description.status = FORBIDDEN
             description.udev_rule = _udev_rule(found)
 
 
@@ -320,7 +319,7 @@ def learn(description: Description, token: Token, operation: Operation) -> None:
 
 
 def _learn_u2f(description: Description) -> None:
-    description.name = description.name or "U2F security key"
+    description.name = description.product or "U2F security key"
     description.versions = ["U2F_V2"]
     description.ecdsa_sk = True
     description.ed25519_sk = description.resident_keys = description.verify_required = False
@@ -335,7 +334,7 @@ def _learn_members(description: Description, untrusted: dict[object, object]) ->
     aaguid = untrusted.get(0x03)
     if isinstance(aaguid, bytes) and len(aaguid) == len(models.NONE) and aaguid != models.NONE:
         description.aaguid = models.text(aaguid)
-        description.name = models.model(aaguid) or description.name
+        description.name = models.model(aaguid) or description.product
     description.name = description.name or "FIDO2 security key"
     description.transports = _names(untrusted.get(0x09))
     description.firmware = _number(untrusted.get(0x0E))

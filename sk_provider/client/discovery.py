@@ -32,8 +32,12 @@ class Found:
     def open(self, configuration: Configuration, operation: Operation, *, may_create: bool) -> Token:
         """Open it; may_create, and what is raised: see transport_api.Transport."""
         channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
+        return Token(channel, self.address, self.product)
+
+    def product(self) -> str:
+        """Return what the device calls itself, "" if it does not say, or nothing knows that. Raises nothing."""
         name = getattr(self.transport, "name", None)
-        return Token(channel, self.address, name and (lambda: name(self.location)))
+        return name(self.location) if name is not None else ""
 
 
 def discover(addresses: list[str], configuration: Configuration) -> list[Found]:

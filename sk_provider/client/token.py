@@ -74,9 +74,13 @@ class Token:
         """See transport_api.Channel."""
         self._channel.close()
 
+    def product(self) -> str:
+        """Return what the device calls itself, "" if it does not say."""
+        return self._name() if self._name is not None else ""
+
     def describe(self) -> str:
         """Return its address, and what it calls itself, for a person who has to tell it from others."""
-        name = self._name() if self._name is not None else ""
+        name = self.product()
         return f"{self.address}, {name}" if name else self.address
 
     def by_its_protocol(self, by_ctap2: Callable[[], Result], by_u2f: Callable[[], Result]) -> Result:
