@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from .token import Token
 
 
-def open_for_enrollment(request: EnrollRequest, configuration: Configuration, operation: Operation) -> Token:
-    """Open the authenticator that shall hold a new key.
+def open_for_enrollment(
+    request: EnrollRequest, configuration: Configuration, operation: Operation, *, may_create: bool = True
+) -> Token:
+    """Open the authenticator that shall hold a new key; may_create: see Transport.
 
     Raises DeviceNotFound if there is none, and SecurityKeyError if it cannot be used. The caller closes the token.
     """
     addresses = _addresses(request.device, configuration, request.application)
-    return _open_one(addresses, configuration, operation, may_create=True, sends_pin=request.pin is not None)
+    return _open_one(addresses, configuration, operation, may_create=may_create, sends_pin=request.pin is not None)
 
 
 def open_for_management(

@@ -24,7 +24,7 @@ IN_ORDER = (
     {"asking"},
     {"transports"},
     {"client"},
-    {"directory_keys", "enroll", "resident", "sign"},
+    {"directory_keys", "enroll", "resident", "sign", "trial"},
     {"embed"},
 )
 
