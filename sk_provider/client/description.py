@@ -138,13 +138,14 @@ def look(addresses: list[str], configuration: Configuration, operation: Operatio
 
     Raises Interrupted if the operation was.
     """
-    places = list(dict.fromkeys(addresses or [*EVERYWHERE, *configuration.all_devices()]))
+    named = addresses or configuration.all_devices()
+    places = named if addresses else list(dict.fromkeys([*EVERYWHERE, *named]))
     found: list[Found | Description] = []
-    finds = _at_once(lambda address: _find(address, configuration), places)
+    finds = _at_once(lambda address: _find(address, configuration, is_named=address in named), places)
     for address, find in zip(places, finds, strict=True):
         if isinstance(find, Exception):
             found.append(_failure(address, _scheme(address), find))
-        elif find or (address == EVERYWHERE[0] and not addresses):
+        else:
             found += find
     by_address: dict[str, Found | Description] = {}
     for each in found:
@@ -187,14 +188,14 @@ def _at_once(function: Callable[[Item], Result], items: list[Item]) -> list[Resu
     return list(outcomes)
 
 
-def _find(address: str, configuration: Configuration) -> list[Found | Description]:
-    """Return what an address means now, [] if that is nothing."""
+def _find(address: str, configuration: Configuration, *, is_named: bool) -> list[Found | Description]:
+    """Return what an address means now; is_named: whether somebody wants to know if that is nothing."""
     scheme, location = transports.split(address)
     transport = transports.load(scheme, own_only=configuration.is_limited(address))
     if scheme == transports.FALLBACK:
         return _find_cards(address, location, Found(scheme, transport, location))
     found: list[Found | Description] = [Found(scheme, transport, each) for each in transport.discover(location)]
-    if found or address == EVERYWHERE[0]:
+    if found or (scheme == transports.DEFAULT and not is_named):
         return found
     if getattr(transport, "waits_for_a_person", False):
         return [Description(address, scheme, NOT_THERE, f"nothing is at {address}", "connect it")]

@@ -1,0 +1,342 @@
+"""What is told of authenticators, with scripted ones in the places of our transports."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import third_party
+from support.answering import Scripted, Token, answer
+from support.drawer import Drawer, Player
+from support.soft_token import PIN, Device, Person
+
+from sk_provider.authenticator.profiles import PROFILES
+from sk_provider.authenticator.store import Store
+from sk_provider.client import description
+from sk_provider.client.description import Description, look
+from sk_provider.config import Configuration
+from sk_provider.ctap import commands, status
+from sk_provider.ctap.cbor import encode
+from sk_provider.errors import (
+    AuthenticatorError,
+    ConfigurationError,
+    DeviceNotFound,
+    Interrupted,
+    StoreUnusable,
+    Unsupported,
+)
+from sk_provider.operation import Operation
+from sk_provider.transports import pcsc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sk_provider.transport_api import Channel
+
+YUBIKEY = bytes.fromhex("2fc0579f811347eab116bb5a8db9202a")
+ES256, EDDSA = -7, -8
+
+
+class Place:
+    """Our transports, each of them a drawer; and the readers, by whether a card lies on them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.drawers: dict[str, Any] = {scheme: Drawer() for scheme in ("usb", "nfc", "unix", "udp", "soft")}
+        for scheme, drawer in self.drawers.items():
+            drawer.put_in_place_of(scheme, monkeypatch)
+        self.cards: dict[str, bool] = {}
+        monkeypatch.setattr(pcsc, "Context", lambda: self)
+
+    def __getitem__(self, scheme: str) -> Any:
+        return self.drawers[scheme]
+
+    def readers(self, name: str) -> list[str]:
+        if not self.cards:
+            raise DeviceNotFound("no card reader is connected", "connect it")
+        return [reader for reader in self.cards if name in reader]
+
+    def has_card(self, reader: str) -> bool:
+        return self.cards[reader]
+
+    def release(self) -> None:
+        """Nothing to let go."""
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(monkeypatch)
+
+
+def described(
+    *addresses: str, configuration: Configuration | None = None, operation: Operation | None = None
+) -> list[Description]:
+    return look(list(addresses), configuration or Configuration(), operation or Operation(5, tell=lambda _: None))
+
+
+def statuses(*addresses: str, configuration: Configuration | None = None) -> list[tuple[str, str]]:
+    return [(each.address, each.status) for each in described(*addresses, configuration=configuration)]
+
+
+def described_by(place: Place, channel: Channel | Exception) -> Description:
+    place["unix"].channels = {"/token": channel}
+    (found,) = described("unix:/token")
+    return found
+
+
+def told_of(place: Place, members: dict[int, object]) -> Description:
+    return described_by(place, Token(answer(members)))
+
+
+def test_all_transports_are_looked_at_and_the_configured_addresses_each_once(place: Place) -> None:
+    configuration = Configuration()
+    configuration.add_devices(["ssh:work"], ["unix:/b", "usb:"], is_limited=False)
+    configuration.add_devices([], ["unix:/a", "unix:/b"], is_limited=False)
+    place["usb"].channels.update({"/dev/hidraw0": Player(), "/dev/hidraw1": Player()})
+    place["nfc"].channels["A Reader"] = Player()
+    place.cards = {"A Reader": True, "An Empty Reader": False}
+    place["soft"].channels[""] = Player()
+    place["unix"].channels.update({"/a": Player(), "/b": Player()})
+    assert statuses(configuration=configuration) == [
+        ("/dev/hidraw0", "ready"),
+        ("/dev/hidraw1", "ready"),
+        ("nfc:A Reader", "ready"),
+        ("nfc:An Empty Reader", "no-card"),
+        ("soft:", "ready"),
+        ("unix:/b", "ready"),
+        ("unix:/a", "ready"),
+    ]
+    assert all(not may_create for drawer in place.drawers.values() for _, may_create in drawer.opened)
+
+
+def test_what_is_not_there_is_told_where_it_could_be(place: Place) -> None:
+    place["soft"].found[""] = []
+    place["soft"].channels[""] = DeviceNotFound("there is none", "make one")
+    place["unix"].found["/a"] = []
+    place["unix"].channels["/a"] = DeviceNotFound("nobody listens", "start it")
+    configuration = Configuration()
+    configuration.add_devices([], ["unix:/a"], is_limited=False)
+    assert statuses(configuration=configuration) == [
+        ("nfc:", "no-reader"),
+        ("soft:", "not-made"),
+        ("unix:/a", "not-there"),
+    ]
+    assert statuses("nfc:x") == [("nfc:x", "no-reader")]
+
+
+def test_nothing_plugged_in_is_told_where_it_is_asked_for(place: Place) -> None:
+    place["usb"].found[""] = []
+    place["usb"].channels[""] = DeviceNotFound("no security key is plugged in", "plug it in")
+    (found,) = described("usb:")
+    assert (found.status, found.problem, found.remedy) == ("not-there", "no security key is plugged in", "plug it in")
+
+
+def test_why_there_are_no_cards_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(error: Exception) -> Any:
+        raise error
+
+    service = DeviceNotFound("the PC/SC service does not run", "start pcscd")
+    monkeypatch.setattr(pcsc, "Context", lambda: refuse(service))
+    assert statuses("nfc:") == [("nfc:", "no-service")]
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "smartcard", None)
+    (found,) = described("nfc:")
+    assert found.status == "no-package"
+    assert "pyscard" in str(found.remedy)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (AuthenticatorError("it fails", "mend it"), "failed"),
+        (StoreUnusable("it fails", "mend it"), "failed"),
+        (ConfigurationError("it fails", "mend it"), "unusable"),
+        (Unsupported("it fails", "mend it"), "not-fido"),
+        (DeviceNotFound("it fails", "mend it"), "not-there"),
+    ],
+)
+def test_what_cannot_be_opened_is_told_with_its_reason(place: Place, error: Exception, expected: str) -> None:
+    found = described_by(place, error)
+    assert (found.status, found.problem, found.remedy) == (expected, "it fails", "mend it")
+
+
+def test_an_address_that_is_none_and_one_that_fails_hide_no_other(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third_party.install(tmp_path, monkeypatch)
+    place["unix"].channels["/a"] = Player()
+    configuration = Configuration()
+    found = described("nonsense", "crow:", "pigeon:x", "lame:", "unix:/a", configuration=configuration)
+    assert [each.status for each in found] == ["unusable", "unusable", "failed", "unusable", "ready"]
+    assert found[2].problem == "the transport of pigeon:x fails (AssertionError: pigeon:x)"
+
+
+def test_whoever_sets_the_environment_cannot_choose_another_packages_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third_party.install(tmp_path, monkeypatch)
+    configuration = Configuration()
+    configuration.add_devices([], ["pigeon:x"], is_limited=True)
+    (found,) = described("pigeon:x", configuration=configuration)
+    assert found.status == "unusable"
+    assert not third_party.is_loaded()
+
+
+def test_one_that_does_not_even_notice_that_its_time_is_over_hides_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+
+    class Hanging(Player):
+        def call(self, *_: object, **__: object) -> bytes:
+            is_over.wait()
+            return b""
+
+    monkeypatch.setattr(description, "PROBE_PATIENCE", 0.1)
+    monkeypatch.setattr(description, "_GRACE", 0.1)
+    place["unix"].channels.update({"/a": Hanging(), "/b": Player()})
+    found = described("unix:/a", "unix:/b")
+    is_over.set()
+    assert [(each.status, each.problem) for each in found] == [("failed", "it does not answer"), ("ready", None)]
+
+
+def test_an_interrupted_look_tells_nothing(place: Place) -> None:
+    operation = Operation(5)
+    operation.call_off()
+    with pytest.raises(Interrupted):
+        described("unix:/a", operation=operation)
+
+
+def test_a_token_that_others_use_is_busy(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy(Player):
+        def call(self, _cmd: int, _data: bytes = b"", event: Any = None, _on_keepalive: Any = None) -> bytes:
+            while True:
+                event.wait_for_others(0.0)
+
+    monkeypatch.setattr(description, "PROBE_PATIENCE", 0)
+    found = described_by(place, Busy())
+    assert (found.status, found.problem) == ("busy", "the authenticator is busy with another program")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_each_profile_is_described_as_what_it_is(place: Place, tmp_path: Path, name: str) -> None:
+    device = Device(Store.create(str(tmp_path / "store")), Person(), name)
+    profile = device.profile
+    found = described_by(place, device)
+    assert found.status == "ready"
+    assert found.versions == [each for each in profile.versions if each != "U2F_V2" or not profile.always_uv]
+    assert found.ecdsa_sk is True
+    if not profile.ctap2:
+        assert found.is_u2f_only
+        assert (found.name, found.aaguid) == ("U2F security key", None)
+        assert (found.ed25519_sk, found.resident_keys, found.verify_required) == (False, False, False)
+        assert (found.pin, found.pin_tries_left, found.built_in_verification) == ("unsupported", None, "none")
+        assert found.always_verifies is False
+        return
+    assert (found.name, found.aaguid) == ("pysk software authenticator", "4415c58f-d29e-f869-f813-4db032b931cc")
+    assert found.ed25519_sk == ((EDDSA in profile.algorithms) if profile.lists_algorithms else None)
+    protects = "credProtect" in profile.extensions
+    assert (found.resident_keys, found.verify_required) == (protects, protects)
+    is_new = "FIDO_2_1" in profile.versions
+    assert found.resident_keys_left == (profile.max_resident if is_new else None)
+    assert (found.pin, found.pin_tries_left) == ("not-set", None)
+    assert found.built_in_verification == ("set-up" if profile.uv else "none")
+    assert found.always_verifies == profile.always_uv
+    assert found.firmware == (1 if is_new else None)
+    device.set_pin()
+    found = described_by(place, device)
+    assert (found.pin, found.pin_tries_left) == ("set", 8)
+    assert device.person.requests == []
+
+
+def test_slots_that_are_used_are_not_left(place: Place, tmp_path: Path) -> None:
+    device = Device(Store.create(str(tmp_path / "store")), Person(), "small")
+    device.set_pin(PIN)
+    device.make_resident()
+    assert described_by(place, device).resident_keys_left == 2
+
+
+@pytest.mark.parametrize(
+    ("tries", "expected", "left"),
+    [
+        ({3: 0}, "blocked", 0),
+        ({3: 5, 4: True}, "blocked-until-power-up", 5),
+        ({3: 1}, "set", 1),
+        ({3: -1}, "set", None),
+    ],
+)
+def test_a_pin_that_is_not_accepted_is_told(
+    place: Place, tries: dict[int, object], expected: str, left: int | None
+) -> None:
+    info = answer({1: ["FIDO_2_0"], 4: {"clientPin": True}})
+    channel = Scripted({commands.GET_INFO: info, commands.CLIENT_PIN: answer(tries)})
+    found = described_by(place, channel)
+    assert (found.pin, found.pin_tries_left) == (expected, left)
+    assert channel.times_closed == 1
+
+
+def test_tries_that_are_not_told_and_a_pin_that_must_be_changed_are_no_failures(place: Place) -> None:
+    info: dict[int, object] = {1: ["FIDO_2_1"], 4: {"clientPin": True}}
+    found = described_by(place, Scripted({commands.GET_INFO: answer(info)}))
+    assert (found.status, found.pin, found.pin_tries_left) == ("ready", "set", None)
+    assert told_of(place, info | {0x0C: True}).pin == "must-be-changed"
+
+
+def test_a_known_model_is_named_and_another_by_what_it_calls_itself(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place["unix"].name = lambda location: f"product at {location}"
+    found = told_of(place, {1: ["FIDO_2_0"], 3: YUBIKEY})
+    assert (found.name, found.product) == ("YubiKey 5 with NFC", "product at /token")
+    assert found.aaguid == "2fc0579f-8113-47ea-b116-bb5a8db9202a"
+    found = told_of(place, {1: ["FIDO_2_0"], 3: bytes(range(16))})
+    assert (found.name, found.aaguid) == ("product at /token", "00010203-0405-0607-0809-0a0b0c0d0e0f")
+    assert described_by(place, Player(capabilities=0)).name == "product at /token"
+    del place["unix"].name
+    assert told_of(place, {1: ["FIDO_2_0"], 3: bytes(16)}).name == "FIDO2 security key"
+
+
+def test_an_error_for_an_answer_is_told(place: Place) -> None:
+    found = described_by(place, Token(bytes([status.OTHER])))
+    assert found.status == "failed"
+    assert "0x7f" in str(found.problem)
+    assert described_by(place, Token(b"")).status == "failed"
+    assert described_by(place, Token(b"\0\xff")).status == "failed"
+
+
+def test_members_of_other_types_are_as_if_they_were_not_told(place: Place) -> None:
+    untrusted: dict[int, object] = {member: [{}, [], "x", 7] for member in range(1, 0x20)}
+    untrusted[0x04] = {"clientPin": {}, "uv": [], "rk": 1, "alwaysUv": "yes", 7: {}}
+    untrusted[0x0A] = [{"alg": {}}, 7, {"alg": ES256}]
+    untrusted[0x0E] = 1 << 60
+    untrusted[0x14] = -1
+    found = told_of(place, untrusted)
+    assert (found.status, found.versions, found.aaguid, found.firmware) == ("ready", ["x"], None, None)
+    assert (found.pin, found.built_in_verification, found.always_verifies) == ("unsupported", "none", False)
+    assert (found.resident_keys, found.resident_keys_left) == (False, None)
+    assert (found.ecdsa_sk, found.ed25519_sk) == (True, False)
+
+
+def test_what_is_told_is_bounded(place: Place) -> None:
+    found = told_of(place, {1: ["v" * 2000] * 1000, 2: ["\x1b[2J\n"] * 1000, 9: ["t"] * 1000})
+    assert found.versions == ["v" * 64] * 32
+    assert len(found.extensions) == len(found.transports) == 32
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=8) | st.binary(max_size=16),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9) | st.integers(0, 32), inner),
+    max_leaves=12,
+)
+
+
+@given(members=st.dictionaries(st.integers(0, 0x20), ANYTHING, max_size=12))
+def test_no_answer_makes_it_stumble(members: dict[object, object]) -> None:
+    found = Description("unix:/token", "unix")
+    description._learn_members(found, members)
+    assert found.name is not None
+    encode({1: found.versions, 2: found.extensions, 3: found.transports})
