@@ -1,0 +1,154 @@
+"""Trying an authenticator, in the test's own process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.answering import Liar
+from support.drawer import Drawer
+from support.faulty import with_bad_signature
+from support.soft_token import PIN, Device, Person
+
+from sk_provider.authenticator import presence
+from sk_provider.authenticator.profiles import PROFILES
+from sk_provider.authenticator.store import Store
+from sk_provider.config import Configuration
+from sk_provider.ctap import commands
+from sk_provider.errors import AuthenticatorError, DeviceNotFound, PinInvalid, PinNotSet, PresenceDenied
+from sk_provider.operation import Operation
+from sk_provider.trial import Trial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.transport_api import Channel
+
+BOTH = ["ed25519-sk", "ecdsa-sk"]
+ADDRESS = "unix:/token"
+
+
+class Table:
+    """Where the tests put a token down. asked: how often a PIN was asked for; announced: steps before they began."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.known_keys = folder / "known_keys"
+        self.asked = 0
+        self.announced: list[tuple[str, str]] = []
+        self.drawer = Drawer()
+        self.drawer.put_in_place_of("unix", monkeypatch)
+
+    def try_out(self, channel: Channel, pin: str = PIN) -> list[tuple[str | None, str]]:
+        def ask() -> str:
+            self.asked += 1
+            return pin
+
+        self.drawer.channels["/token"] = channel
+        configuration = Configuration()
+        configuration.known_keys = str(self.known_keys)
+        trial = Trial(
+            configuration,
+            Operation(60, tell=lambda _: None),
+            ask_for_pin=ask,
+            announce=lambda key_type, step: self.announced.append((key_type, step)),
+        )
+        steps = list(trial.run(ADDRESS))
+        assert trial.description is not None
+        assert trial.description.address == ADDRESS
+        assert all(step.milliseconds >= 0 for step in steps)
+        return [(step.key_type, step.name) for step in steps]
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
+    return Table(tmp_path, monkeypatch)
+
+
+def new_token(folder: Path, name: str = "fido2.1") -> Device:
+    return Device(Store.create(str(folder / "store")), Person(), name)
+
+
+def expected(*key_types: str) -> list[tuple[str | None, str]]:
+    done: list[tuple[str | None, str]] = [(None, "open")]
+    return done + [(key_type, step) for key_type in key_types for step in ("enroll", "sign", "verify")]
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILES if name != "always-uv"])
+def test_each_profile_is_tried_with_the_keys_that_it_has_and_keeps_nothing(
+    table: Table, tmp_path: Path, name: str
+) -> None:
+    token = new_token(tmp_path, name)
+    key_types = ["ecdsa-sk"] if name in ("u2f", "es256-only") else BOTH
+    assert table.try_out(token) == expected(*key_types)
+    assert table.asked == 0
+    assert table.announced == [(key_type, step) for key_type in key_types for step in ("enroll", "sign")]
+    # One touch for each key, and one for each signature.
+    assert len(token.person.requests) == 2 * len(key_types)
+    assert not token.store.read().credentials
+    assert not table.known_keys.exists()
+    assert not any(may_create for _, may_create in table.drawer.opened[:1])
+
+
+@pytest.mark.parametrize("name", ["fido2.0", "pin-for-create", "always-uv"])
+def test_a_pin_is_asked_for_once_where_the_token_wants_one(table: Table, tmp_path: Path, name: str) -> None:
+    token = new_token(tmp_path, name)
+    token.set_pin()
+    assert table.try_out(token) == expected(*BOTH)
+    assert table.asked == 1
+
+
+def test_no_pin_is_asked_for_where_the_token_does_without(table: Table, tmp_path: Path) -> None:
+    token = new_token(tmp_path)
+    token.set_pin()
+    assert table.try_out(token) == expected(*BOTH)
+    assert table.asked == 0
+
+
+def test_a_wrong_pin_is_told_and_tried_once(table: Table, tmp_path: Path) -> None:
+    token = new_token(tmp_path, "always-uv")
+    token.set_pin()
+    with pytest.raises(PinInvalid, match="wrong PIN, 7 tries left"):
+        table.try_out(token, "wrong")
+    assert table.asked == 1
+
+
+def test_a_pin_that_is_wanted_and_not_set_is_told(table: Table, tmp_path: Path) -> None:
+    with pytest.raises(PinNotSet, match="pysk pin set unix:/token"):
+        table.try_out(new_token(tmp_path, "always-uv"))
+    assert table.asked == 0
+
+
+def test_a_refused_touch_ends_it(table: Table, tmp_path: Path) -> None:
+    token = new_token(tmp_path)
+    token.person.answer = presence.DENIED
+    with pytest.raises(PresenceDenied):
+        table.try_out(token)
+    assert len(token.person.requests) == 1
+
+
+def test_a_key_type_that_was_not_announced_is_left_out_where_it_is_refused(table: Table, tmp_path: Path) -> None:
+    token = new_token(tmp_path, "es256-only")
+
+    def conceal(request: bytes, answer: dict[int, object]) -> None:
+        if request[0] == commands.GET_INFO:
+            answer.pop(0x0A)
+
+    assert table.try_out(Liar(token, conceal)) == expected("ecdsa-sk")
+
+
+@pytest.mark.parametrize("name", ["fido2.1", "u2f"])
+def test_a_signature_that_is_not_by_the_key_is_told(table: Table, tmp_path: Path, name: str) -> None:
+    token = new_token(tmp_path, name)
+    answer = token.call
+
+    def spoil(cmd: int, data: bytes = b"", *more: object) -> bytes:
+        return with_bad_signature(cmd, data, answer(cmd, data, *more))
+
+    token.call = spoil  # type: ignore[assignment,method-assign]
+    with pytest.raises(AuthenticatorError, match="not by the key that the authenticator has just made"):
+        table.try_out(token)
+
+
+def test_a_token_that_is_not_there_is_not_made(table: Table) -> None:
+    with pytest.raises(DeviceNotFound):
+        table.try_out(DeviceNotFound("there is none", "make one"))  # type: ignore[arg-type]  # the drawer raises it
+    assert table.drawer.opened == [("/token", False)]
