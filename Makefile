@@ -1,6 +1,7 @@
 # The system's Python is the one that root-owned libraries can be built for; PYTHON= names another.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 PREFIX ?= /usr/local/lib/pysk
+LINKS ?= $(if $(filter /usr/local/lib/pysk,$(PREFIX)),/usr/local)
 # A release of Debian, besides the one that this is, whose OpenSSH `make test` tries as well.
 RELEASE ?= trixie
 # Most of the time tests wait, which those of two files can do beside each other.
@@ -89,16 +90,20 @@ fuzz: .venv/.tools  ## fuzz the parsers, an hour in all
 mutate: .venv/.tools  ## change the package in small ways, and see which changes no test notices
 	@.venv/bin/python tests/mutate $(if $(SEED),--seed $(SEED))
 
+## With install and uninstall:
+##   PREFIX=FOLDER   where it is, instead of /usr/local/lib/pysk
+##   LINKS=FOLDER    where the command, man pages and completions are linked: /usr/local, unless there is a PREFIX
+##   DESTDIR=FOLDER  put below this what is to be moved to its place later
 .PHONY: install
-install:  ## install into /usr/local/lib/pysk, where ssh-agent accepts the library
+install:  ## install for everybody, where ssh-agent accepts the library
 	@$(check_python)
 	@tests/setup build
-	@cbuild/install --locked $(PYTHON) "$(PREFIX)"
-	@"$(PREFIX)"/bin/pysk path
+	@LINKS="$(LINKS)" DESTDIR="$(DESTDIR)" cbuild/deploy $(PYTHON) "$(PREFIX)"
+	@$(if $(DESTDIR),echo "$(PREFIX)/libpysk.so","$(PREFIX)"/bin/pysk path)
 
 .PHONY: uninstall
 uninstall:  ## remove what make install has made
-	@cbuild/uninstall "$(PREFIX)"
+	@DESTDIR="$(DESTDIR)" cbuild/uninstall "$(PREFIX)"
 
 .PHONY: lock
 lock:  ## renew what make install takes from PyPI
@@ -111,3 +116,4 @@ clean:  ## delete what the other targets made
 .PHONY: help
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@sed -n 's/^## //p' Makefile

@@ -46,6 +46,9 @@ _SOFT = ("authenticator.engine", "authenticator.store", "authenticator.commands.
 # What Python itself imports as it starts; to read them from the standard library's files takes a tenth of that time.
 FROZEN_MODULES = ("encodings", "encodings.aliases", "encodings.utf_8")
 
+# The variable that has the libraries look for their packages in this folder, wherever they are loaded from themselves.
+_SITE_PACKAGES = "LIBPYSK_SITE_PACKAGES"
+
 _IMPORT_PATIENCE_S = 120
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -184,6 +187,8 @@ def write_headers(folder: str, module: str, api_major: int) -> None:
         "PYSK_PREFIX": sys.base_prefix,
         "PYSK_EXEC_PREFIX": sys.base_exec_prefix,
     }
+    if _SITE_PACKAGES in os.environ:
+        definitions["PYSK_SITE_PACKAGES"] = os.environ[_SITE_PACKAGES]
     with open(os.path.join(folder, "pysk-build.h"), "w", encoding="utf-8") as header:
         header.write("/* What this build knows of itself and of the Python that it was made for. */\n")
         header.write(f"#define PYSK_API_MAJOR {api_major:#010x}\n")

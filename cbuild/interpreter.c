@@ -107,6 +107,17 @@ promote_libpython(void)
 	return 0;
 }
 
+#ifdef PYSK_SITE_PACKAGES
+/* An installation for everybody stays where it was made, while hosts load the library from another place. */
+static int
+find_site_packages(void)
+{
+	_Static_assert(sizeof(PYSK_SITE_PACKAGES) <= sizeof(site_packages),
+	    "a path that is too long");
+	strcpy(site_packages, PYSK_SITE_PACKAGES);
+	return 0;
+}
+#else
 /*
  * The path of the file that an address of this library's is mapped from. The dynamic linker has the working directory
  * of dlopen() in dlinfo(RTLD_DI_ORIGIN), but crashes there if that directory was unreachable.
@@ -160,6 +171,7 @@ find_site_packages(void)
 	}
 	return 0;
 }
+#endif
 
 const char *
 pysk_site_packages(void)

@@ -27,11 +27,13 @@ def path(api: str | None) -> None:
     """Print the absolute path of the library for the ssh on PATH, or for the major of the API that is given."""
     major = int(api) if api else _api_of(_ssh_version())
     name = "libpysk.so" if major == _NEWEST else f"libpysk-skapi{major}.so"
-    library = os.path.join(os.path.dirname(os.path.realpath(sk_provider.__file__)), name)
+    package = os.path.dirname(os.path.realpath(sk_provider.__file__))
+    # Where everybody is to name it, it may be a link to that.
+    library = os.path.realpath(os.path.join(package, name))
     if not os.path.exists(library):
         raise click.ClickException(f"{library} does not exist; install sk-provider with pip")
     _check_loading(library)
-    advice = bytecode.advice(os.path.dirname(os.path.dirname(library)))
+    advice = bytecode.advice(os.path.dirname(package))
     if advice:
         click.echo(f"pysk: {advice}", err=True)
     click.echo(library)

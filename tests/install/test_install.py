@@ -1,4 +1,7 @@
-"""`make install` and `make uninstall`, by root in another user's clone, where the tests are run by root."""
+"""`make install` and `make uninstall`, by root in another user's clone, where the tests are run by root.
+
+Those who use what is installed are another user then, too.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,19 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.openssh import Person, assert_signs, enrolled
+from support.openssh import Agent, Person, assert_signs, enrolled
 from support.provider_tree import copy_source, installed_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from support.terminal import Done
 
 BASE_PYTHON = os.path.realpath(sys.executable)
 PYTHON = f"PYTHON={BASE_PYTHON}"
@@ -31,6 +38,11 @@ exec "{python}" "$@"
 PLANTED = ("build/lib/sk_provider/planted.py", "build/lib.linux-x86_64-cpython-311/sk_provider/planted.py")
 STALE = "sk_provider.egg-info/SOURCES.txt"
 MARK = ".made-by-libpysk"
+# Who uses an installation, and how root becomes them.
+USER = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+AS_USER = ("setpriv", f"--reuid={USER.pw_uid}", f"--regid={USER.pw_gid}", "--clear-groups") * (os.geteuid() == 0)
+# Of what ssh-agent accepts libraries from, the folder that is not the distribution's.
+ACCEPTED = "/usr/local/lib"
 
 
 class Clone:
@@ -40,31 +52,32 @@ class Clone:
         folder.chmod(0o755)
         self.folder = folder
         self.path = folder / "clone"
-        self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         copy_source(self.path)
         for name in (*PLANTED, STALE):
             planted = self.path / name
             planted.parent.mkdir(parents=True)
             planted.write_text("raise SystemExit\n")
+        self.errors = ""
         self.home = folder / "home"
         self.home.mkdir()
         for path in (self.home, self.path, *self.path.rglob("*")):
-            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+            os.chown(path, USER.pw_uid, USER.pw_gid)
 
     def make(
         self, *arguments: str, umask: int = 0o022, by_owner: bool = False, variables: dict[str, str] | None = None
     ) -> str:
         """Return what make prints on standard output, run by who runs the tests or by the owner of the clone.
 
-        variables are added to the environment. Raises CalledProcessError, with what is printed as errors, if make
-        fails.
+        variables are added to the environment. What is printed as errors is in errors then. Raises CalledProcessError,
+        with that, if make fails.
         """
-        user, group = (self._owner.pw_uid, self._owner.pw_gid) if by_owner else (None, None)
+        user, group = (USER.pw_uid, USER.pw_gid) if by_owner else (None, None)
         done = subprocess.run(
             ("make", "--no-print-directory", "-C", str(self.path), PYTHON, *arguments),
             env={**os.environ, "HOME": str(self.home), **(variables or {})}, user=user, group=group, umask=umask,
             capture_output=True, text=True, check=True, timeout=280,
         )  # fmt: skip
+        self.errors = done.stderr
         return done.stdout.rstrip("\n")
 
     def state(self) -> dict[str, tuple[int, ...]]:
@@ -76,10 +89,69 @@ class Clone:
         return found
 
 
+class User(Person):
+    """Somebody else than who installs."""
+
+    def __init__(self, folder: Path, provider: Path) -> None:
+        folder.mkdir()
+        super().__init__(folder, provider)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, USER.pw_uid, USER.pw_gid)
+
+    def run(
+        self,
+        *command: str,
+        answers: Sequence[tuple[str, str]] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Done:
+        """Run a command at a terminal."""
+        # Their own, as long as they have it.
+        for path in self.folder.iterdir():
+            os.chown(path, USER.pw_uid, USER.pw_gid)
+        return super().run(*AS_USER, *command, answers=answers, environment=environment)
+
+    def agent(self, folder: Path) -> Agent:
+        """Return an agent of theirs that accepts what is in a folder, by its own rules if they say so."""
+        agent = Agent(self)
+        os.chown(Path(agent.environment["SSH_AUTH_SOCK"]).parent, USER.pw_uid, USER.pw_gid)
+        pattern = () if folder.is_relative_to(ACCEPTED) else ("-P", f"{folder}/*")
+        agent.command = [*AS_USER, *agent.command[: agent.command.index("-P")], *pattern]
+        return agent
+
+
 @pytest.fixture
 def clone() -> Iterator[Clone]:
     with tempfile.TemporaryDirectory(prefix="pysk-install-") as folder:
         yield Clone(Path(folder))
+
+
+@pytest.fixture
+def accepted(clone: Clone) -> Iterator[Path]:
+    """A folder where ssh-agent accepts libraries if root can make one there."""
+    with tempfile.TemporaryDirectory(prefix="pysk-", dir=ACCEPTED if os.geteuid() == 0 else clone.folder) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def signing(person: Person, key: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Have a person sign all the time while the context lasts, and fail unless each signature is made."""
+    stop = threading.Event()
+    ends: list[Done] = []
+
+    def sign() -> None:
+        while not stop.is_set():
+            ends.append(person.sign(key, environment=environment)[0])
+
+    thread = threading.Thread(target=sign)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert len(ends) > 10
+    assert [done for done in ends if done.status != 0] == []
 
 
 def modes(folder: Path) -> set[tuple[str, str]]:
@@ -106,37 +178,126 @@ def refusal(clone: Clone, target: str, prefix: Path) -> str:
     return message
 
 
-def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owner(clone: Clone, tmp_path: Path) -> None:
-    prefix, ran = clone.folder / "prefix", clone.folder / "ran"
+def environment_of_before(prefix: Path) -> Path:
+    """Make what `make install` made before there were versions, and return the path of its library."""
+    installed = installed_library().parents[1]
+    subprocess.run((BASE_PYTHON, "-I", "-m", "venv", "--without-pip", prefix), check=True, timeout=60)
+    (site_packages,) = prefix.glob("lib/python*/site-packages")
+    for pattern in ("sk_provider*", "_cffi_backend*", "cryptography*", "fido2*"):
+        for path in installed.glob(pattern):
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, site_packages / path.name)
+    program(prefix / MARK, "").chmod(0o644)
+    return site_packages / "sk_provider/libpysk.so"
+
+
+@pytest.mark.timeout(900)
+def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_folder_removed(
+    clone: Clone, accepted: Path
+) -> None:
+    prefix, ran = accepted / "pysk", clone.folder / "ran"
     touch = program(clone.folder / "touch", f"#!/bin/sh\ntouch {ran}\n")
     for settings in (".config", "xdg", "global"):
         program(clone.home / settings / "pip/pip.conf", f"[global]\npython = {touch}\n")
     config = {f"XDG_CONFIG_{name}": str(clone.home / value) for name, value in (("HOME", "xdg"), ("DIRS", "global"))}
+    before = environment_of_before(prefix)
+    person = User(clone.folder / "user", before)
+    key = enrolled(person)
+    # Alone, so that it is the agent that signs.
+    public = Path(shutil.copy(key.with_name("id.pub"), clone.folder / "public.pub")).with_suffix("")
+    with person.agent(accepted) as agent:
+
+        def add(library: Path) -> None:
+            done = agent.add("-S", str(library), str(key))
+            assert done.status == 0, done
+
+        def assert_agent_signs() -> None:
+            done, signature = person.sign(public.with_suffix(".pub"), environment=agent.environment)
+            assert done.status == 0, done
+            assert person.verify(public, signature).returncode == 0
+
+        add(before)
+        assert_agent_signs()
+        # What others have done to it.
+        (prefix / "pyvenv.cfg").chmod(0o666)
+        (prefix / "bin/python").unlink()
+        (prefix / "bin/python").symlink_to(touch)
+        (before.parents[1] / "planted.pth").write_text(f"import os; os.mknod({str(ran)!r})\n")
+        prefix.chmod(0o2750)
+        library = Path(clone.make("install", f"PREFIX={prefix}", umask=0o000, variables=config))
+        assert library == prefix / "libpysk.so"
+        assert not library.is_symlink()
+        assert f"the library is now {library}; " in clone.errors
+        assert f"{before} works only until Python is upgraded" in clone.errors
+        assert not ran.exists()
+        assert list(prefix.rglob("planted*")) == []
+        assert modes(prefix) == {("folder", "755"), ("file", "644"), ("file", "755")}
+        assert len(list(prefix.glob("versions/*"))) == 1
+        assert_agent_signs()
+        agent.add("-D")
+        add(library)
+
+        with (clone.path / "sk_provider/embed.py").open("a") as module:
+            module.write("# another build\n")
+        with signing(person, public.with_suffix(".pub"), agent.environment):
+            clone.make("install", f"PREFIX={prefix}")
+        assert clone.errors == ""
+        old, new = sorted(prefix.glob("versions/*"))
+        assert (prefix / "current").resolve() == new
+        (embed,) = new.glob("lib/python*/site-packages/sk_provider/embed.py")
+        assert embed.read_text().endswith("# another build\n")
+        shutil.rmtree(old)
+        assert_agent_signs()
+    person.provider = library
+    person.environment["SSH_SK_PROVIDER"] = str(library)
+    assert_signs(person, key)
+    for program_of_ours in ("pysk", "pip", "python"):
+        subprocess.run((prefix / "bin" / program_of_ours, "--version"), check=True, capture_output=True, timeout=60)
+    command = "import sk_provider, sys; print(sys.prefix, sk_provider.__path__[0])"
+    found = subprocess.run(
+        (prefix / "bin/python", "-Ic", command), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.split() == [str(prefix), str(next(prefix.glob("lib/python*/site-packages/sk_provider")))]
+
+    clone.make("uninstall", f"PREFIX={prefix}")
+    assert list(accepted.iterdir()) == []
+
+
+@pytest.mark.timeout(600)
+def test_an_installation_is_of_the_source_alone_and_works_where_it_is_moved_to(clone: Clone) -> None:
+    prefix, links, stage = (clone.folder / name for name in ("place/pysk", "links", "stage"))
+    variables = (f"PREFIX={prefix}", f"LINKS={links}")
+    ran = clone.folder / "ran"
+    touch = program(clone.folder / "touch", f"#!/bin/sh\ntouch {ran}\n")
     without_venv = program(clone.folder / "without-venv", WITHOUT_VENV.format(python=BASE_PYTHON))
     before = clone.state()
-    # The second one finds what the first has made, and what others have done to it.
-    for umask in (0o000, 0o077):
-        if prefix.exists():
-            prefix.chmod(0o2750)
-            (prefix / "pyvenv.cfg").chmod(0o666)
-            (prefix / "bin/python").unlink()
-            (prefix / "bin/python").symlink_to(touch)
-            (site_packages,) = prefix.glob("lib/python*/site-packages")
-            (site_packages / "planted.pth").write_text(f"import os; os.mknod({str(ran)!r})\n")
-        variables = {"PIP_PYTHON": str(touch)} if umask else config
-        library = Path(clone.make("install", f"PREFIX={prefix}", umask=umask, variables=variables))
-        assert not ran.exists()
-        assert modes(prefix) == {("folder", "755"), ("file", "644"), ("file", "755")}
-        assert clone.state() == before
-        assert list(prefix.rglob("planted*")) == []
-        ours = {path.name for path in installed_library().parent.iterdir()}
-        assert {path.name for path in library.parent.iterdir()} == ours
-        assert {path.stat().st_uid for path in prefix.rglob("*")} == {os.geteuid()}
+    printed = clone.make("install", *variables, f"DESTDIR={stage}/", umask=0o077, variables={"PIP_PYTHON": str(touch)})
+    assert printed == f"{prefix}/libpysk.so"
+    assert not ran.exists()
+    assert modes(stage) == {("folder", "755"), ("file", "644"), ("file", "755")}
+    assert clone.state() == before
+    assert list(stage.rglob("planted*")) == []
+    assert {path.lstat().st_uid for path in stage.rglob("*")} == {os.geteuid()}
+    assert not prefix.exists()
+    assert not links.exists()
 
-    person = Person(tmp_path, library)
+    naming = [path for path in stage.rglob("*") if path.is_file() and str(stage).encode() in path.read_bytes()]
+    assert naming == []
+    prefix.parent.mkdir()
+    for path in (prefix, links):
+        shutil.move(f"{stage}{path}", path)
+    shutil.rmtree(stage)
+    told = subprocess.run((links / "bin/pysk", "path"), capture_output=True, text=True, check=True, timeout=60)
+    assert told.stderr == ""
+    library = Path(told.stdout.rstrip("\n"))
+    assert library == prefix / "libpysk.so"
+    (package,) = prefix.glob("lib/python*/site-packages/sk_provider")
+    assert {path.name for path in package.iterdir()} == {path.name for path in installed_library().parent.iterdir()}
+    person = User(clone.folder / "user", library)
     assert_signs(person, enrolled(person))
+    # Who names it where the package is means the same.
+    person.environment["SSH_SK_PROVIDER"] = str(package / "libpysk.so")
+    assert_signs(person, person.folder / "id")
 
-    shutil.rmtree(clone.home / ".config")
     with pytest.raises(subprocess.CalledProcessError):
         clone.make(f"PYTHON={without_venv}", by_owner=True)
     made = Path(clone.make(by_owner=True))
@@ -146,20 +307,51 @@ def test_an_installation_is_of_the_source_alone_and_leaves_the_clone_to_its_owne
     os.utime(clone.path, ns=(0, before[str(clone.path)][-1]))
     assert clone.state() == before
 
+    theirs = program(links / "bin/theirs", "")
+    clone.make("uninstall", f"PREFIX={prefix}")
+    assert list(prefix.parent.iterdir()) == []
+    assert [path for path in links.rglob("*") if not path.is_dir()] == [theirs]
+    assert [path for path in links.iterdir() if path.is_dir()] == [links / "bin"]
+
+
+def test_links_are_made_where_they_are_asked_for_and_beside_the_usual_folder_alone(clone: Clone) -> None:
+    def told(*variables: str) -> str:
+        return clone.make("--dry-run", "install", *variables)
+
+    assert 'LINKS="/usr/local" ' in told()
+    assert 'LINKS="" ' in told("LINKS=")
+    assert 'LINKS="" ' in told("PREFIX=/opt/pysk")
+    assert 'LINKS="/opt" ' in told("PREFIX=/opt/pysk", "LINKS=/opt")
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_command_of_somebody_else_is_left_alone(clone: Clone, is_link: bool) -> None:
+    prefix, links = clone.folder / "prefix", clone.folder / "links"
+    theirs = program(links / "bin/pysk", "theirs")
+    if is_link:
+        theirs.rename(theirs.with_name("other"))
+        theirs.symlink_to("other")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        clone.make("install", f"PREFIX={prefix}", f"LINKS={links}")
+    assert f"{theirs} is not what 'make install' has made" in caught.value.stderr
+    assert not prefix.exists()
+    # Nor once it has taken the place of ours.
+    program(prefix / MARK, f"{theirs}\n{links}\n")
     clone.make("uninstall", f"PREFIX={prefix}")
     assert not prefix.exists()
+    assert theirs.read_text() == "theirs"
 
 
 def test_a_package_that_is_not_the_locked_one_is_not_installed(clone: Clone) -> None:
     lock, prefix = clone.path / "cbuild/requirements.lock", clone.folder / "prefix"
     before, click, hashes = lock.read_text().partition("click==")
     lock.write_text(before + click + re.sub("sha256:[0-9a-f]{8}", "sha256:00000000", hashes))
-    # What was installed before stays then, also what was put aside by one that was killed.
-    installed = {program(prefix / name, "").relative_to(prefix) for name in ("bin/pysk", MARK)}
-    (prefix / ".before-libpysk").mkdir()
-    (prefix / "bin").rename(prefix / ".before-libpysk/bin")
+    # What was installed before stays then.
+    installed = {program(prefix / name, "") for name in ("versions/before/bin/pysk", "libpysk.so", MARK)}
+    (prefix / "current").symlink_to("versions/before")
+    (prefix / "bin").symlink_to("current/bin")
     refusal(clone, "install", prefix)
-    assert {path.relative_to(prefix) for path in prefix.rglob("*") if path.is_file()} == installed
+    assert {path for path in prefix.rglob("*") if path.is_file()} == installed
     clone.make("uninstall", f"PREFIX={prefix}")
     assert not prefix.exists()
 
