@@ -73,3 +73,8 @@ def main() -> None:
 
 for command in (devices, directory, keys, path, pin, reset, serve, share, try_):
     main.add_command(command)
+
+if "_PYSK_COMPLETE" in os.environ:
+    from .completion import complete_values
+
+    complete_values(main)

@@ -10,6 +10,8 @@ import click
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sk_provider.authenticator.event import Event
     from sk_provider.authenticator.presence import Presence, PresenceRequest
     from sk_provider.device_side.loop import Loop
@@ -18,18 +20,38 @@ if TYPE_CHECKING:
 USER_ACTION_TIMEOUT = 30.0  # seconds for a person to answer, CTAP 2.1 §6.1.2
 TICK = 0.05  # seconds between two looks at whether the client has cancelled
 
+_ADDRESSES = ("uhid:", "udp:127.0.0.1:8111", "unix:/", "vpcd:", "vpcd:127.0.0.1:35963")
+
+
+def _starting(choices: Iterable[str], incomplete: str) -> list[str]:
+    """Return what shells may complete a beginning to."""
+    return [choice for choice in choices if choice.startswith(incomplete)]
+
+
+def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from sk_provider.authenticator.profiles import PROFILES
+
+    return _starting(PROFILES, incomplete)
+
 
 @click.command()
 @click.option("--store", "path", metavar="DIR", help="Keep the token's keys in DIR, which is made if need be.")
-@click.option("--profile", "profile_name", metavar="NAME", help="The token to behave as.")
+@click.option("--profile", "profile_name", metavar="NAME", help="The token to behave as.", shell_complete=_profiles)
 @click.option(
     "--presence",
     metavar="auto|ask|deny|after:MS",
     default="ask",
     show_default=True,
+    shell_complete=lambda _context, _parameter, incomplete: _starting(("auto", "ask", "deny", "after:"), incomplete),
     help="Who touches it: nobody needs to, you are asked, nobody ever does, or after so many milliseconds.",
 )
-@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@click.argument(
+    "addresses",
+    metavar="ADDRESS...",
+    nargs=-1,
+    required=True,
+    shell_complete=lambda _context, _parameter, incomplete: _starting(_ADDRESSES, incomplete),
+)
 def serve(path: str | None, profile_name: str | None, presence: str, addresses: tuple[str, ...]) -> None:
     """Serve a software security key until interrupted.
 
