@@ -65,9 +65,10 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pysk")
 def main() -> None:
-    """Manage authenticators for OpenSSH.
+    """Manage FIDO authenticators (security keys) for OpenSSH.
 
-    An ADDRESS names an authenticator, such as soft: or soft:/path; without one, pysk_config's Device is used.
+    ADDRESS names an authenticator, such as usb:, nfc:, soft: or /dev/hidraw3; libpysk(8) lists all forms. Without one,
+    the Device line of pysk_config(5) applies, or else the security key that is plugged in is used.
     """
 
 

@@ -24,21 +24,28 @@ _PATIENCE = 60
 
 @click.group()
 def directory() -> None:
-    """Look up, export and keep keys in key directories, which pysk_config names as KeyDirectory.
+    """List, export, add and remove keys in key directories.
 
-    A KEY is what `pysk directory list` prints first in its line, or a fingerprint, as `ssh-keygen -l` prints it. The
-    USER is yourself, or KeyDirectoryUser, unless it is given.
+    Key directories are the files and servers that KeyDirectory in pysk_config(5) names. KEY is the first word of a line
+    of `pysk directory list`, or a fingerprint as `ssh-keygen -l` prints it. USER is by default KeyDirectoryUser of
+    pysk_config(5), or else your own name.
     """
 
 
 @directory.command("authorized-keys")
 @click.argument("user")
 def authorized_keys(user: str) -> None:
-    """Print a user's keys as authorized_keys has them, for sshd's AuthorizedKeysCommand.
+    """Print a user's keys for sshd, in the format of authorized_keys.
 
-    Nothing is printed for a user who is not known. Failures are logged, as LogFile says or by the system's log; the
-    status is 1 where one has left nothing to print.
-    """
+    In sshd_config, with the path that pysk has:
+
+    \b
+        AuthorizedKeysCommand /usr/local/lib/pysk/bin/pysk directory authorized-keys %u
+        AuthorizedKeysCommandUser nobody
+
+    An unknown user has no keys, which is no error. Failures go to the system's log, or to LogFile of pysk_config(5).
+    The exit status is 1 if a directory failed and there is no key to print.
+    """  # noqa: D301 - click lets lines be where it finds this character
     import signal
 
     from sk_provider import config, errors
@@ -67,7 +74,10 @@ def authorized_keys(user: str) -> None:
 @directory.command("list")
 @click.argument("user", required=False)
 def list_records(user: str | None) -> None:
-    """Print a user's keys, one on each line: KEY, type, application, options, fingerprint, comment."""
+    """Print a user's keys.
+
+    Each line has KEY, type, application, options, fingerprint and comment.
+    """
     from sk_provider import config
 
     found = _look_up(user, config.load(), _say)
@@ -78,15 +88,17 @@ def list_records(user: str | None) -> None:
 
 @directory.command()
 @click.argument("user", required=False)
-@click.option("--output", metavar="FOLDER", help="Where to write a file for each key, and one with .pub.")
-@click.option("--key", metavar="KEY", help="The one to export.")
+@click.option("--output", metavar="FOLDER", help="Write each key and its .pub file into FOLDER.")
+@click.option("--key", metavar="KEY", help="Export this key only.")
 def export(user: str | None, output: str | None, key: str | None) -> None:
-    """Write private-key files as ssh-keygen does, or one to standard output.
+    """Write a user's keys as the private-key files that ssh-keygen writes.
 
-    ssh and ssh-agent take keys of every application from such files, with all their flags:
+    Without --output, one key is written to standard output. Keys of all applications are exported, with all flags. To
+    add one to the agent:
 
+    \b
         pysk directory export | ssh-add -S "$(pysk path)" -
-    """
+    """  # noqa: D301
     from sk_provider import config
     from sk_provider.credentials import key_file
     from sk_provider.errors import DirectoryError
@@ -111,18 +123,21 @@ def export(user: str | None, output: str | None, key: str | None) -> None:
 
 @directory.command()
 @click.argument("key_files", metavar="[KEYFILE]...", nargs=-1, type=click.Path())
-@click.option("--user", metavar="USER", help="Whose keys they are.")
-@click.option("--url", metavar="URL", help="The directory, where several can be written.")
+@click.option("--user", metavar="USER", help="The user whose keys they are.")
+@click.option("--url", metavar="URL", help="The directory to write to, if several can be written.")
 @click.option(
-    "--resident", metavar="[ADDRESS]", is_flag=False, flag_value="", help="Also add the resident keys of a token."
+    "--resident", metavar="[ADDRESS]", is_flag=False, flag_value="", help="Add an authenticator's resident keys."
 )
-@click.option("--all", "all_applications", is_flag=True, help="Also those of other applications than ssh's.")
+@click.option(
+    "--all", "all_applications", is_flag=True, help="With --resident: also keys of other applications than ssh."
+)
 def add(
     key_files: tuple[str, ...], user: str | None, url: str | None, resident: str | None, *, all_applications: bool
 ) -> None:
-    """Add the keys of private-key files to a directory, or the resident keys of an authenticator.
+    """Add keys to a key directory.
 
-    Files stay as they are. Nothing of them but key handles, public keys, flags and comments goes to the directory.
+    They are those of private-key files, or an authenticator's resident keys. The files are not changed. Only key
+    handles, public keys, flags and comments are copied.
     """
     from sk_provider import config
     from sk_provider.credentials.directory import look_up
@@ -143,10 +158,13 @@ def add(
 @directory.command()
 @click.argument("key", metavar="KEY")
 @click.argument("user", required=False)
-@click.option("--url", metavar="URL", help="The directory, where several have the key.")
-@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+@click.option("--url", metavar="URL", help="The directory to remove it from, if several can be written.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(key: str, user: str | None, url: str | None, *, yes: bool) -> None:
-    """Remove a key from a directory. It opens nothing any more where sshd asks there."""
+    """Remove a key from a key directory.
+
+    Where sshd looks keys up in that directory, the key can no longer log in.
+    """
     from sk_provider import config
     from sk_provider.credentials.directory import look_up
     from sk_provider.errors import DirectoryError

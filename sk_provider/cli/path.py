@@ -22,9 +22,13 @@ _LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
 
 @click.command()
-@click.option("--api", type=click.Choice([str(api) for api in _FIRST_RELEASES]), help="For this major of the API.")
+@click.option("--api", type=click.Choice([str(api) for api in _FIRST_RELEASES]), help="Major version of the API.")
 def path(api: str | None) -> None:
-    """Print the absolute path of the library for the ssh on PATH, or for the major of the API that is given."""
+    """Print the absolute path of the library.
+
+    It is the one for the ssh on PATH. With --api it is the one for OpenSSH 9.1 and later (10), 8.9 and 9.0 (9), 8.4 to
+    8.8 (7), 8.3 (5) or 8.2 (4).
+    """
     major = int(api) if api else _api_of(_ssh_version())
     name = "libpysk.so" if major == _NEWEST else f"libpysk-skapi{major}.so"
     package = os.path.dirname(os.path.realpath(sk_provider.__file__))

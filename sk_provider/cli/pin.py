@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @click.group()
 def pin() -> None:
-    """Set, change or look at an authenticator's PIN.
+    """Set or change an authenticator's PIN, or show its status.
 
-    PINs are asked for on the terminal; where standard input is none, they are read from it, a line each.
+    PINs are asked for on the terminal. If standard input is not a terminal, they are read from it, one on each line.
     """
 
 
 @pin.command("set")
 @click.argument("address", required=False)
 def set_pin(address: str | None) -> None:
-    """Set the first PIN."""
+    """Set the first PIN of an authenticator."""
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.refusal import command
     from sk_provider.errors import PinInvalid
@@ -46,7 +46,7 @@ def set_pin(address: str | None) -> None:
 @pin.command()
 @click.argument("address", required=False)
 def change(address: str | None) -> None:
-    """Change the PIN."""
+    """Change the PIN of an authenticator."""
     from fido2.ctap import CtapError
 
     from sk_provider.client.fido2_client import errors_translated

@@ -29,12 +29,12 @@ _LATE = {
 
 @click.command()
 @click.argument("address")
-@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset(address: str, *, yes: bool) -> None:
     """Delete all keys and the PIN of an authenticator.
 
-    Every key that was enrolled on it stops working for good. Hardware allows this only within seconds of being
-    plugged in, and wants to be touched.
+    Every key that was enrolled on it stops working for good. Security keys allow a reset only within 10 seconds of
+    being plugged in, and wait for a touch.
     """
     from fido2.ctap import CtapError
 

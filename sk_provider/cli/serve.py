@@ -35,15 +35,17 @@ def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 
 @click.command()
-@click.option("--store", "path", metavar="DIR", help="Keep the token's keys in DIR, which is made if need be.")
-@click.option("--profile", "profile_name", metavar="NAME", help="The token to behave as.", shell_complete=_profiles)
+@click.option("--store", "path", metavar="DIR", help="Keep the keys in DIR, which is made if it does not exist.")
+@click.option(
+    "--profile", "profile_name", metavar="NAME", help="The kind of security key to imitate.", shell_complete=_profiles
+)
 @click.option(
     "--presence",
     metavar="auto|ask|deny|after:MS",
     default="ask",
     show_default=True,
     shell_complete=lambda _context, _parameter, incomplete: _starting(("auto", "ask", "deny", "after:"), incomplete),
-    help="Who touches it: nobody needs to, you are asked, nobody ever does, or after so many milliseconds.",
+    help="What counts as a touch: nothing is needed, your answer, nothing ever does, or MS milliseconds.",
 )
 @click.argument(
     "addresses",
@@ -53,15 +55,20 @@ def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: 
     shell_complete=lambda _context, _parameter, incomplete: _starting(_ADDRESSES, incomplete),
 )
 def serve(path: str | None, profile_name: str | None, presence: str, addresses: tuple[str, ...]) -> None:
-    """Serve a software security key until interrupted.
+    """Serve the software authenticator as a security key for other programs.
+
+    It serves at each ADDRESS until it is interrupted:
 
     \b
     uhid:                  a USB HID device (/dev/uhid, as root)
-    udp:127.0.0.1:8111     CTAPHID reports in datagrams, for root and you
-    unix:/path             CTAPHID reports on a socket that only you can use
+    udp:127.0.0.1:8111     CTAPHID reports in UDP datagrams, for root and you
+    unix:/path             CTAPHID reports on a Unix socket that only you can use
     vpcd:127.0.0.1:35963   a card in vsmartcard's reader, for every local user
 
-    One line on standard output names the addresses once all are served. Without --store the keys are gone afterwards.
+    Once all are served, their addresses are printed in one line. Without --store, the keys are deleted at the end.
+
+    A NAME of --profile is u2f, fido2.0, fido2.1-pre, fido2.1 (the default), uv, always-uv, pin-for-create, es256-only,
+    no-algorithms-field, credential-omitted, small or slow.
     """  # noqa: D301 - click lets lines be where it finds this character
     from sk_provider.authenticator.profiles import DEFAULT, profile
     from sk_provider.authenticator.store import Store

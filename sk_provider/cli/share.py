@@ -10,11 +10,17 @@ import click
 @click.command()
 @click.argument("arguments", metavar="[ADDRESS] unix:PATH", nargs=-1, required=True)
 def share(arguments: tuple[str, ...]) -> None:
-    """Let another machine use an authenticator, for ssh alone.
+    """Let another machine use an authenticator, for ssh only.
 
-    Listens at unix:PATH, for ssh -R to forward. Keys whose application starts with ssh: can be made, used and listed;
-    all else is refused. Each request is told here, and wants a touch if the authenticator has any. Clients take turns.
-    """
+    Listens on the Unix socket PATH, which ssh -R forwards. Keys whose application starts with ssh: can be enrolled,
+    used and listed; everything else is refused. Each request is printed here, and waits for a touch unless the
+    authenticator needs none. Clients take turns. On the other machine, `Device unix:PATH` in pysk_config(5) names the
+    authenticator.
+
+    \b
+        pysk share usb: unix:$HOME/.ssh/key.sock
+        ssh -R /home/me/.ssh/key.sock:$HOME/.ssh/key.sock server
+    """  # noqa: D301 - click lets lines be where it finds this character
     from functools import partial
 
     from sk_provider import config

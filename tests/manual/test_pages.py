@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from support import debian
 
 from sk_provider import config
+from sk_provider.authenticator.profiles import DEFAULT, PROFILES
 from sk_provider.cli import main, manual
 from sk_provider.config import Configuration
 from sk_provider.errors import ConfigurationError
@@ -86,6 +88,13 @@ def test_pysk_1_has_every_command_with_its_options_and_what_its_help_says(mandoc
                 assert " ".join((option.help or "").split()) in page, typed
 
 
+def test_pysk_1_has_the_profiles_of_pysk_serve(mandoc: Path, share: Path) -> None:
+    listed = re.search(r"A NAME of --profile is (.*?)\. ", as_text(mandoc, "pysk.1", share))
+    assert listed
+    names = re.split(r", | or ", listed[1].replace(f"{DEFAULT} (the default)", DEFAULT))
+    assert names == list(PROFILES)
+
+
 def test_a_new_command_is_in_the_page_by_itself(tmp_path: Path, mandoc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command(epilog="Try it:\n\n\b\n    pysk juggle --balls=3 'a b' | ~/x\\y")
     @click.option("-b", "--balls", type=click.Choice(["3", "5"]), help="How many. -1 is none.")
@@ -135,9 +144,11 @@ def test_pysk_config_5_has_the_keywords_that_are_read_and_no_others(
     documented = documented_keywords(share)
     assert documented == sorted(documented)
     assert [keyword for keyword in documented if not is_known(keyword, tmp_path, monkeypatch)] == []
-    # In config.py a keyword is what is compared with the name that is read, and each ending of LDAP's.
-    source = inspect.getsource(config._Reader._apply)
-    read = set(re.findall(r'name == "(\w+)"', source)) | {f"keydirectoryldap{each}" for each in config.LDAP_KEYWORDS}
+    # A keyword is a word in config.py, or one of those that follow KeyDirectoryLdap.
+    texts = {node.value for node in ast.walk(ast.parse(inspect.getsource(config))) if isinstance(node, ast.Constant)}
+    words = {text for text in texts if isinstance(text, str) and text.isalpha() and text.islower()}
+    words |= {f"keydirectoryldap{each}" for each in config.LDAP_KEYWORDS}
+    read = {word for word in words if is_known(word, tmp_path, monkeypatch)}
     assert {keyword.lower() for keyword in documented} == read
 
 
