@@ -83,7 +83,7 @@ def _tell(sentence: str) -> None:
 def _sentence(description: Description) -> str:
     happened, remedy = description.problem or "", description.remedy or ""
     if description.address not in happened:
-        happened = f"{description.address}: {happened}"
+        happened = f"{description.address.removesuffix(':')}: {happened}"
     if description.users:
         users = ", ".join(f"{user.program or 'a program'}, process {user.pid}" for user in description.users)
         happened += f" ({users})"

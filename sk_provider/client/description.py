@@ -315,7 +315,7 @@ def learn(description: Description, token: Token, operation: Operation) -> None:
         _learn_u2f(description)
         return
     _learn_members(description, members)
-    if description.pin == PIN_SET:
+    if description.pin in (PIN_SET, PIN_MUST_CHANGE):
         _learn_tries(description, token, operation)
 
 

@@ -110,11 +110,8 @@ def _uevent(name: str, variable: bytes) -> bytes | None:
 
 
 def vendor_and_product(location: str) -> tuple[int, int] | None:
-    """Return vendor and product of the device at a location, None if the system does not tell. Raises nothing."""
-    try:
-        return _identity(location.rpartition("/")[2])
-    except ValueError:
-        return None
+    """Return vendor and product of the device at a location, None if the kernel does not tell. Raises nothing."""
+    return _identity(location.rpartition("/")[2])
 
 
 def _identity(name: str) -> tuple[int, int] | None:

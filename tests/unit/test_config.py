@@ -96,6 +96,13 @@ def test_the_first_device_line_that_applies_counts(load: Write) -> None:
     assert configuration.devices("ssh:work-old") == ["soft:"]
     assert configuration.devices("ssh:") == ["soft:"]
     assert configuration.devices(None) == ["soft:"]
+    assert configuration.all_devices() == ["soft:/work", "soft:/other", "soft:"]
+
+
+def test_each_address_is_told_once_whether_or_not_its_line_applies(load: Write) -> None:
+    configuration = load("Device usb: nfc:\nDevice nfc: soft:\nMatch application x\nDevice unix:/x usb:\n")
+    assert configuration.all_devices() == ["usb:", "nfc:", "soft:", "unix:/x"]
+    assert load("").all_devices() == []
 
 
 @pytest.mark.parametrize(

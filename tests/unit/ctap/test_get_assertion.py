@@ -240,6 +240,12 @@ def test_what_an_authenticator_says_of_itself_is_read() -> None:
         info({4: ["rk"]})
 
 
+def test_all_that_an_authenticator_says_of_itself_is_passed_on() -> None:
+    token = Token(b"\0" + cbor.encode({1: 7, 4: "nonsense"}))
+    assert requests.get_info_members(token, Operation(5)) == {1: 7, 4: "nonsense"}
+    assert token.asked == [b"\x04"]
+
+
 def test_the_tries_of_a_pin_are_read() -> None:
     token = Token(b"\0" + cbor.encode({3: 7, 4: True}))
     assert requests.get_pin_retries(token, Operation(5)) == (7, True)

@@ -114,6 +114,12 @@ def test_authenticators_are_found_by_vendor_and_product(sysfs: Sysfs) -> None:
     assert usb.discover("1050:0409") == []
 
 
+def test_a_devices_vendor_and_product_are_told(sysfs: Sysfs) -> None:
+    sysfs.add("hidraw0", FIDO, uevent("0003:00001050:00000407"))
+    sysfs.add("hidraw1")
+    assert [usb.vendor_and_product(f"/dev/hidraw{number}") for number in range(3)] == [(0x1050, 0x0407), None, None]
+
+
 @pytest.mark.parametrize("location", ["1050", "1050:", ":0407", "yubi:key", "1050:0407:1"])
 def test_what_names_no_vendor_and_product_is_told(sysfs: Sysfs, location: str) -> None:
     with pytest.raises(
