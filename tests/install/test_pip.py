@@ -1,4 +1,4 @@
-"""The package by pip: from a source distribution, not as editable, and in a Python that is too old."""
+"""The package by pip, pipx and uv: from a source distribution, not as editable, and in a Python that is too old."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$@"
 PATIENCE_S = 280
 
 
-def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder, with all that it prints in one."""
+def run(*command: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, with variables added to the environment and all that it prints in one."""
     return subprocess.run(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False, timeout=PATIENCE_S,
+        check=False, timeout=PATIENCE_S, env={**os.environ, **variables},
     )  # fmt: skip
 
 
@@ -70,7 +70,8 @@ def test_a_python_that_is_too_old_can_read_what_tells_so(name: str) -> None:
     ast.parse((REPOSITORY / "cbuild" / name).read_text(), feature_version=(3, 7))
 
 
-def test_a_source_distribution_builds_and_an_editable_install_is_refused(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_pipx_and_uv_install_a_source_distribution_and_a_clone_and_pip_refuses_an_editable_one(tmp_path: Path) -> None:
     copy_source(tmp_path / "clone")
     made = run(
         sys.executable, "-c", f"from cbuild import backend; backend.build_sdist({str(tmp_path)!r})",
@@ -79,20 +80,37 @@ def test_a_source_distribution_builds_and_an_editable_install_is_refused(tmp_pat
     assert made.returncode == 0, made.stdout
     (archive,) = tmp_path.glob("*.tar.gz")
 
-    run(sys.executable, "-m", "venv", tmp_path / "venv", folder=tmp_path)
-    pip = (tmp_path / "venv/bin/python", "-m", "pip", "install")
+    tools = tmp_path / "venv/bin"
+    run(sys.executable, "-m", "venv", tools.parent, folder=tmp_path)
+    pip = (tools / "python", "-m", "pip", "install")
     done = run(*pip, "--editable", ".", folder=tmp_path / "clone")
     assert done.returncode != 0, done.stdout
     assert "libpysk cannot be installed as editable, since" in done.stdout
     assert "Traceback" not in done.stdout
 
-    done = run(*pip, archive, folder=tmp_path)
+    done = run(*pip, "pipx", "uv", folder=tmp_path)
     assert done.returncode == 0, done.stdout
-    library = Path(run(tmp_path / "venv/bin/pysk", "path", folder=tmp_path).stdout.rstrip("\n"))
-    assert library.is_relative_to(tmp_path / "venv")
-    assert {path.name for path in library.parent.iterdir()} == {
-        path.name for path in installed_library().parent.iterdir()
-    }
     (tmp_path / "person").mkdir()
-    person = Person(tmp_path / "person", library)
-    assert_signs(person, enrolled(person))
+    index = {"UV_DEFAULT_INDEX": os.environ["PIP_INDEX_URL"]} if "PIP_INDEX_URL" in os.environ else {}
+    for command, source, variables in (
+        # It takes uv where that is installed.
+        (("pipx", "install"), archive, {"PIPX_DEFAULT_BACKEND": "pip"}),
+        # It takes newer Pythons of its own, too.
+        (("uv", "--system-certs", "tool", "install", "--compile-bytecode", "--python", sys.executable), ".", index),
+    ):
+        home = tmp_path / command[0]
+        home.mkdir()
+        # Such as it has of its own in a home.
+        folders = {name: "" for name in os.environ if name.startswith(("PIPX_", "XDG_", "UV_TOOL"))}
+        done = run(
+            tools / command[0], *command[1:], source, folder=tmp_path / "clone",
+            **folders | {"HOME": str(home)} | variables,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        library = Path(run(home / ".local/bin/pysk", "path", folder=tmp_path).stdout.rstrip("\n"))
+        assert library.is_relative_to(home / ".local/share" / command[0])
+        ours = {path.name for path in installed_library().parent.iterdir()}
+        assert {path.name for path in library.parent.iterdir()} == ours
+        person = Person(tmp_path / "person", library)
+        key = tmp_path / "person/id"
+        assert_signs(person, key if key.exists() else enrolled(person))
