@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from support.openssh import Agent, Person, assert_signs, enrolled
 from support.provider_tree import copy_source, installed_library
+from support.serve import wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,6 +135,36 @@ def accepted(clone: Clone) -> Iterator[Path]:
 
 
 @contextmanager
+def signing_slowly(person: User, key: Path, folder: Path) -> Iterator[None]:
+    """Have a person asked for a signature before the context is entered, who agrees once it is left."""
+    asked, agreed, document = (folder / name for name in ("asked", "agreed", "slow"))
+    document.write_text("a message")
+    config = folder / "pysk_config"
+    config.write_text(person.config.read_text().replace("Presence auto", "Presence ask\nTimeout 600"))
+    config.chmod(0o644)
+    waiting = f"#!/bin/sh\ntouch {asked}\nwhile [ ! -e {agreed} ]; do sleep 0.1; done\n"
+    askpass = {
+        "SSH_ASKPASS": str(program(folder / "askpass", waiting)),
+        "SSH_ASKPASS_REQUIRE": "force",
+        "DISPLAY": ":0",
+    }
+    os.chown(folder, USER.pw_uid, USER.pw_gid)
+    process = subprocess.Popen(
+        [*AS_USER, "ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document],
+        env={**person.environment, "PYSK_CONFIG": str(config), **askpass}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: asked.exists() or process.poll() is not None, "the question")
+        yield
+    finally:
+        agreed.touch()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert person.verify(key, document.with_name("slow.sig")).returncode == 0
+
+
+@contextmanager
 def signing(person: Person, key: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Have a person sign all the time while the context lasts, and fail unless each signature is made."""
     stop = threading.Event()
@@ -150,7 +181,7 @@ def signing(person: Person, key: Path, environment: Mapping[str, str]) -> Iterat
     finally:
         stop.set()
         thread.join()
-    assert len(ends) > 10
+    assert ends
     assert [done for done in ends if done.status != 0] == []
 
 
@@ -215,6 +246,10 @@ def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_fold
             assert done.status == 0, done
             assert person.verify(public, signature).returncode == 0
 
+        def use(library: Path) -> None:
+            person.provider = library
+            person.environment["SSH_SK_PROVIDER"] = str(library)
+
         add(before)
         assert_agent_signs()
         # What others have done to it.
@@ -238,7 +273,12 @@ def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_fold
 
         with (clone.path / "sk_provider/embed.py").open("a") as module:
             module.write("# another build\n")
-        with signing(person, public.with_suffix(".pub"), agent.environment):
+        use(library)
+        (clone.folder / "slow").mkdir()
+        with (
+            signing(person, public.with_suffix(".pub"), agent.environment),
+            signing_slowly(person, key, clone.folder / "slow"),
+        ):
             clone.make("install", f"PREFIX={prefix}")
         assert clone.errors == ""
         old, new = sorted(prefix.glob("versions/*"))
@@ -247,8 +287,6 @@ def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_fold
         assert embed.read_text().endswith("# another build\n")
         shutil.rmtree(old)
         assert_agent_signs()
-    person.provider = library
-    person.environment["SSH_SK_PROVIDER"] = str(library)
     assert_signs(person, key)
     for program_of_ours in ("pysk", "pip", "python"):
         subprocess.run((prefix / "bin" / program_of_ours, "--version"), check=True, capture_output=True, timeout=60)
