@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from sk_provider.api import ALGORITHM_ECDSA
@@ -109,7 +107,7 @@ def export(user: str | None, output: str | None, key: str | None) -> None:
         _tell_failures(found)
         raise DirectoryError("no key directory has that key", "see: pysk directory list")
     if output is not None:
-        for path in _write_files(output, records):
+        for path in key_file.write_all(output, _named(records), []):
             click.echo(path)
     elif len(records) > 1:
         raise DirectoryError(
@@ -322,50 +320,14 @@ def _resident_records(address: str | None, user: str, *, all_applications: bool)
     return records
 
 
-def _write_files(folder: str, records: list[Record]) -> list[str]:
-    """Write a private-key file and a .pub file for each record, and return the paths of the former.
-
-    Raises DirectoryError if one of them is there already, or cannot be written; then none is left.
-    """
+def _named(records: list[Record]) -> list[tuple[str, Record]]:
+    """Return the records with the names of their files, no two of which are the same."""
     from sk_provider.credentials import key_file
-    from sk_provider.errors import DirectoryError
 
-    made: list[str] = []
-    names: list[str] = []
-    path = folder
-    try:
-        if not os.path.isdir(folder):
-            os.mkdir(folder, 0o700)
-        for record in records:
-            name = key_file.name(record)
-            while name in names:
-                name += "_"
-            names.append(name)
-            path = f"{folder}/{name}"
-            _write_new(path, key_file.serialize(record), 0o600, made)
-            path += ".pub"
-            _write_new(path, f"{record.public_line()}\n".encode(), 0o644, made)
-    except OSError as error:
-        for each in made:
-            os.unlink(each)
-        if isinstance(error, FileExistsError):
-            raise DirectoryError(f"{path} exists", "move it away, or name another folder") from None
-        raise DirectoryError(
-            f"{path} cannot be written ({error.strerror})", "correct its folder's permissions, or name another folder"
-        ) from None
-    return [f"{folder}/{name}" for name in names]
-
-
-def _write_new(path: str, content: bytes, mode: int, made: list[str]) -> None:
-    """Make a file, whole or not at all, and add it to those that are made. Raises OSError if it is there already."""
-    folder, _, name = path.rpartition("/")
-    beside = f"{folder}/.{name}.{os.getpid()}"
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.link(beside, path)  # which replaces nothing, as a renaming would
-            made.append(path)
-        finally:
-            os.unlink(beside)
+    named: dict[str, Record] = {}
+    for record in records:
+        name = key_file.name(record)
+        while name in named:
+            name += "_"
+        named[name] = record
+    return list(named.items())

@@ -10,7 +10,7 @@ import os
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX
 from sk_provider.errors import SecurityKeyError
 
-from . import openssh_key
+from . import openssh_key, whole_file
 from .directory import record as records
 from .openssh_key import string, take_string
 
@@ -32,6 +32,9 @@ _NAMES = {ALGORITHM_ECDSA: "id_ecdsa_sk_rk", ALGORITHM_ED25519: "id_ed25519_sk_r
 _MAX_APPLICATION = 100
 """Characters of an application that are part of a file's name."""
 
+_MAX_NAME = 251
+"""Bytes of a file's name that leave room for ".pub"."""
+
 MAX_SIZE = 1 << 20
 """Bytes of the largest file that is read."""
 
@@ -41,6 +44,10 @@ _PATIENCE = 60
 
 class KeyFileRefused(SecurityKeyError):
     """A file is no private-key file of a security key that can be read."""
+
+
+class KeyFilesNotWritten(SecurityKeyError):
+    """Files of keys cannot be written, and none is."""
 
 
 def serialize(record: Record) -> bytes:
@@ -76,6 +83,64 @@ def name(record: Record) -> str:
     application = record.application.removeprefix(APPLICATION_PREFIX).removeprefix("//")[:_MAX_APPLICATION]
     legal = "".join(each if (each.isascii() and each.isalnum()) or each in "-+@_." else "_" for each in application)
     return "_".join((_NAMES[record.algorithm], *([legal] if legal else []), record.handle_digest()))
+
+
+def name_of_download(record: Record, user_id: bytes) -> str:
+    """Return the file's name that ssh-keygen -K makes for a resident key.
+
+    One that no file can have is made legal, and ends with the key handle's digest.
+    """
+    application = record.application.removeprefix(APPLICATION_PREFIX)
+    if application != record.application:
+        application = application.removeprefix("//")
+    if padded := user_id.rstrip(b"\0"):
+        application = f"{application}_{legible(padded)}" if application else legible(padded)
+    name = f"{_NAMES[record.algorithm]}_{application}" if application else _NAMES[record.algorithm]
+    legal = "".join(each if each.isprintable() and each != "/" else "_" for each in name)
+    if legal == name and len(name.encode()) <= _MAX_NAME:
+        return name
+    return f"{legal[:_MAX_APPLICATION]}_{record.handle_digest()}"
+
+
+def legible(user_id: bytes) -> str:
+    """Return a user id as ssh-keygen writes it: in hex if it could be a path, or has what is not printable.
+
+    user_id: without the zeros that ssh-keygen pads it with.
+    """
+    try:
+        text = user_id.partition(b"\0")[0].decode()
+    except UnicodeDecodeError:
+        return user_id.hex()
+    return text if text.isprintable() and not any(each in text for each in ("/", "..", "\\")) else user_id.hex()
+
+
+def write_all(folder: str, records: list[tuple[str, Record]], replaced: list[str]) -> list[str]:
+    """Write a private-key file of that name and a .pub file for each record, and return the paths of the former.
+
+    folder: is made if it is missing; replaced: the paths of files that there may be, which are replaced.
+
+    Raises KeyFilesNotWritten if another file is there already, or one cannot be written; then no new one is left.
+    """
+    is_made = False
+    files: list[tuple[str, bytes, int]] = []
+    for name, record in records:
+        path = f"{folder}/{name}"
+        files += [(path, serialize(record), 0o600), (f"{path}.pub", f"{record.public_line()}\n".encode(), 0o644)]
+    try:
+        if not os.path.isdir(folder):
+            os.mkdir(folder, 0o700)
+            is_made = True
+        whole_file.put_all(files, replaced)
+    except OSError as error:
+        if is_made:
+            os.rmdir(folder)
+        if isinstance(error, FileExistsError):
+            raise KeyFilesNotWritten(f"{error.filename} exists", "move it away, or name another folder") from None
+        raise KeyFilesNotWritten(
+            f"{error.filename} cannot be written ({error.strerror})",
+            "correct its folder's permissions, or name another folder",
+        ) from None
+    return [f"{folder}/{name}" for name, _ in records]
 
 
 def is_encrypted(content: bytes, path: str) -> bool:

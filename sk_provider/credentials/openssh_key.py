@@ -11,6 +11,8 @@ TYPES = {
 }
 """By sk-api's number of an algorithm, what OpenSSH calls the type of its keys."""
 
+FINGERPRINT_PREFIX = "SHA256:"
+
 _CURVE = b"nistp256"
 
 
@@ -53,8 +55,17 @@ def parse_public_blob(blob: bytes) -> tuple[int, bytes, str]:
     return algorithm, public_key, application.decode()
 
 
+def public_line(blob: bytes, comment: str) -> str:
+    """Return the line of a .pub file, without its end, of a public key that is one of a security key."""
+    from binascii import b2a_base64
+
+    name, _ = take_string(blob)
+    key = f"{name.decode()} {b2a_base64(blob, newline=False).decode()}"
+    return f"{key} {comment}" if comment else key
+
+
 def fingerprint(blob: bytes) -> str:
     """Return what ssh-keygen -l prints of a public key."""
     from binascii import b2a_base64
 
-    return "SHA256:" + b2a_base64(sha256(blob), newline=False).decode().rstrip("=")
+    return FINGERPRINT_PREFIX + b2a_base64(sha256(blob), newline=False).decode().rstrip("=")

@@ -36,18 +36,63 @@ def replace(path: str, content: bytes, mode: int = 0o600) -> None:
     folder, _, name = path.rpartition("/")
     # Programs that read a whole folder leave such names out.
     beside = f"{folder}/.{name}.{posix.getpid()}"
-    descriptor = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+    _write(beside, content, 0o600)
+    try:
+        posix.chmod(beside, mode)
+        posix.rename(beside, path)
+    except BaseException:
+        posix.unlink(beside)
+        raise
+
+
+def put_all(files: list[tuple[str, bytes, int]], replaced: list[str]) -> None:
+    """Make several files, of a path, a content and a mode (but for the umask) each, or none of those that are new.
+
+    replaced: the paths of those that may take another file's place, which is done last.
+
+    Raises OSError, whose filename is one of the paths, if that fails: FileExistsError if another one is there already.
+    """
+    beside: list[tuple[str, str]] = []
+    made: list[str] = []
+    path = ""
+    try:
+        for path, content, mode in files:
+            temporary = f"{path.rpartition('/')[0]}/.{posix.getpid()}.{len(beside)}"
+            _write(temporary, content, mode)
+            beside.append((temporary, path))
+        beside.sort(key=lambda pair: pair[1] in replaced)
+        for temporary, path in beside:
+            if path in replaced:
+                posix.rename(temporary, path)
+            else:
+                posix.link(temporary, path)  # which replaces nothing, as a renaming would
+                made.append(path)
+    except BaseException as error:
+        for each in made:
+            posix.unlink(each)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, path) from None
+        raise
+    finally:
+        for temporary, _ in beside:
+            try:
+                posix.unlink(temporary)
+            except FileNotFoundError:
+                pass
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    """Make a new file, whole or not at all."""
+    descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, mode)
     try:
         try:
-            posix.fchmod(descriptor, mode)
             while content:
                 content = content[posix.write(descriptor, content) :]
             posix.fsync(descriptor)
         finally:
             posix.close(descriptor)
-        posix.rename(beside, path)
     except BaseException:
-        posix.unlink(beside)
+        posix.unlink(path)
         raise
 
 

@@ -84,10 +84,7 @@ class Record:
 
     def public_line(self) -> str:
         """Return the line of a .pub file, without its end."""
-        from binascii import b2a_base64
-
-        key = f"{openssh_key.TYPES[self.algorithm]} {b2a_base64(self.blob(), newline=False).decode()}"
-        return f"{key} {self.comment}" if self.comment else key
+        return openssh_key.public_line(self.blob(), self.comment)
 
     def options(self) -> list[str]:
         """Return the options that say what the key wants, as authorized_keys has them."""
