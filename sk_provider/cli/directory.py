@@ -6,6 +6,8 @@ import click
 
 from sk_provider.api import ALGORITHM_ECDSA
 
+from .output import json_option, print_json, print_table
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,16 +73,23 @@ def authorized_keys(user: str) -> None:
 
 @directory.command("list")
 @click.argument("user", required=False)
-def list_records(user: str | None) -> None:
+@json_option
+def list_records(user: str | None, *, as_json: bool) -> None:
     """Print a user's keys.
 
     Each line has KEY, type, application, options, fingerprint and comment.
+
+    --json prints a list of objects with the members key, type, application, options, fingerprint, comment, key_handle
+    (in hex) and public_key.
     """
     from sk_provider import config
 
     found = _look_up(user, config.load(), _say)
-    for record in found.records:
-        click.echo(_line(record))
+    if as_json:
+        print_json([_members(record) for record in found.records])
+    else:
+        columns = ("Key", "Type", "Application", "Options", "Fingerprint", "Comment")
+        print_table(columns, [_row(record) for record in found.records])
     _tell_failures(found)
 
 
@@ -180,7 +189,7 @@ def remove(key: str, user: str | None, url: str | None, *, yes: bool) -> None:
         raise DirectoryError(f"{target} has no key {key} of {name}", "see: pysk directory list")
     for record in meant:
         if not yes:
-            confirm(f"Remove {name}'s key {_line(record)}?")
+            confirm(f"Remove {name}'s key {'  '.join(_row(record))}?")
         look_up.remove(target, name, record.handle_digest(), configuration)
         click.echo(f"{record.handle_digest()} removed from {target}", err=True)
 
@@ -246,11 +255,24 @@ def _tell_failures(found: Found) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _line(record: Record) -> str:
-    options = ",".join(record.options()) or "-"
+def _members(record: Record) -> dict[str, object]:
+    """Return what is known of a key, as JSON has it."""
+    return {
+        "key": record.handle_digest(),
+        "type": "ecdsa-sk" if record.algorithm == ALGORITHM_ECDSA else "ed25519-sk",
+        "application": record.application,
+        "options": record.options(),
+        "fingerprint": record.fingerprint(),
+        "comment": record.comment,
+        "key_handle": record.key_handle.hex(),
+        "public_key": record.public_line(),
+    }
+
+
+def _row(record: Record) -> list[str]:
     kind = "ecdsa-sk" if record.algorithm == ALGORITHM_ECDSA else "ed25519-sk"
-    words = (record.handle_digest(), kind, record.application, options, record.fingerprint(), record.comment)
-    return "  ".join(words).rstrip()
+    options = ",".join(record.options()) or "-"
+    return [record.handle_digest(), kind, record.application, options, record.fingerprint(), record.comment or "-"]
 
 
 def _is_meant(record: Record, key: str) -> bool:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import click
 
+from .output import json_option, print_json
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,18 +72,23 @@ def change(address: str | None) -> None:
 
 @pin.command()
 @click.argument("address", required=False)
-def status(address: str | None) -> None:
+@json_option
+def status(address: str | None, *, as_json: bool) -> None:
     """Print whether a PIN is set, and how many tries are left."""
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.pin import tries_left
 
+    retries, wants_power_cycle = None, None
     with _client_pin(address, may_create=False) as (client_pin, token, _):
-        if not client_pin.ctap.info.options.get("clientPin"):
-            click.echo("no PIN is set")
-            return
-        with errors_translated(token):
-            retries, wants_power_cycle = client_pin.get_pin_retries()
-    if not retries:
+        is_set = bool(client_pin.ctap.info.options.get("clientPin"))
+        if is_set:
+            with errors_translated(token):
+                retries, wants_power_cycle = client_pin.get_pin_retries()
+    if as_json:
+        print_json({"is_set": is_set, "tries_left": retries, "wants_power_cycle": bool(wants_power_cycle)})
+    elif retries is None:
+        click.echo("no PIN is set")
+    elif not retries:
         click.echo("the PIN is blocked")
     elif wants_power_cycle:
         click.echo(f"a PIN is set, {tries_left(retries)}, blocked until the next power-up")

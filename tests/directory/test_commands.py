@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -89,6 +90,25 @@ def test_keys_are_added_listed_and_removed(person: Person, records: Path, run: R
     assert run("remove", fingerprint(blue), lines=("y",)).stderr.endswith(f"removed from file:{records}\n")
     assert run("remove", "--yes", said[1][0]).returncode == 0
     assert listed(run) == []
+
+
+def test_keys_are_listed_as_json(person: Person, records: Path, run: Run) -> None:
+    key = enroll(person, "red", "no-touch-required", "application=ssh:work", kind="ecdsa-sk")
+    run("add", str(key))
+    done = run("list", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (told,) = json.loads(done.stdout)
+    assert told.pop("key") == listed(run)[0][0]
+    assert told == {
+        "type": "ecdsa-sk",
+        "application": "ssh:work",
+        "options": ["no-touch-required"],
+        "fingerprint": fingerprint(key),
+        "comment": "red",
+        "key_handle": KeyFile(key).key_handle.hex(),
+        "public_key": key.with_name("red.pub").read_text().rstrip("\n"),
+    }
+    assert json.loads(run("list", "--json", "bob").stdout) == []
 
 
 def test_keys_are_added_for_somebody_else(person: Person, records: Path, run: Run) -> None:

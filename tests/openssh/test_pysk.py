@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -34,6 +35,17 @@ def pysk(person: Person, *arguments: str, lines: tuple[str, ...] = ()) -> subpro
         input="".join(f"{line}\n" for line in lines),
         text=True, env=person.environment, cwd=person.folder, check=False, capture_output=True, timeout=60,
     )  # fmt: skip
+
+
+def test_the_state_of_the_pin_is_told_as_json(person: Person) -> None:
+    person.enroll("id", "ed25519-sk")
+    told = json.loads(pysk(person, "pin", "status", "--json").stdout)
+    assert told == {"is_set": False, "tries_left": None, "wants_power_cycle": False}
+    person.set_pin(PIN)
+    for tries_left, wants_power_cycle in ((8, False), (7, False), (6, False), (5, True)):
+        told = json.loads(pysk(person, "pin", "status", "--json").stdout)
+        assert told == {"is_set": True, "tries_left": tries_left, "wants_power_cycle": wants_power_cycle}
+        pysk(person, "pin", "change", lines=(WRONG_PIN, NEW_PIN))
 
 
 @pytest.mark.parametrize("address", [(), ("named",)])
