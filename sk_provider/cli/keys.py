@@ -1,43 +1,121 @@
-"""pysk keys: the resident keys of an authenticator, listed and deleted."""
+"""pysk keys: the resident keys of an authenticator, listed, shown, exported and deleted."""
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 
 import click
 
+from .output import json_option, print_json, print_table
 from .pin import read_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from fido2.ctap2 import CredentialManagement
 
     from sk_provider.client.resident_credentials import ResidentCredential
     from sk_provider.client.token import Token
+    from sk_provider.credentials.directory.record import Record
     from sk_provider.operation import Operation
+
+_COLUMNS = ("KEY", "TYPE", "PROTECTION", "FINGERPRINT", "APPLICATION", "USER", "NAME")
+_NOTHING = "-"
 
 
 @click.group()
 def keys() -> None:
-    """List or delete the resident keys of an authenticator.
+    """List, show, export or delete the resident keys of an authenticator, for which its PIN is asked for.
 
-    A KEY is what `pysk keys list` prints first in its line.
+    A KEY is what `pysk keys list` prints first in its line, or the fingerprint, or the beginning of either.
     """
 
 
 @keys.command("list")
 @click.argument("address", required=False)
 @click.option("--all", "all_applications", is_flag=True, help="Also those of other applications than ssh's.")
-def list_keys(address: str | None, *, all_applications: bool) -> None:
-    """Print the resident keys, one on each line: KEY, type, application, user.
+@json_option
+def list_keys(address: str | None, *, all_applications: bool, as_json: bool) -> None:
+    """Print the resident keys, one on each line.
 
-    Of an application that ends in "..." the authenticator keeps no more than the beginning.
+    The columns are KEY; type; protection; fingerprint, as `ssh-keygen -l` prints it; application; the user's id, by
+    which `ssh-keygen -K` names files; and the user's name, which `pysk keys rename` changes. "-" stands for what is not
+    there or not known. Of an application that ends in "..." the authenticator keeps no more than the beginning.
+
+    The protection is verify-required for a key that wants its PIN for every signature; key-file-or-pin for one that
+    signs by a touch for who has its key file, and is found only by who knows the PIN; none for one that is found
+    without the PIN, too.
     """
     with management_of(address) as (management, token, operation):
-        for credential in listed(management, token, operation, all_applications=all_applications):
-            click.echo(_line(credential))
+        found = listed(management, token, operation, all_applications=all_applications)
+    if as_json:
+        print_json([_members(credential) for credential in found])
+    else:
+        print_table(_COLUMNS, [_row(credential) for credential in found])
+
+
+@keys.command()
+@click.argument("arguments", metavar="[ADDRESS] KEY", nargs=-1, required=True)
+@json_option
+def show(arguments: tuple[str, ...], *, as_json: bool) -> None:
+    """Print all that is known of a resident key.
+
+    The last line is its public key, as in a .pub file, for authorized_keys.
+    """
+    from sk_provider.client.resident_credentials import find
+
+    address, wanted = _address_and_key(arguments)
+    with management_of(address) as (management, token, operation):
+        credential = find(listed(management, token, operation, all_applications=True), wanted, token)
+    if as_json:
+        print_json(_members(credential))
+        return
+    for name, value in _texts(credential).items():
+        if name != "public_key":
+            click.echo(f"{name.replace('_', ' ')}: {value}")
+        elif value != _NOTHING:
+            click.echo(value)
+
+
+@keys.command()
+@click.argument("address", required=False)
+@click.option("--output", metavar="FOLDER", default=".", help="Where to write them, instead of the current folder.")
+@click.option("--key", metavar="KEY", help="The one to export, of whichever application.")
+@click.option("--yes", is_flag=True, help="Replace files without a question.")
+def export(address: str | None, output: str, key: str | None, *, yes: bool) -> None:
+    """Write a private-key file and a .pub file for each resident key, as `ssh-keygen -K` does, and print their names.
+
+    They are named as by ssh-keygen: id_ed25519_sk_rk or id_ecdsa_sk_rk, the application without "ssh:", and the user's
+    id. A name that no file can have, as of an application with a slash, has "_" in place of what cannot be, and ends
+    with the KEY; so does the second of two that would be the same. No file is replaced without a question.
+
+    The files have no passphrase; to give one a passphrase: ssh-keygen -p -f FILE
+    """
+    from sk_provider.client.resident_credentials import find
+    from sk_provider.credentials import key_file
+    from sk_provider.reporting import printable
+
+    from .reset import confirm
+
+    with management_of(address) as (management, token, operation):
+        found = listed(management, token, operation, all_applications=key is not None)
+        if key is not None:
+            found = [find(found, key, token)]
+        asks_for_pin = "uv" not in management.ctap.info.options
+        named = _named(found, operation, asks_for_pin=asks_for_pin)
+    if not named:
+        click.echo("no keys to export", err=True)
+    replaced = []
+    for name, _ in named:
+        paths = [path for path in (f"{output}/{name}", f"{output}/{name}.pub") if os.path.lexists(path)]
+        if paths and not yes:
+            confirm(printable(f"Overwrite {' and '.join(paths)}?"))
+        replaced += paths
+    for path in key_file.write_all(output, named, replaced):
+        click.echo(printable(path.removeprefix("./")))
 
 
 @keys.command()
@@ -46,25 +124,15 @@ def list_keys(address: str | None, *, all_applications: bool) -> None:
 def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
     """Delete a resident key. Whatever it opens will not open to it any more."""
     from sk_provider.client.fido2_client import errors_translated
-    from sk_provider.client.refusal import command
-    from sk_provider.credentials import key_handle
-    from sk_provider.errors import CredentialNotFound
+    from sk_provider.client.resident_credentials import find
 
     from .reset import confirm
 
-    *addresses, wanted = arguments
-    if len(addresses) > 1:
-        raise click.UsageError("give an authenticator's address, or none, and then a key")
-    with management_of(addresses[0] if addresses else None) as (management, token, operation):
-        for credential in listed(management, token, operation, all_applications=True):
-            if key_handle.digest(credential.key_handle) == wanted.lower():
-                break
-        else:
-            raise CredentialNotFound(
-                f"the authenticator has no resident key {wanted}", f"see: {command('keys list --all', token)}"
-            )
+    address, wanted = _address_and_key(arguments)
+    with management_of(address) as (management, token, operation):
+        credential = find(listed(management, token, operation, all_applications=True), wanted, token)
         if not yes:
-            confirm(f"Delete the key {_line(credential)}?")
+            confirm(f"Delete the key {'  '.join(_row(credential))}?")
         operation.restart()
         with errors_translated(token):
             management.delete_cred({"type": "public-key", "id": credential.key_handle})  # type: ignore[arg-type]  # as it takes
@@ -110,15 +178,82 @@ def listed(
         return list(credentials(management, lambda rp_id, _: rp_id.startswith(prefix), operation.tell))
 
 
-def _line(credential: ResidentCredential) -> str:
-    from sk_provider.credentials import key_handle
+def _address_and_key(arguments: tuple[str, ...]) -> tuple[str | None, str]:
+    *addresses, wanted = arguments
+    if len(addresses) > 1:
+        raise click.UsageError("give an authenticator's address, or none, and then a key")
+    return (addresses[0] if addresses else None), wanted
+
+
+def _members(credential: ResidentCredential) -> dict[str, Any]:
+    """Return what is known of a key, as JSON has it."""
+    from sk_provider.credentials import key_file, openssh_key
     from sk_provider.ctap import EDDSA, ES256
     from sk_provider.reporting import printable
 
-    names = {ES256: "ecdsa-sk", EDDSA: "ed25519-sk"}
-    # ssh-keygen pads a user's name with zeros, and gives none another name than its own.
-    user = credential.user_id.rstrip(b"\0").decode(errors="replace") or credential.user_name or "-"
-    kind = "-" if credential.algorithm is None else names.get(credential.algorithm, "-")
-    application = credential.rp_id if credential.is_rp_id_whole else f"{credential.rp_id}..."
-    words = (key_handle.digest(credential.key_handle), kind, application, user)
-    return printable("  ".join(words))
+    # ssh-keygen pads a user's id with zeros.
+    user_id = credential.user_id.rstrip(b"\0")
+    blob = credential.public_blob()
+    algorithm = credential.algorithm
+    return {
+        "key": credential.handle_digest(),
+        "type": {ES256: "ecdsa-sk", EDDSA: "ed25519-sk"}.get(algorithm) if algorithm is not None else None,
+        "protection": credential.protection,
+        "fingerprint": credential.fingerprint(),
+        "application": credential.rp_id,
+        "application_is_whole": credential.is_rp_id_whole,
+        "user": key_file.legible(user_id) if user_id else None,
+        "name": credential.user_name,
+        "display_name": credential.display_name,
+        "key_handle": credential.key_handle.hex(),
+        "public_key": None if blob is None else openssh_key.public_line(blob, printable(credential.rp_id)),
+    }
+
+
+def _texts(credential: ResidentCredential) -> dict[str, str]:
+    """Return what is known of a key, as a person reads it."""
+    from sk_provider.reporting import printable
+
+    members = _members(credential)
+    if not members.pop("application_is_whole"):
+        members["application"] += "..."
+    return {name: printable(value) if value else _NOTHING for name, value in members.items()}
+
+
+def _row(credential: ResidentCredential) -> list[str]:
+    texts = _texts(credential)
+    return [texts[column.lower()] for column in _COLUMNS]
+
+
+def _named(
+    credentials: list[ResidentCredential], operation: Operation, *, asks_for_pin: bool
+) -> list[tuple[str, Record]]:
+    """Return what is written to files, and their names, no two of which are the same."""
+    from sk_provider.api import FLAG_RESIDENT_KEY, FLAG_USER_PRESENCE
+    from sk_provider.credentials import key_file
+    from sk_provider.credentials.directory.record import Record
+    from sk_provider.reporting import printable
+    from sk_provider.resident import to_key
+
+    named: dict[str, Record] = {}
+    for credential in credentials:
+        if not credential.is_rp_id_whole:
+            operation.tell(
+                f"the authenticator knows only the beginning of an application, {credential.rp_id}, whose keys are "
+                "left out; use the key files made at enrollment"
+            )
+            continue
+        key = to_key(credential, operation, asks_for_pin=asks_for_pin)
+        if key is not None:
+            record = Record(
+                "",
+                key.application,
+                key.algorithm,
+                key.public_key,
+                key.key_handle,
+                FLAG_USER_PRESENCE | FLAG_RESIDENT_KEY | key.flags,
+                printable(key.application),
+            )
+            name = key_file.name_of_download(record, key.user_id)
+            named[f"{name}_{record.handle_digest()}" if name in named else name] = record
+    return list(named.items())

@@ -6,8 +6,18 @@ from fido2.ctap import CtapError
 from fido2.ctap2 import CredentialManagement
 from fido2.ctap2.pin import ClientPin
 
-from sk_provider.ctap import sha256
-from sk_provider.errors import AuthenticatorError, PinNotSet, PinRequired, Unsupported
+from sk_provider.credentials import key_handle as key_handles
+from sk_provider.credentials import openssh_key
+from sk_provider.credentials.public_key import COSE_ALGORITHMS, public_key_bytes
+from sk_provider.ctap import commands, sha256
+from sk_provider.errors import (
+    AuthenticatorError,
+    CredentialNotFound,
+    InvalidRequest,
+    PinNotSet,
+    PinRequired,
+    Unsupported,
+)
 
 from . import pin, refusal
 
@@ -27,16 +37,37 @@ _RESULT = CredentialManagement.RESULT
 _MAX_ENTRIES = 1000
 """More than any authenticator has in a list."""
 
+PROTECTIONS = {
+    commands.CRED_PROTECT_OPTIONAL: "none",
+    commands.CRED_PROTECT_OPTIONAL_WITH_LIST: "key-file-or-pin",
+    commands.CRED_PROTECT_REQUIRED: "verify-required",
+}
+"""By the level of credProtect (CTAP 2.1 §12.1), what it means where ssh uses the key."""
+
+_SSH_ALGORITHMS = {cose_algorithm: algorithm for algorithm, cose_algorithm in COSE_ALGORITHMS.items()}
+
+_MIN_BEGINNING = 4
+"""Characters of what names a key that are enough if no other's begins so."""
+
 
 class ResidentCredential:
     """What an authenticator tells of a credential, of which nothing but the types was checked.
 
     rp_id: of which there may be nothing but the beginning (CTAP 2.1 §6.8.7), unless is_rp_id_whole. key_handle: not
-    empty; user_name: None if there is none; public_key: a COSE key, or whatever there is instead;
+    empty; user_name, display_name: None if there is none; public_key: a COSE key, or whatever there is instead;
     cred_protect: the level, or None.
     """
 
-    __slots__ = ("cred_protect", "is_rp_id_whole", "key_handle", "public_key", "rp_id", "user_id", "user_name")
+    __slots__ = (
+        "cred_protect",
+        "display_name",
+        "is_rp_id_whole",
+        "key_handle",
+        "public_key",
+        "rp_id",
+        "user_id",
+        "user_name",
+    )
 
     def __init__(
         self,
@@ -45,6 +76,7 @@ class ResidentCredential:
         key_handle: bytes,
         user_id: bytes,
         user_name: str | None,
+        display_name: str | None,
         public_key: object,
         cred_protect: object,
     ) -> None:
@@ -53,6 +85,7 @@ class ResidentCredential:
         self.key_handle = key_handle
         self.user_id = user_id
         self.user_name = user_name
+        self.display_name = display_name
         self.public_key = public_key
         self.cred_protect = cred_protect
 
@@ -61,6 +94,31 @@ class ResidentCredential:
         """The public key's COSE algorithm, None if there is none."""
         algorithm = self.public_key.get(3) if isinstance(self.public_key, dict) else None
         return algorithm if isinstance(algorithm, int) else None
+
+    @property
+    def protection(self) -> str | None:
+        """One of PROTECTIONS, None if it is not told."""
+        return PROTECTIONS.get(self.cred_protect) if isinstance(self.cred_protect, int) else None
+
+    def handle_digest(self) -> str:
+        """Return what names the key for a person, see credentials.key_handle."""
+        return key_handles.digest(self.key_handle)
+
+    def public_blob(self) -> bytes | None:
+        """Return the public key as OpenSSH has it, None if it has no such keys or the application is not whole."""
+        cose_key, cose_algorithm = self.public_key, self.algorithm
+        if not self.is_rp_id_whole or not isinstance(cose_key, dict) or cose_algorithm not in _SSH_ALGORITHMS:
+            return None
+        try:
+            public_key = public_key_bytes(cose_key, cose_algorithm)
+        except AuthenticatorError:
+            return None
+        return openssh_key.public_blob(_SSH_ALGORITHMS[cose_algorithm], public_key, self.rp_id)
+
+    def fingerprint(self) -> str | None:
+        """Return what ssh-keygen -l prints of the public key, None where there is no public_blob()."""
+        blob = self.public_blob()
+        return None if blob is None else openssh_key.fingerprint(blob)
 
 
 def open_management(ctap2: Ctap2, given_pin: str | None, token: Token, operation: Operation) -> CredentialManagement:
@@ -103,6 +161,31 @@ def credentials(
             yield from _of_one_rp(management, rp_id, rp_id_hash, tell, is_whole=is_whole)
 
 
+def find(listed: list[ResidentCredential], wanted: str, token: Token) -> ResidentCredential:
+    """Return the credential that a person names by its key handle's digest or its fingerprint, or by how they begin.
+
+    Raises CredentialNotFound if there is none, InvalidRequest if there are several.
+    """
+    found = [each for each in listed if _is_named(each, wanted)]
+    if not found:
+        raise CredentialNotFound(
+            f"the authenticator has no resident key {wanted}",
+            f"see: {refusal.command('keys list --all', token)}",
+        )
+    if len(found) > 1:
+        raise InvalidRequest(f"{len(found)} resident keys begin with {wanted}", "write more of the one that you mean")
+    return found[0]
+
+
+def _is_named(credential: ResidentCredential, wanted: str) -> bool:
+    if len(wanted.removeprefix(openssh_key.FINGERPRINT_PREFIX)) < _MIN_BEGINNING:
+        return False
+    fingerprint = credential.fingerprint()
+    return credential.handle_digest().startswith(wanted.lower()) or (
+        fingerprint is not None and fingerprint.startswith(wanted)
+    )
+
+
 def _of_one_rp(
     management: CredentialManagement, rp_id: str, rp_id_hash: bytes, tell: Callable[[str], object], *, is_whole: bool
 ) -> Iterator[ResidentCredential]:
@@ -112,7 +195,8 @@ def _of_one_rp(
     for entry in _entries(begin, management.enumerate_creds_next, _RESULT.TOTAL_CREDENTIALS):
         descriptor, user = entry.get(_RESULT.CREDENTIAL_ID), entry.get(_RESULT.USER)
         key_handle = descriptor.get("id") if isinstance(descriptor, dict) else None
-        user_id, name = (user.get("id"), user.get("name")) if isinstance(user, dict) else (None, None)
+        members = ("id", "name", "displayName")
+        user_id, name, display_name = (user.get(each) if isinstance(user, dict) else None for each in members)
         if not isinstance(key_handle, bytes) or not key_handle or not isinstance(user_id, bytes):
             tell(f"a key for {rp_id} is damaged in the authenticator's list, and left out; try again")
             continue
@@ -122,6 +206,7 @@ def _of_one_rp(
             key_handle,
             user_id,
             name if isinstance(name, str) else None,
+            display_name if isinstance(display_name, str) else None,
             entry.get(_RESULT.PUBLIC_KEY),
             entry.get(_RESULT.CRED_PROTECT),
         )

@@ -35,6 +35,6 @@ def test_a_key_of_a_shortened_application_can_be_listed_and_deleted(
     key = key_handle.digest(credential_id(device.make_resident(LONG, b"alice")))
     monkeypatch.setattr(selection, "open_for_management", lambda *_: Token(Liar(device, shorten), "unix:/liar"))
     listed = CliRunner().invoke(keys, ["list"], input=f"{PIN}\n")
-    assert listed.stdout.splitlines()[-1] == f"{key}  ecdsa-sk  {LONG[:KEPT]}...  alice"
+    assert listed.stdout.splitlines()[-1] == f"{key}  ecdsa-sk  none  -  {LONG[:KEPT]}...  alice  name of 616c696365"
     assert CliRunner().invoke(keys, ["delete", "--yes", key], input=f"{PIN}\n").exit_code == 0
     assert CliRunner().invoke(keys, ["list"], input=f"{PIN}\n").stdout == ""
