@@ -114,7 +114,7 @@ def export(user: str | None, output: str | None, key: str | None) -> None:
     records = [record for record in found.records if key is None or _is_meant(record, key)]
     if not records:
         _tell_failures(found)
-        raise DirectoryError("no key directory has that key", "see: pysk directory list")
+        raise DirectoryError("no key directory has that key", _see_list(user))
     if output is not None:
         for path in key_file.write_all(output, _named(records), []):
             click.echo(path)
@@ -186,7 +186,7 @@ def remove(key: str, user: str | None, url: str | None, *, yes: bool) -> None:
     meant = [record for record in found.records if _is_meant(record, key)]
     if not meant:
         _tell_failures(found)
-        raise DirectoryError(f"{target} has no key {key} of {name}", "see: pysk directory list")
+        raise DirectoryError(f"{target} has no key {key} of {name}", _see_list(user))
     for record in meant:
         if not yes:
             confirm(f"Remove {name}'s key {'  '.join(_row(record))}?")
@@ -273,6 +273,13 @@ def _row(record: Record) -> list[str]:
     kind = "ecdsa-sk" if record.algorithm == ALGORITHM_ECDSA else "ed25519-sk"
     options = ",".join(record.options()) or "-"
     return [record.handle_digest(), kind, record.application, options, record.fingerprint(), record.comment or "-"]
+
+
+def _see_list(user: str | None) -> str:
+    """Return the remedy for a key that is not there. user: as it was given."""
+    import shlex
+
+    return "see: pysk directory list" + (f" {shlex.quote(user)}" if user is not None else "")
 
 
 def _is_meant(record: Record, key: str) -> bool:

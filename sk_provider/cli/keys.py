@@ -1,4 +1,4 @@
-"""pysk keys: the resident keys of an authenticator, listed, shown, exported and deleted."""
+"""pysk keys: the resident keys of an authenticator, listed, shown, exported, renamed and deleted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOTHING = "-"
 
 @click.group()
 def keys() -> None:
-    """List, show, export or delete the resident keys of an authenticator, for which its PIN is asked for.
+    """List, show, export, rename or delete the resident keys of an authenticator, for which its PIN is asked for.
 
     A KEY is what `pysk keys list` prints first in its line, or the fingerprint, or the beginning of either.
     """
@@ -119,10 +119,41 @@ def export(address: str | None, output: str, key: str | None, *, yes: bool) -> N
 
 
 @keys.command()
+@click.argument("arguments", metavar="[ADDRESS] KEY NAME", nargs=-1, required=True)
+@click.option("--display-name", metavar="TEXT", help="Another name to show to people.")
+def rename(arguments: tuple[str, ...], *, display_name: str | None) -> None:
+    """Give the user of a resident key another name on the authenticator.
+
+    The name only says what the key is for, in lists such as that of `pysk keys list`. The key, its fingerprint, its
+    files and the user's id stay as they are; by the last `ssh-keygen -K` names files. Without --display-name the
+    display name is changed as well if it was the same, as of keys that ssh-keygen has made.
+    """
+    from sk_provider.client import resident_credentials
+
+    if len(arguments) < 2:
+        raise click.UsageError("give a key, and its new name")
+    name = arguments[-1]
+    address, wanted = _address_and_key(arguments[:-1])
+    for each in (name, *([display_name] if display_name is not None else [])):
+        resident_credentials.check_name(each)
+    with management_of(address, renames=True) as (management, token, operation):
+        found = listed(management, token, operation, all_applications=True)
+        credential = resident_credentials.find(found, wanted, token)
+        if display_name is None:
+            is_same = credential.display_name == credential.user_name
+            display_name = name if is_same else credential.display_name
+        resident_credentials.rename(management, credential, name, display_name, token, operation)
+    click.echo("key renamed", err=True)
+
+
+@keys.command()
 @click.argument("arguments", metavar="[ADDRESS] KEY", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
 def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
-    """Delete a resident key. Whatever it opens will not open to it any more."""
+    """Delete a resident key for good.
+
+    Whatever accepts its public key does not open to it any more, nor to its key files.
+    """
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.resident_credentials import find
 
@@ -132,7 +163,8 @@ def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
     with management_of(address) as (management, token, operation):
         credential = find(listed(management, token, operation, all_applications=True), wanted, token)
         if not yes:
-            confirm(f"Delete the key {'  '.join(_row(credential))}?")
+            _tell_what_dies(credential)
+            confirm("Delete it?")
         operation.restart()
         with errors_translated(token):
             management.delete_cred({"type": "public-key", "id": credential.key_handle})  # type: ignore[arg-type]  # as it takes
@@ -140,12 +172,17 @@ def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
 
 
 @contextmanager
-def management_of(address: str | None) -> Iterator[tuple[CredentialManagement, Token, Operation]]:
-    """Yield python-fido2's client of an authenticator's credentialManagement, for which a PIN may be asked for."""
+def management_of(
+    address: str | None, *, renames: bool = False
+) -> Iterator[tuple[CredentialManagement, Token, Operation]]:
+    """Yield python-fido2's client of an authenticator's credentialManagement, for which a PIN may be asked for.
+
+    renames: whether names are to be changed, which some cannot.
+    """
     from sk_provider import config
     from sk_provider.client import selection
     from sk_provider.client.pin import normalize
-    from sk_provider.client.resident_credentials import open_management
+    from sk_provider.client.resident_credentials import check_renames, open_management
     from sk_provider.errors import PinRequired
     from sk_provider.operation import Operation
 
@@ -154,6 +191,8 @@ def management_of(address: str | None) -> Iterator[tuple[CredentialManagement, T
     token = selection.open_for_management(address, configuration, operation)
     try:
         client = token.open_client(operation)
+        if renames:
+            check_renames(client)
         try:
             management = open_management(client, None, token, operation)
         except PinRequired:
@@ -223,6 +262,17 @@ def _texts(credential: ResidentCredential) -> dict[str, str]:
 def _row(credential: ResidentCredential) -> list[str]:
     texts = _texts(credential)
     return [texts[column.lower()] for column in _COLUMNS]
+
+
+def _tell_what_dies(credential: ResidentCredential) -> None:
+    texts = _texts(credential)
+    name = texts["fingerprint"] if credential.fingerprint() else texts["key"]
+    click.echo(
+        f"The {texts['type']} key {name} for {texts['application']} (user {texts['user']}, name {texts['name']}) "
+        "will be deleted. Every account, host and repository that accepts its public key will refuse it, and its key "
+        "files will be of no use. This cannot be undone.",
+        err=True,
+    )
 
 
 def _named(

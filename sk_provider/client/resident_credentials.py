@@ -20,6 +20,7 @@ from sk_provider.errors import (
 )
 
 from . import pin, refusal
+from .fido2_client import errors_translated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ _SSH_ALGORITHMS = {cose_algorithm: algorithm for algorithm, cose_algorithm in CO
 
 _MIN_BEGINNING = 4
 """Characters of what names a key that are enough if no other's begins so."""
+
+_MAX_NAME = 64
+"""Bytes of a user's name that every authenticator has room for; of a longer one it may keep less (CTAP 2.1 §6.8.6)."""
+
+_TOO_LONG = (
+    CtapError.ERR.INVALID_LENGTH,
+    CtapError.ERR.LIMIT_EXCEEDED,
+    CtapError.ERR.KEY_STORE_FULL,
+    CtapError.ERR.REQUEST_TOO_LARGE,
+)
+"""What authenticators answer to a name that they have no room for."""
 
 
 class ResidentCredential:
@@ -175,6 +187,63 @@ def find(listed: list[ResidentCredential], wanted: str, token: Token) -> Residen
     if len(found) > 1:
         raise InvalidRequest(f"{len(found)} resident keys begin with {wanted}", "write more of the one that you mean")
     return found[0]
+
+
+def check_renames(ctap2: Ctap2) -> None:
+    """Raise Unsupported if the authenticator cannot change the names of a credential's user."""
+    if not CredentialManagement.is_update_supported(ctap2.info):
+        raise Unsupported(
+            "the authenticator cannot rename its resident keys", "enroll another one with -O user=, or keep the name"
+        )
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidRequest if a name is not one that every authenticator that renames can keep."""
+    if not name or not name.isprintable():
+        raise InvalidRequest("a name is text, of which all can be printed", "correct it")
+    if len(name.encode()) > _MAX_NAME:
+        raise InvalidRequest(f"a name has at most {_MAX_NAME} bytes", "choose a shorter one")
+
+
+def rename(
+    management: CredentialManagement,
+    credential: ResidentCredential,
+    name: str,
+    display_name: str | None,
+    token: Token,
+    operation: Operation,
+) -> None:
+    """Have the authenticator keep other names of a credential's user, or the old ones (CTAP 2.1 §6.8.6).
+
+    display_name: None if there shall be none. Raises AuthenticatorError if it does not keep the names whole.
+    """
+    try:
+        with errors_translated(token, pass_status=True):
+            _update_user(management, credential, name, display_name)
+    except CtapError as error:
+        if error.code in _TOO_LONG:
+            raise AuthenticatorError(
+                "the authenticator has no room for this name", "choose a shorter one; the old one still stands"
+            ) from None
+        raise refusal.error_of(int(error.code), token) from None
+    with errors_translated(token):
+        now = credentials(management, lambda rp_id, _: rp_id == credential.rp_id, operation.tell)
+        kept = [(each.user_name, each.display_name) for each in now if each.key_handle == credential.key_handle]
+        if kept != [(name, display_name)]:
+            _update_user(management, credential, credential.user_name, credential.display_name)
+            raise AuthenticatorError(
+                "the authenticator does not keep this name whole", "choose a shorter one; the old one was put back"
+            )
+
+
+def _update_user(
+    management: CredentialManagement, credential: ResidentCredential, name: str | None, display_name: str | None
+) -> None:
+    user = {"id": credential.user_id, "name": name, "displayName": display_name}
+    management.update_user_info(
+        {"type": "public-key", "id": credential.key_handle},  # type: ignore[arg-type]  # as it takes
+        {member: value for member, value in user.items() if value is not None},  # type: ignore[arg-type]  # likewise
+    )
 
 
 def _is_named(credential: ResidentCredential, wanted: str) -> bool:

@@ -81,7 +81,7 @@ def test_keys_are_added_listed_and_removed(person: Person, records: Path, run: R
     assert len(listed(run)) == 2
 
     done = run("remove", said[0][0], "bob", lines=("y",))
-    sentence = f"pysk: file:{records} has no key {said[0][0]} of bob; see: pysk directory list\n"
+    sentence = f"pysk: file:{records} has no key {said[0][0]} of bob; see: pysk directory list bob\n"
     assert (done.returncode, done.stderr) == (1, sentence)
     done = run("remove", said[0][0], lines=("n",))
     assert done.returncode == 1
