@@ -22,33 +22,40 @@ if TYPE_CHECKING:
     from sk_provider.credentials.directory.record import Record
     from sk_provider.operation import Operation
 
-_COLUMNS = ("KEY", "TYPE", "PROTECTION", "FINGERPRINT", "APPLICATION", "USER", "NAME")
+_COLUMNS = ("Key", "Type", "Protection", "Fingerprint", "Application", "User", "Name")
 _NOTHING = "-"
 
 
 @click.group()
 def keys() -> None:
-    """List, show, export, rename or delete the resident keys of an authenticator, for which its PIN is asked for.
+    """List, show, export, rename and delete an authenticator's resident keys.
 
-    A KEY is what `pysk keys list` prints first in its line, or the fingerprint, or the beginning of either.
+    The authenticator's PIN is asked for. KEY is the first word of a line of `pysk keys list`, or a fingerprint as
+    `ssh-keygen -l` prints it; the beginning of either will do if no other key's begins so.
     """
 
 
 @keys.command("list")
 @click.argument("address", required=False)
-@click.option("--all", "all_applications", is_flag=True, help="Also those of other applications than ssh's.")
+@click.option("--all", "all_applications", is_flag=True, help="Also list keys of other applications than ssh.")
 @json_option
 def list_keys(address: str | None, *, all_applications: bool, as_json: bool) -> None:
-    """Print the resident keys, one on each line.
+    """Print the resident keys.
 
-    The columns are KEY; type; protection; fingerprint, as `ssh-keygen -l` prints it; application; the user's id, by
-    which `ssh-keygen -K` names files; and the user's name, which `pysk keys rename` changes. "-" stands for what is not
-    there or not known. Of an application that ends in "..." the authenticator keeps no more than the beginning.
+    Each line has KEY, type, protection, fingerprint, application, user and name; "-" where something is not known. The
+    user is the one that `ssh-keygen -O user=` was given, the name is what `pysk keys rename` changes. An application
+    that ends in "..." is longer than what the authenticator remembers of it.
 
-    The protection is verify-required for a key that wants its PIN for every signature; key-file-or-pin for one that
-    signs by a touch for who has its key file, and is found only by who knows the PIN; none for one that is found
-    without the PIN, too.
-    """
+    \b
+    The protection is one of these:
+      verify-required  each signature wants the PIN
+      key-file-or-pin  who has the key file signs with a touch; nobody finds the key without the PIN
+      none             who has the authenticator finds the key without the PIN, and signs with a touch
+
+    --json prints a list of objects with the members key, type, protection, fingerprint, application,
+    application_is_whole, user, name, display_name, key_handle (in hex) and public_key (a line for authorized_keys),
+    which are null where something is not known.
+    """  # noqa: D301 - click lets lines be where it finds this character
     with management_of(address) as (management, token, operation):
         found = listed(management, token, operation, all_applications=all_applications)
     if as_json:
@@ -63,7 +70,8 @@ def list_keys(address: str | None, *, all_applications: bool, as_json: bool) -> 
 def show(arguments: tuple[str, ...], *, as_json: bool) -> None:
     """Print all that is known of a resident key.
 
-    The last line is its public key, as in a .pub file, for authorized_keys.
+    The last line is its public key, as in a .pub file, to be pasted into authorized_keys. --json prints an object like
+    those of `pysk keys list --json`.
     """
     from sk_provider.client.resident_credentials import find
 
@@ -82,18 +90,22 @@ def show(arguments: tuple[str, ...], *, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("address", required=False)
-@click.option("--output", metavar="FOLDER", default=".", help="Where to write them, instead of the current folder.")
-@click.option("--key", metavar="KEY", help="The one to export, of whichever application.")
-@click.option("--yes", is_flag=True, help="Replace files without a question.")
+@click.option("--output", metavar="FOLDER", default=".", help="Write the files into FOLDER, not the current one.")
+@click.option("--key", metavar="KEY", help="Export this key only, of whatever application.")
+@click.option("--yes", is_flag=True, help="Replace files without asking.")
 def export(address: str | None, output: str, key: str | None, *, yes: bool) -> None:
-    """Write a private-key file and a .pub file for each resident key, as `ssh-keygen -K` does, and print their names.
+    """Write the resident keys to the files that `ssh-keygen -K` writes.
 
-    They are named as by ssh-keygen: id_ed25519_sk_rk or id_ecdsa_sk_rk, the application without "ssh:", and the user's
-    id. A name that no file can have, as of an application with a slash, has "_" in place of what cannot be, and ends
-    with the KEY; so does the second of two that would be the same. No file is replaced without a question.
+    Each key gets a private-key file and a .pub file, named id_ed25519_sk_rk or id_ecdsa_sk_rk, the application without
+    "ssh:", and the user. Where that is no name that a file can have, as for an application with a slash, what is wrong
+    is replaced by "_" and the name ends with KEY; so does the name of a second key that would be the same. A file that
+    is there already is replaced only if you agree. If anything fails, no new file is left.
 
-    The files have no passphrase; to give one a passphrase: ssh-keygen -p -f FILE
-    """
+    The files have no passphrase. To give one to a file:
+
+    \b
+        ssh-keygen -p -f FILE
+    """  # noqa: D301
     from sk_provider.client.resident_credentials import find
     from sk_provider.credentials import key_file
     from sk_provider.reporting import printable
@@ -120,13 +132,13 @@ def export(address: str | None, output: str, key: str | None, *, yes: bool) -> N
 
 @keys.command()
 @click.argument("arguments", metavar="[ADDRESS] KEY NAME", nargs=-1, required=True)
-@click.option("--display-name", metavar="TEXT", help="Another name to show to people.")
+@click.option("--display-name", metavar="TEXT", help="Set the display name to TEXT.")
 def rename(arguments: tuple[str, ...], *, display_name: str | None) -> None:
-    """Give the user of a resident key another name on the authenticator.
+    """Change the name that the authenticator keeps with a resident key.
 
-    The name only says what the key is for, in lists such as that of `pysk keys list`. The key, its fingerprint, its
-    files and the user's id stay as they are; by the last `ssh-keygen -K` names files. Without --display-name the
-    display name is changed as well if it was the same, as of keys that ssh-keygen has made.
+    The name only helps people to tell keys apart in lists. The key, its fingerprint, its files and its user stay as
+    they are, and so do the names of the files that `ssh-keygen -K` writes, which come from the user. If the display
+    name is the same as the name, as ssh-keygen makes them, both are changed.
     """
     from sk_provider.client import resident_credentials
 
@@ -148,11 +160,11 @@ def rename(arguments: tuple[str, ...], *, display_name: str | None) -> None:
 
 @keys.command()
 @click.argument("arguments", metavar="[ADDRESS] KEY", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(arguments: tuple[str, ...], *, yes: bool) -> None:
-    """Delete a resident key for good.
+    """Delete a resident key from the authenticator, for good.
 
-    Whatever accepts its public key does not open to it any more, nor to its key files.
+    Every account, host and repository that accepts its public key will refuse it, and its key files are of no use.
     """
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.resident_credentials import find

@@ -74,7 +74,11 @@ def change(address: str | None) -> None:
 @click.argument("address", required=False)
 @json_option
 def status(address: str | None, *, as_json: bool) -> None:
-    """Print whether a PIN is set, and how many tries are left."""
+    """Print whether a PIN is set, and how many tries are left.
+
+    --json prints an object with the members is_set, tries_left (null without a PIN) and wants_power_cycle (whether no
+    PIN is accepted until the next power-up).
+    """
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.pin import tries_left
 
