@@ -17,6 +17,9 @@ PRESENCE_AUTO: Final = "auto"
 PRESENCE_ASK: Final = "ask"
 PRESENCE_DENY: Final = "deny"
 
+LOG_LEVEL_ERROR: Final = "error"
+LOG_LEVEL_TRACE: Final = "trace"
+
 DEFAULT_TIMEOUT: Final = 60
 """Seconds that a person may take."""
 MAX_TIMEOUT: Final = 600
@@ -35,9 +38,10 @@ MAX_FILE_SIZE: Final = 1 << 20
 class Configuration:
     """What the files say, first value first.
 
-    presence: PRESENCE_…; timeout: seconds; log_file: a path or None; known_keys: the path of the file in which public
-    keys are remembered, or None; missing_file: the user's file if there is none, or None; trusts_environment: whether
-    variables may say what is done: not in a program that has more rights than whoever started it.
+    presence: PRESENCE_…; timeout: seconds; log_file: a path or None; log_level: LOG_LEVEL_…, with LOG_LEVEL_TRACE there
+    is a log_file; known_keys: the path of the file in which public keys are remembered, or None; missing_file: the
+    user's file if there is none, or None; trusts_environment: whether variables may say what is done: not in a program
+    that has more rights than whoever started it.
 
     key_directories: URLs, see credentials.directory; directory_user: whose keys are looked up there, None for the
     effective user's; directory_timeout: the seconds that each may take; directory_max_age: for how many seconds a
@@ -50,6 +54,7 @@ class Configuration:
         self.presence = PRESENCE_ASK
         self.timeout = DEFAULT_TIMEOUT
         self.log_file: str | None = None
+        self.log_level = LOG_LEVEL_ERROR
         self.known_keys: str | None = None
         self.missing_file: str | None = None
         self.trusts_environment = True
@@ -162,6 +167,8 @@ def load(*, trusts_environment: bool = True) -> Configuration:
     text = _read(SYSTEM_FILE)
     if text is not None:
         _Reader(configuration, SYSTEM_FILE, is_limited=False).read(text)
+    if configuration.log_level == LOG_LEVEL_TRACE and configuration.log_file is None:
+        raise ConfigurationError("LogLevel trace has no file to write to", "name one with LogFile in pysk_config")
     return configuration
 
 
@@ -295,6 +302,10 @@ class _Reader:
             if self._is_limited:
                 raise self._error(f"a file named in {VARIABLE} may not set LogFile", "move it to ~/.ssh/pysk_config")
             self._set("log_file", self._path_of(keyword, argument))
+        elif name == "loglevel":
+            if self._is_limited:
+                raise self._error(f"a file named in {VARIABLE} may not set LogLevel", "move it to ~/.ssh/pysk_config")
+            self._set("log_level", self._one_of(keyword, argument, (LOG_LEVEL_ERROR, LOG_LEVEL_TRACE)))
         elif name == "knownkeys":
             self._set("known_keys", None if argument.lower() == "none" else self._path_of(keyword, argument))
         elif name == "keydirectoryuser":

@@ -177,6 +177,8 @@ class _Boundary:
             configuration = config.load(trusts_environment=not self._lib.pysk_is_privileged())
             reporter.log_file = configuration.log_file
             self._lib.pysk_watch_interrupts()
+            if configuration.log_level == config.LOG_LEVEL_TRACE:
+                run = self._traced(run, reporter)
             run(configuration, Operation(configuration.timeout, self._lib.pysk_interrupted, reporter.tell))
         except SecurityKeyError as error:
             if self._api_major < MAJOR_OVERWRITE_QUESTION and isinstance(error, CredentialExists):
@@ -191,6 +193,32 @@ class _Boundary:
             self._lib.pysk_unwatch_interrupts()
             self._log_notes(reporter)
         return 0
+
+    def _traced(
+        self, run: Callable[[Configuration, Operation], None], reporter: Reporter
+    ) -> Callable[[Configuration, Operation], None]:
+        """Return what carries out an operation and writes its trace to the log file."""
+
+        def run_traced(configuration: Configuration, operation: Operation) -> None:
+            from .trace import log_trace
+
+            trace = log_trace(configuration, reporter.tell)
+            operation.trace = trace
+
+            def tell(sentence: str) -> bool:
+                trace(f"the person is told: {sentence}")
+                return reporter.tell(sentence)
+
+            operation.tell = tell
+            trace(f"sk-api {self._api_major >> 16} is asked by {_host()}")
+            try:
+                run(configuration, operation)
+            except SecurityKeyError as error:
+                trace(f"ends with code {error.code}{', which is a question' if error.is_question else ''}: {error}")
+                raise
+            trace("done")
+
+        return run_traced
 
     def _log_notes(self, reporter: Reporter) -> None:
         """Log each note once; that this fails, as for want of memory, changes nothing for the host."""
@@ -267,6 +295,14 @@ class _Boundary:
             elif option.required:
                 raise InvalidRequest(f"the option {name} is not known here", "leave it out")
         return known
+
+
+def _host() -> str:
+    """Return the program that this process runs."""
+    try:
+        return posix.readlink("/proc/self/exe")
+    except OSError:
+        return "an unknown program"
 
 
 def _can_open_files() -> bool:

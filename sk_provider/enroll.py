@@ -47,6 +47,11 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     """
     if request.algorithm not in COSE_ALGORITHMS:
         raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
+    if operation.trace is not None:
+        operation.trace(
+            f"enroll: application {request.application}, algorithm {request.algorithm}, flags 0x{request.flags:02x}, "
+            f"{'no PIN' if request.pin is None else 'a PIN'}"
+        )
     user_id = _user_id(request.user)
     token = selection.open_for_enrollment(request, configuration, operation)
     try:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .errors import SecurityKeyError
+    from .trace import Trace
 
 
 _WAITS_UNTOLD = 1.0
@@ -19,7 +20,13 @@ _WAITS_UNTOLD = 1.0
 
 
 class Operation:
-    """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set())."""
+    """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set()).
+
+    trace: what is told each message and decision, None unless a person asks for that. A program that traces all that it
+    does sets it for the class.
+    """
+
+    trace: Trace | None = None
 
     def __init__(
         self,
@@ -63,6 +70,8 @@ class Operation:
             raise self.reason()
         if self._others_had_it_for >= self.timeout:
             raise busy()
+        if self.trace is not None and self._others_had_it_for == waited:
+            self.trace("another program has the authenticator")
         if self._others_had_it_for >= _WAITS_UNTOLD and not self._has_told_of_others:
             self._has_told_of_others = True
             self.tell("another program uses the authenticator; waiting for it")

@@ -108,7 +108,7 @@ class Reporter:
     def log(self, sentence: str) -> None:
         """Write one line to the log file, or to the system's log if there is none or it cannot be written."""
         line = printable(sentence)
-        if self.log_file is None or not _append_to_log(self.log_file, line):
+        if self.log_file is None or not append_to_log(self.log_file, line):
             self._write_syslog(line.encode())
 
 
@@ -119,7 +119,8 @@ def _stderr_is_lost() -> bool:
         return True
 
 
-def _append_to_log(path: str, line: str) -> bool:
+def append_to_log(path: str, line: str) -> bool:
+    """Append a printable line to a log file, with the time and the process, and return whether it could be written."""
     import time
 
     entry = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} libpysk[{posix.getpid()}]: {line}\n".encode()

@@ -28,6 +28,8 @@ def load_resident_keys(
 
     Raises SecurityKeyError; PinRequired where another call with a PIN can succeed.
     """
+    if operation.trace is not None:
+        operation.trace(f"list resident keys: {'no PIN' if request.pin is None else 'a PIN'}")
 
     def list_of_token() -> list[ResidentKey]:
         return _load_of_token(request, configuration, operation)

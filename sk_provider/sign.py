@@ -28,6 +28,11 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     """
     if request.algorithm not in (ALGORITHM_ECDSA, ALGORITHM_ED25519):
         raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
+    if operation.trace is not None:
+        operation.trace(
+            f"sign: application {request.application}, algorithm {request.algorithm}, flags 0x{request.flags:02x}, "
+            f"{'no PIN' if request.pin is None else 'a PIN'}"
+        )
     if not request.key_handle:
         raise InvalidRequest("the key has no key handle", "enroll it again")
     token = selection.open_for_signature(request, configuration, operation)

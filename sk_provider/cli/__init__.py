@@ -64,12 +64,28 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pysk")
-def main() -> None:
+@click.option("--trace", is_flag=True, help="Tell each message to an authenticator, and each decision, on stderr.")
+@click.pass_context
+def main(context: click.Context, *, trace: bool) -> None:
     """Manage FIDO authenticators (security keys) for OpenSSH.
 
     ADDRESS names an authenticator, such as usb:, nfc:, soft: or /dev/hidraw3; libpysk(8) lists all forms. Without one,
     the Device line of pysk_config(5) applies, or else the security key that is plugged in is used.
     """
+    if trace:
+        _trace(context)
+
+
+def _trace(context: click.Context) -> None:
+    """Have all operations of a command told on standard error."""
+    from sk_provider.operation import Operation
+    from sk_provider.trace import stderr_trace
+
+    Operation.trace = stderr_trace("pysk")
+
+    @context.call_on_close
+    def _end() -> None:
+        Operation.trace = None
 
 
 for command in (devices, directory, keys, path, pin, reset, serve, share, try_):

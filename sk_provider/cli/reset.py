@@ -53,7 +53,7 @@ def reset(address: str, *, yes: bool) -> None:
     scheme, location = split(address)
     if scheme == soft.SCHEME:
         channel = soft.open(location, configuration, operation, may_create=False, may_reset=True)
-        token = Token(channel, address)
+        token = Token(channel, address, trace=operation.trace)
     else:
         token = selection.open_for_management(address, configuration, operation)
     try:

@@ -44,6 +44,12 @@ CERTAINLY_HOLDS = 3
 HOLDS = 2
 MAYBE = 1
 NOT = 0
+_ANSWERS = {
+    CERTAINLY_HOLDS: "holds the key, as its signature proves",
+    HOLDS: "says that it holds the key",
+    MAYBE: "may hold the key",
+    NOT: "does not hold the key",
+}
 
 
 def open_holder(
@@ -91,6 +97,8 @@ def open_chosen(
             raise candidates.first_error()
         if len(candidates.tokens) == 1 and not candidates.failures:
             token = candidates.tokens[0]
+            if operation.trace is not None:
+                operation.trace(f"chosen: {token.address}, the only one that could be opened")
         else:
             what = "are connected"
             token = _choose_by_touch(candidates.tokens, candidates.failures, operation, what, sends_pin=sends_pin)
@@ -106,6 +114,7 @@ class _Race(Operation):
 
     def __init__(self, operation: Operation) -> None:
         super().__init__(operation.timeout, tell=operation.tell)
+        self.trace = operation.trace
         self._operation = operation
         self.winner: Token | None = None
 
@@ -206,6 +215,9 @@ class _Candidates:
             from sk_provider.credentials import known_keys
 
             self.known = known_keys.recall(self._configuration.known_keys, request.application, request.key_handle)
+            if self._operation.trace is not None:
+                knowledge = "known, and proves who holds it" if self.known else "not known"
+                self._operation.trace(f"of several authenticators one holds the key, whose public key is {knowledge}")
         race = _Race(self._operation)
         enough = HOLDS if request.pin is None else CERTAINLY_HOLDS
         answers: dict[Found, tuple[Token, int]] = {}
@@ -214,6 +226,8 @@ class _Candidates:
             token = each.open(self._configuration, race, may_create=False)
             self.tokens.append(token)
             answer = ask_silently(token, request, self.known, race)
+            if race.trace is not None:
+                race.trace(f"{token.address} {_ANSWERS[answer]}")
             if answer >= enough and race.winner is None:
                 race.winner = token
             answers[each] = token, answer
@@ -227,12 +241,17 @@ class _Candidates:
                 self.maybe.append(token)
         # From now on only the operation ends what was opened for the race.
         holder, race.winner = race.winner, None
+        if holder is not None and race.trace is not None:
+            race.trace(f"chosen: {holder.address}, the first that {_ANSWERS[enough]}")
         return holder
 
     def _note_errors(self, found: list[Found], outcomes: list[BaseException | None]) -> None:
         if self._operation.is_set():
             raise self._operation.reason()
         for each, outcome in zip(found, outcomes, strict=True):
+            if outcome is not None and self._operation.trace is not None:
+                why = outcome.happened if isinstance(outcome, SecurityKeyError) else type(outcome).__name__
+                self._operation.trace(f"{each.address} is left out: {why}")
             if isinstance(outcome, (DeviceNotFound, Unsupported)):
                 # What is not there after all, or is no authenticator, holds no key.
                 self._absences.append(outcome)
@@ -283,6 +302,8 @@ def _choose(candidates: _Candidates, request: SignRequest, operation: Operation)
         raise CredentialNotFound(nobody, "connect the one that does")
     spends_tries = request.pin is not None or bool(request.flags & FLAG_USER_VERIFICATION)
     if len(claimants) == 1 and not (candidates.failures and spends_tries):
+        if operation.trace is not None:
+            operation.trace(f"chosen: {claimants[0].address}, the only one that may hold the key")
         return claimants[0]
     if request.pin is None:
         errors = _errors_without_pin(claimants, request, operation)
@@ -385,6 +406,8 @@ def _choose_by_touch(
 
     errors = at_once(wait, tokens, operation)
     if race.winner is not None:
+        if operation.trace is not None:
+            operation.trace(f"chosen: {race.winner.address}, which was touched")
         return race.winner
     if operation.is_set():
         raise operation.reason()

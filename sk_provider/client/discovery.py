@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
+    from sk_provider.trace import Trace
     from sk_provider.transport_api import Transport
 
 
@@ -31,8 +32,13 @@ class Found:
 
     def open(self, configuration: Configuration, operation: Operation, *, may_create: bool) -> Token:
         """Open it; may_create, and what is raised: see transport_api.Transport."""
-        channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
-        return Token(channel, self.address, self.product)
+        if operation.trace is None:
+            channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
+        else:
+            with operation.trace.about(self.address):
+                operation.trace("is opened")
+                channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
+        return Token(channel, self.address, self.product, operation.trace)
 
     def product(self) -> str:
         """Return what the device calls itself, "" if it does not say, or nothing knows that. Raises nothing."""
@@ -40,14 +46,21 @@ class Found:
         return name(self.location) if name is not None else ""
 
 
-def discover(addresses: list[str], configuration: Configuration) -> list[Found]:
+def discover(addresses: list[str], configuration: Configuration, trace: Trace | None = None) -> list[Found]:
     """Return what the addresses mean now, each authenticator once; without addresses, what is plugged in.
+
+    trace: see Operation.
 
     Raises DeviceNotFound, or what else is wrong with an address, if that is nothing; unless there is only one: opening
     it tells best.
     """
-    if not addresses:
-        return _discover_default(configuration)
+    found = _discover_named(addresses, configuration, trace) if addresses else _discover_default(configuration)
+    if trace is not None:
+        trace(f"found for {' '.join(addresses) or 'no address'}: {', '.join(each.address for each in found)}")
+    return found
+
+
+def _discover_named(addresses: list[str], configuration: Configuration, trace: Trace | None) -> list[Found]:
     found: list[Found] = []
     awaited: list[Found] = []
     errors: list[SecurityKeyError] = []
@@ -60,6 +73,8 @@ def discover(addresses: list[str], configuration: Configuration) -> list[Found]:
             if len(addresses) == 1:
                 raise
             errors.append(error)
+            if trace is not None:
+                trace(f"{address} is left out: {error.happened}")
             continue
         if not locations and len(addresses) == 1:
             locations = [location]
@@ -153,22 +168,29 @@ def open_marked(
         held = open_holder and open_holder(key_handle, locations, configuration, operation)
         if held:
             location, channel = held
-            return Token(channel, transports.join(scheme, location))
+            address = transports.join(scheme, location)
+            if operation.trace is not None:
+                operation.trace(f"chosen: {address}, whose mark the key handle bears")
+            return Token(channel, address, trace=operation.trace)
     return None
 
 
 def discover_served(
-    key_handle: bytes, addresses: list[str], configuration: Configuration, elsewhere: CredentialNotFound
+    key_handle: bytes,
+    addresses: list[str],
+    configuration: Configuration,
+    elsewhere: CredentialNotFound,
+    trace: Trace | None = None,
 ) -> list[Found]:
     """Return where the authenticator that a key handle tells of may be served as a device, as it is not in its place.
 
-    elsewhere: what open_marked() has raised, and what is raised where there is no device either.
+    elsewhere: what open_marked() has raised, and what is raised where there is no device either; trace: see Operation.
     """
     others = [address for address in addresses if _scheme(address) not in transports.schemes_marked(key_handle)]
     if addresses and not others:
         raise elsewhere
     try:
-        return discover(others, configuration)
+        return discover(others, configuration, trace)
     except DeviceNotFound:
         raise elsewhere from None
 

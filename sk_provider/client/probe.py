@@ -17,6 +17,7 @@ class Probe(Operation):
 
     def __init__(self, operation: Operation, seconds: int) -> None:
         super().__init__(seconds, operation.is_set, operation.tell)
+        self.trace = operation.trace
         self._operation = operation
         self.has_waited = False
 

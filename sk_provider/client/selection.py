@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
 
+    from .discovery import Found
     from .token import Token
 
 
@@ -22,7 +23,7 @@ def open_for_enrollment(
 
     Raises DeviceNotFound if there is none, and SecurityKeyError if it cannot be used. The caller closes the token.
     """
-    addresses = _addresses(request.device, configuration, request.application)
+    addresses = _addresses(request.device, configuration, request.application, operation)
     return _open_one(addresses, configuration, operation, may_create=may_create, sends_pin=request.pin is not None)
 
 
@@ -34,7 +35,7 @@ def open_for_management(
     device: the address that the host was given, or None; may_create: see Transport. The rest as in
     open_for_enrollment().
     """
-    addresses = _addresses(device, configuration, None)
+    addresses = _addresses(device, configuration, None, operation)
     return _open_one(addresses, configuration, operation, may_create=may_create, sends_pin=True)
 
 
@@ -44,35 +45,47 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
     Raises CredentialNotFound if none does, PinRequired if a PIN is wanted whichever does; the rest as in
     open_for_enrollment().
     """
-    addresses = _addresses(request.device, configuration, request.application)
+    addresses = _addresses(request.device, configuration, request.application, operation)
     try:
         marked = discovery.open_marked(request.key_handle, addresses, configuration, operation)
     except CredentialNotFound as elsewhere:
-        found = discovery.discover_served(request.key_handle, addresses, configuration, elsewhere)
+        found = discovery.discover_served(request.key_handle, addresses, configuration, elsewhere, operation.trace)
     else:
         if marked is not None:
             return marked
-        found = discovery.discover(addresses, configuration)
+        found = discovery.discover(addresses, configuration, operation.trace)
     has_more = not addresses and discovery.may_have_more(found)
     if len(found) == 1 and not has_more:
-        return found[0].open(configuration, operation, may_create=False)
+        return _the_only_one(found, operation).open(configuration, operation, may_create=False)
     from . import candidates
 
     return candidates.open_holder(found, request, configuration, operation, has_more=has_more)
 
 
-def _addresses(device: str | None, configuration: Configuration, application: str | None) -> list[str]:
+def _addresses(
+    device: str | None, configuration: Configuration, application: str | None, operation: Operation
+) -> list[str]:
     """Return what is named for the operation, [] if nothing is."""
-    return [device] if device else configuration.devices(application)
+    addresses = [device] if device else configuration.devices(application)
+    if operation.trace is not None:
+        by = "the caller" if device else "Device in pysk_config" if addresses else "nobody"
+        operation.trace(f"authenticators are named by {by}{': ' if addresses else ''}{' '.join(addresses)}")
+    return addresses
+
+
+def _the_only_one(found: list[Found], operation: Operation) -> Found:
+    if operation.trace is not None:
+        operation.trace(f"chosen: {found[0].address}, the only one")
+    return found[0]
 
 
 def _open_one(
     addresses: list[str], configuration: Configuration, operation: Operation, *, may_create: bool, sends_pin: bool
 ) -> Token:
-    found = discovery.discover(addresses, configuration)
+    found = discovery.discover(addresses, configuration, operation.trace)
     has_more = not addresses and discovery.may_have_more(found)
     if len(found) == 1 and not has_more:
-        return found[0].open(configuration, operation, may_create=may_create)
+        return _the_only_one(found, operation).open(configuration, operation, may_create=may_create)
     from . import candidates
 
     return candidates.open_chosen(

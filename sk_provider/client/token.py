@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sk_provider.api import SignRequest
     from sk_provider.operation import Operation
+    from sk_provider.trace import Trace
     from sk_provider.transport_api import Channel, Event
 
     Result = TypeVar("Result")
@@ -37,8 +38,16 @@ class Token:
     others and it is known.
     """
 
-    def __init__(self, channel: Channel, address: str, name: Callable[[], str] | None = None) -> None:
-        """name: returns what the device calls itself, "" if it does not say, where anything knows that."""
+    def __init__(
+        self, channel: Channel, address: str, name: Callable[[], str] | None = None, trace: Trace | None = None
+    ) -> None:
+        """name: returns what the device calls itself, "" if it does not say, where anything knows that; trace: see
+        Operation.
+        """
+        if trace is not None:
+            from .traced import TracedChannel
+
+            channel = TracedChannel(channel, address, trace)
         self._channel = channel
         self._name = name
         self._has_spoken_ctap2 = False

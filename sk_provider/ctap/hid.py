@@ -59,6 +59,11 @@ class HidChannel:
 
         Raises AuthenticatorError if it does not, and what event gives as its reason once that is set.
         """
+        trace = getattr(event, "trace", None)
+        if trace is not None:
+            from .traced import TracedReports
+
+            reports = TracedReports(reports, trace)
         self._reports = reports
         self._remedy = remedy
         self._channel = framing.BROADCAST_CHANNEL

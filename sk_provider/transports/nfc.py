@@ -148,6 +148,7 @@ class NfcChannel:
         self._uses_extended = True
         self._may_be_silent = False
         self._event: Event | None = operation
+        self._trace = operation.trace
         self.capabilities = 0
         self._card, self._protocol = self._connect(operation)
         try:
@@ -351,6 +352,8 @@ class NfcChannel:
             event=self._event,
             may_be_silent=self._may_be_silent,
         )
+        if self._trace is not None:
+            self._trace(_exchange(command, result, answer))
         return result, answer
 
     def _failure(self, result: int) -> AuthenticatorError:
@@ -367,6 +370,14 @@ class NfcChannel:
         if result in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED):
             return AuthenticatorError("the PC/SC service ended", "start pcscd and try again")
         return AuthenticatorError(f"the card cannot be reached ({scard.SCardGetErrorMessage(result)})", PRESENT_AGAIN)
+
+
+def _exchange(command: bytes, result: int, answer: list[int]) -> str:
+    """Return what a trace tells of an APDU and its answer, but nothing of what is in them."""
+    outcome = f"PC/SC result 0x{result & 0xFFFFFFFF:08x}"
+    if len(answer) >= 2:
+        outcome = f"status {bytes(answer[-2:]).hex()}, {len(answer) - 2} bytes"
+    return f"APDU {command[:4].hex()}, {len(command)} bytes: {outcome}"
 
 
 def _is_repeatable(header: _Header, data: bytes) -> bool:

@@ -94,4 +94,6 @@ class Watched:
 def assert_lean(told: Told) -> None:
     """Fail if the signature has loaded what everybody would wait for."""
     assert told.modules & HEAVY == set()
+    # What tells of it is for whoever asks.
+    assert not [name for name in told.modules if name.startswith("sk_provider.") and "trace" in name]
     assert {name for name in told.imported if not name.startswith("sk_provider.")} <= LEAN

@@ -144,6 +144,7 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("Match host x", "Match takes"),
         ("Match application a\nPresence auto", "Presence cannot stand in a Match block"),
         ("LogFile /tmp/x", "may not set LogFile"),
+        ("LogLevel trace", "may not set LogLevel"),
     ],
 )
 def test_a_bad_line_is_named(load: Write, text: str, sentence: str) -> None:
@@ -316,6 +317,19 @@ def test_files_are_named_by_absolute_paths(home: Path) -> None:
             user_file(home, f"{keyword} {path}\n")
             with pytest.raises(ConfigurationError, match=f"{keyword} is not an absolute path; begin it with"):
                 config.load()
+
+
+def test_a_trace_wants_a_log_file_wherever_that_is_named(home: Path) -> None:
+    assert config.load().log_level == "error"
+    user_file(home, "LogLevel Trace\n")
+    with pytest.raises(ConfigurationError, match="LogLevel trace has no file to write to; name one with LogFile in"):
+        config.load()
+    system_file(home, "LogLevel error\nLogFile /var/file\n")
+    configuration = config.load()
+    assert (configuration.log_level, configuration.log_file) == ("trace", "/var/file")
+    user_file(home, "LogLevel debug\n")
+    with pytest.raises(ConfigurationError, match="LogLevel cannot be debug; use one of error, trace"):
+        config.load()
 
 
 @pytest.mark.parametrize("word", ["none", "None"])

@@ -32,3 +32,4 @@ def test_the_lean_path_imports_nothing_heavy() -> None:
     imported = set(done.stdout.split())
     assert {"sk_provider.sign", "sk_provider.ctap.hid", "sk_provider.transports.usb"} <= imported
     assert {name for name in imported if name.partition(".")[0] != "sk_provider"} <= ALLOWED
+    assert not [name for name in imported if "trace" in name]

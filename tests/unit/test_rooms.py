@@ -16,7 +16,7 @@ IN_ORDER = (
     {"__init__", "bytecode"},
     {"errors"},
     {"reporting"},
-    {"api", "config", "operation", "peers", "third_party"},
+    {"api", "config", "operation", "peers", "third_party", "trace"},
     {"transport_api"},
     {"ctap"},
     {"credentials"},

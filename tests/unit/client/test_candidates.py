@@ -7,6 +7,7 @@ import time
 
 import pytest
 from support.drawer import APPLICATION, Drawer, Player
+from support.traced import sentence_of, trace_into
 
 from sk_provider import transports
 from sk_provider.api import (
@@ -137,6 +138,38 @@ def test_the_one_that_holds_the_key_signs(desk: Desk, flags: int, pin: str | Non
     assert desk.sign(Player(HOLDS_NOT), Player(HOLDS), flags=FLAG_USER_PRESENCE, pin=pin) == "unix:/1"
     assert desk.told == []
     assert all(commands.MAKE_CREDENTIAL not in player.asked for player in desk.players)
+
+
+def test_a_trace_tells_which_one_signs_and_why_the_others_do_not(desk: Desk) -> None:
+    lines: list[str] = []
+    desk.operation.trace = trace_into(lines)
+    assert desk.sign(Player(HOLDS_NOT), gone(), broken(), Player(HOLDS)) == "unix:/3"
+    named = "unix:/0 unix:/1 unix:/2 unix:/3"
+    assert sentence_of(lines[0]) == f"authenticators are named by Device in pysk_config: {named}"
+    assert sentence_of(lines[1]) == f"found for {named}: {named.replace(' ', ', ')}"
+    for sentence in (
+        "of several authenticators one holds the key, whose public key is not known", "unix:/0 does not hold the key",
+        "unix:/3 says that it holds the key", "unix:/1 is left out: it is gone",
+        "unix:/2 is left out: it is broken", "chosen: unix:/3, the first that says that it holds the key",
+        "unix:/0: closed",
+    ):  # fmt: skip
+        assert sentence in map(sentence_of, lines)
+    lines.clear()
+    assert desk.sign(Player(HOLDS_NOT), Player(SAYS_NOTHING)) == "unix:/1"
+    assert "chosen: unix:/1, the only one that may hold the key" in map(sentence_of, lines)
+    lines.clear()
+    assert desk.sign(Player(SAYS_NOTHING), Player(SAYS_NOTHING, touched_after=SOON)) == "unix:/1"
+    assert "chosen: unix:/1, which was touched" in map(sentence_of, lines)
+
+
+def test_a_trace_tells_that_there_is_no_choice(desk: Desk) -> None:
+    lines: list[str] = []
+    desk.operation.trace = trace_into(lines)
+    assert desk.enroll(Player()) == "unix:/0"
+    assert "chosen: unix:/0, the only one" in map(sentence_of, lines)
+    lines.clear()
+    assert desk.enroll(gone(), Player()) == "unix:/1"
+    assert "chosen: unix:/1, the only one that could be opened" in map(sentence_of, lines)
 
 
 def test_the_others_give_up_once_one_has_told_that_it_holds_the_key(desk: Desk) -> None:

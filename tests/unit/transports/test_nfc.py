@@ -12,6 +12,7 @@ from fido2.ctap2 import ClientPin, Ctap2
 from smartcard import scard
 from support.played_pcsc import Card, Service
 from support.soft_token import PIN, Device, Person
+from support.traced import sentence_of, trace_into
 
 from sk_provider.authenticator.store import Store
 from sk_provider.config import Configuration
@@ -348,6 +349,25 @@ def test_what_ends_the_operation_is_told_to_the_card(table: Table) -> None:
         channel.call(framing.CBOR, MAKE, table.operation, lambda _: table.operation.call_off())
     assert table.card.commands[-1] == b"\x80\x11\x11\0\0"
     channel.close()
+
+
+def test_a_trace_tells_each_apdu_but_not_what_is_in_it(table: Table) -> None:
+    lines: list[str] = []
+    table.operation.trace = trace_into(lines)
+    channel = table.opened()
+    select, get_info, get_response = map(sentence_of, lines)
+    assert select == "APDU 00a40400, 14 bytes: status 9000, 6 bytes"
+    assert get_info.startswith("APDU 80108000, 7 bytes: status 61")
+    assert get_response.startswith("APDU 00c00000, 5 bytes: status 9000, ")
+    lines.clear()
+    answers = [word(0x9100, b"\2"), word(0x9000, b"\0")]
+    table.card.instead = lambda _: answers.pop(0)
+    channel.call(framing.CBOR, MAKE + b"secret", table.operation)
+    channel.close()
+    assert [sentence_of(line) for line in lines] == [
+        "APDU 80108000, 13 bytes: status 9100, 1 bytes",
+        "APDU 80110000, 5 bytes: status 9000, 1 bytes",
+    ]
 
 
 @pytest.mark.parametrize("code", [status.NO_CREDENTIALS, 0xFF])

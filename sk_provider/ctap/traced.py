@@ -1,0 +1,92 @@
+"""What a trace tells of CTAPHID itself: channels, repetitions, cancelling, errors, and of messages their lengths."""
+
+from __future__ import annotations
+
+from . import framing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_MAX_OTHERS = 8
+"""Other programs' channels that are told of."""
+
+
+def names_of(numbers: dict[str, object], prefix: str = "") -> dict[int, str]:
+    """Return the constants of a module whose names begin with a prefix, which is left out, by their numbers."""
+    return {
+        number: name.removeprefix(prefix)
+        for name, number in numbers.items()
+        if isinstance(number, int) and name.isupper() and name.startswith(prefix)
+    }
+
+
+COMMANDS = {
+    getattr(framing, name): name
+    for name in ("PING", "MSG", "LOCK", "INIT", "WINK", "CBOR", "CANCEL", "KEEPALIVE", "ERROR")
+}
+KEEPALIVES = names_of(vars(framing), "STATUS_")
+_ERRORS = names_of(vars(framing), "ERR_")
+_CAPABILITIES = names_of(vars(framing), "CAPABILITY_")
+
+
+def named_bits(bits: int, names: dict[int, str]) -> str:
+    """Return the names of the bits that are set, and the number."""
+    known = " ".join(name for bit, name in sorted(names.items()) if bits & bit)
+    return f"{known} (0x{bits:02x})" if known else f"0x{bits:02x}"
+
+
+class TracedReports:
+    """Reports that tell a trace which message begins with them. See hid.Reports."""
+
+    def __init__(self, reports: Any, trace: Callable[[str], object]) -> None:
+        self._reports = reports
+        self._trace = trace
+        self._channel = b""
+        self._others: list[bytes] = []
+
+    def send(self, report: bytes) -> None:
+        """See Reports."""
+        self._channel = report[:4]
+        if report[4] & framing.INIT_PACKET:
+            self._trace(f"> {_message(report)}")
+        self._reports.send(report)
+
+    def receive(self, seconds: float) -> bytes | None:
+        """See Reports."""
+        report: bytes | None = self._reports.receive(seconds)
+        if report is None:
+            return None
+        if len(report) != framing.REPORT_SIZE:
+            self._trace(f"< a report of {len(report)} bytes, which is none of CTAPHID's")
+        elif report[:4] != self._channel:
+            if report[:4] not in self._others and len(self._others) < _MAX_OTHERS:
+                self._others.append(report[:4])
+                self._trace(f"< reports on channel 0x{report[:4].hex()}, which is another program's")
+        # Keep-alives come ten times a second: the message tells of those that differ.
+        elif report[4] & framing.INIT_PACKET and report[4] != framing.KEEPALIVE | framing.INIT_PACKET:
+            self._trace(f"< {_message(report)}")
+        return report
+
+    def close(self) -> None:
+        """See Reports."""
+        self._reports.close()
+
+
+def _message(report: bytes) -> str:
+    """Return what the first report of a message tells that holds no secret."""
+    command = report[4] & ~framing.INIT_PACKET
+    length = int.from_bytes(report[5:7], "big")
+    name = f"CTAPHID {COMMANDS.get(command, f'0x{command:02x}')} on channel 0x{report[:4].hex()}"
+    if command == framing.INIT and length == 8:
+        return f"{name}, nonce {report[7:15].hex()}"
+    if command == framing.INIT:
+        version = ".".join(str(number) for number in report[20:23])
+        return (
+            f"{name}, nonce {report[7:15].hex()}, new channel 0x{report[15:19].hex()}, protocol {report[19]}, "
+            f"device version {version}, capabilities {named_bits(report[23], _CAPABILITIES)}"
+        )
+    if command == framing.ERROR:
+        return f"{name}, {_ERRORS.get(report[7], 'unknown')} (0x{report[7]:02x})"
+    return name if command == framing.CANCEL else f"{name}, {length} bytes"
