@@ -21,12 +21,12 @@ class BenchError(Exception):
     """Something cannot be measured; the message says what and why."""
 
 
-def compile_tool(name: str, folder: Path) -> Path:
+def compile_tool(name: str, folder: Path, *flags: str) -> Path:
     """Compile one of this folder's C programs into a folder, unless it is there, and return its path."""
     program = folder / name
     if not program.exists():
-        command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-o", str(program), str(HERE / f"{name}.c")]
-        subprocess.run(command, check=True, timeout=PATIENCE_S)
+        command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", *flags]
+        subprocess.run([*command, "-o", str(program), str(HERE / f"{name}.c")], check=True, timeout=PATIENCE_S)
     return program
 
 

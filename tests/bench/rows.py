@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,16 +25,18 @@ PIN = "correct horse"
 TOKEN_MS = 20
 TOKENS = (1, 2, 4, 8)
 RESIDENT_KEYS = (1, 10, 100)
+DELAYS_MS = (0, 2, 5, 20, 50)
 DOUBLE = "sk-dummy"
 NULL = "null provider"
 
-HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, USB = GROUPS = (
+HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB = GROUPS = (
     "signature in ssh-sk-helper",
     "ssh-keygen -Y sign",
     "ssh-keygen -t (enrollment)",
     "signature with a PIN in ssh-sk-helper",
     "resident keys in ssh-sk-helper",
     f"selection in ssh-sk-helper, tokens at {TOKEN_MS} ms",
+    "ssh-keygen -Y sign, one token, beside the built-in provider",
     usb.GROUP,
 )
 
@@ -123,6 +126,9 @@ class Bench:
                 self._add_resident(name, library)
             if SELECTION in self._groups:
                 self._add_selection(name)
+        if BUILT_IN in self._groups:
+            for delay in DELAYS_MS:
+                self._add_built_in(token["libpysk"], delay)
 
     # What there is to sign with.
 
@@ -145,8 +151,7 @@ class Bench:
         return key
 
     def _tokens(self, delays_ms: Sequence[int]) -> list[str]:
-        folder = self._folder / f"tokens-{len(delays_ms)}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="tokens-", dir=self._folder))
         tokens = virtual_token.running(self._token_program, self._answers, folder, delays_ms)
         return self._running.enter_context(tokens)
 
@@ -270,6 +275,30 @@ class Bench:
             self._add_helper(
                 f"{name}, {count} of unix:", SELECTION, key, self._request(key),
                 {} if count == 1 else {f"{name}, 1 of unix:": "1 token"}, name,
+            )  # fmt: skip
+
+    def _add_built_in(self, token: Key, delay_ms: int) -> None:
+        """Add the provider that ssh has built in, and ours, on a token that takes its time for each message."""
+        (address,) = self._tokens([delay_ms])
+        hidraw = compile_tool("hidraw", self._folder, "-shared", "-fPIC")
+        # It stands in for the kernel alone, but both are to have what it costs to load.
+        shared = {"LD_PRELOAD": str(hidraw), "BENCH_TOKEN": address.removeprefix("unix:")}
+        built_in = f"built-in, {delay_ms} ms a message"
+        subjects = {built_in: environment(self._folder, SSH_SK_PROVIDER="internal", **shared)}
+        for name, library in self._libraries.items():
+            variables = self._environment(f"{name}-{delay_ms}-ms", library, f"Device {address}")
+            subjects[f"{name}, {delay_ms} ms a message"] = variables | shared
+        for subject, variables in subjects.items():
+            key = Key(token.path, variables)
+
+            def check(armoured: bytes, key: Key = key) -> None:
+                sk_helper.verify_armoured(armoured, key.public, self._data)
+
+            of = subject.partition(",")[0]
+            self._add(
+                subject, BUILT_IN, _sign(key), variables, sent=DOCUMENT, check=check,
+                against={} if subject == built_in else {built_in: "built-in"},
+                of="libpysk" if subject == built_in else of,
             )  # fmt: skip
 
     def _askpass(self) -> dict[str, str]:

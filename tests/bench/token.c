@@ -4,8 +4,9 @@
  *     token ANSWERS DELAY_MS PATH|uhid
  *
  * It listens at PATH for CTAPHID reports on a Unix stream socket and serves one connection after the other, or is a USB
- * HID device, which the kernel makes of it. It prints a line once it is ready. ANSWERS is a file of records: the command's byte, the length (16 bits, big-endian) of some
- * bytes and these bytes, the length of a response and the response, status included. A CTAPHID_CBOR message gets the
+ * HID device, which the kernel makes of it. It prints a line once it is ready. ANSWERS is a file of records: the
+ * command's byte, the length (16 bits, big-endian) of some bytes and these bytes, the length of a response and the
+ * response, status included. A CTAPHID_CBOR message gets the
  * response of the first record whose command is its own and whose bytes are in it, else CTAP2_ERR_NO_CREDENTIALS.
  * The delay is waited before every answer, that to CTAPHID_INIT too.
  */
@@ -23,7 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REPORT 64
+#include "descriptor.h"
+
 #define MAX_MESSAGE 7609
 #define MAX_ANSWERS (1 << 16)
 
@@ -33,6 +35,7 @@
 #define CONTINUATION_DATA (REPORT - 5)
 #define CMD_INIT 0x06
 #define CMD_CBOR 0x10
+#define CMD_CANCEL 0x11
 #define CMD_ERROR 0x3f
 #define ERR_INVALID_CMD 0x01
 #define CAPABILITIES 0x0c /* CBOR, and no CTAP1 */
@@ -41,17 +44,6 @@
 #define STATUS_NO_CREDENTIALS 0x2e
 
 #define UHID "uhid"
-/* pid.codes' identifier for tests. */
-#define VENDOR 0x1209
-#define PRODUCT 0x0001
-
-/* Page 0xf1d0, usage 1, and one report of 64 bytes each way: CTAP 2.1, section 11.2.8.2. */
-static const uint8_t descriptor[] = {
-	0x06, 0xd0, 0xf1, 0x09, 0x01, 0xa1, 0x01,
-	0x09, 0x20, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, REPORT, 0x81, 0x02,
-	0x09, 0x21, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, REPORT, 0x91, 0x02,
-	0xc0,
-};
 
 static bool is_device;
 static uint8_t answers[MAX_ANSWERS];
@@ -200,7 +192,7 @@ serve(int fd)
 			goes_on = answer_init(fd, channel, message);
 		else if (command == CMD_CBOR)
 			goes_on = answer_cbor(fd, channel, message, len);
-		else
+		else if (command != CMD_CANCEL) /* to which there is no answer */
 			goes_on = answer(fd, channel, CMD_ERROR, invalid_command, sizeof(invalid_command));
 	}
 }
