@@ -64,7 +64,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pysk")
-@click.option("--trace", is_flag=True, help="Tell each message to an authenticator, and each decision, on stderr.")
+@click.option("--trace", is_flag=True, help="Print on stderr, without secrets, each message and each decision.")
 @click.pass_context
 def main(context: click.Context, *, trace: bool) -> None:
     """Manage FIDO authenticators (security keys) for OpenSSH.
