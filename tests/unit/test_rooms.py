@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "sk_provider"
 
 # From the bottom to the top: the modules that share a room, or the package that is one.
 IN_ORDER = (
-    {"__init__", "bytecode"},
+    {"__init__", "bytecode", "library"},
     {"errors"},
     {"reporting"},
     {"api", "config", "operation", "peers", "third_party", "trace"},
