@@ -90,6 +90,10 @@ class Configuration:
         """Return the addresses of all Device lines, whether or not they apply, each once."""
         return list(dict.fromkeys(address for _, addresses in self._devices for address in addresses))
 
+    def device_lines(self) -> list[tuple[list[str], list[str]]]:
+        """Return the patterns of the Match block, [] outside of one, and the addresses of each Device line."""
+        return self._devices
+
     def aside(self) -> str:
         """Return what is to be said of the user's file where its settings are missed: nothing, as a rule.
 
@@ -164,12 +168,19 @@ def load(*, trusts_environment: bool = True) -> Configuration:
             _Reader(configuration, path, is_limited=False).read(text)
         else:
             configuration.missing_file = path
-    text = _read(SYSTEM_FILE)
-    if text is not None:
-        _Reader(configuration, SYSTEM_FILE, is_limited=False).read(text)
+    read_system_file(configuration)
     if configuration.log_level == LOG_LEVEL_TRACE and configuration.log_file is None:
         raise ConfigurationError("LogLevel trace has no file to write to", "name one with LogFile in pysk_config")
     return configuration
+
+
+def read_system_file(configuration: Configuration) -> bool:
+    """Add what the system's file says, and return whether there is one. Raises ConfigurationError as load() does."""
+    text = _read(SYSTEM_FILE)
+    if text is None:
+        return False
+    _Reader(configuration, SYSTEM_FILE, is_limited=False).read(text)
+    return True
 
 
 def match_pattern_list(text: str, patterns: list[str]) -> bool:

@@ -13,6 +13,7 @@ from sk_provider.reporting import printable
 
 from .devices import devices
 from .directory import directory
+from .doctor import doctor
 from .keys import keys
 from .path import path
 from .pin import pin
@@ -88,7 +89,7 @@ def _trace(context: click.Context) -> None:
         Operation.trace = None
 
 
-for command in (devices, directory, keys, path, pin, reset, serve, share, try_):
+for command in (devices, directory, doctor, keys, path, pin, reset, serve, share, try_):
     main.add_command(command)
 
 if "_PYSK_COMPLETE" in os.environ:

@@ -11,7 +11,9 @@ from sk_provider import bytecode, library
 
 
 @click.command()
-@click.option("--api", type=click.Choice([str(api) for api in library.FIRST_RELEASES]), help="Major version of the API.")
+@click.option(
+    "--api", type=click.Choice([str(api) for api in library.FIRST_RELEASES]), help="Major version of the API."
+)
 def path(api: str | None) -> None:
     """Print the absolute path of the library.
 

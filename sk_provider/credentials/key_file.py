@@ -149,6 +149,12 @@ def is_encrypted(content: bytes, path: str) -> bool:
     return cipher != _NONE
 
 
+def public_blob(content: bytes, path: str) -> bytes:
+    """Return the public key in a file, be it encrypted or not, of any type. Raises KeyFileRefused as is_encrypted()."""
+    _, blob, _ = _opened(content, path)
+    return blob
+
+
 def decrypted(content: bytes, path: str, passphrase: str) -> bytes:
     """Return what an encrypted file would be without a passphrase.
 

@@ -33,7 +33,8 @@ BESIDE = {
     "device_side": {"ctap"},
     "virtual_key": {"device_side", "authenticator", "asking"},
     "share": {"device_side", "client"},
-    "cli": {"virtual_key", "share", "embed"},
+    "doctor": {"client"},
+    "cli": {"virtual_key", "share", "doctor", "embed"},
 }
 
 

@@ -1,0 +1,189 @@
+"""pysk_config: which files are read, what they say or why they are refused, and the files that they name."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sk_provider import config, transports
+from sk_provider.config import Configuration
+from sk_provider.credentials import directory
+from sk_provider.errors import ConfigurationError
+
+from .finding import Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .finding import Account
+
+SUBJECT = "pysk_config"
+
+
+def loaded() -> Configuration:
+    """Return the settings, or those of no file where one cannot be used: that is told by check()."""
+    try:
+        return config.load()
+    except ConfigurationError:
+        return Configuration()
+
+
+def check(account: Account) -> Iterator[Finding]:
+    """Look at each file by itself, and at the settings that they have together."""
+    named = account.variable(config.VARIABLE)
+    if named is not None:
+        yield Finding(SUBJECT, f"{config.VARIABLE} names {named} in the place of ~/.ssh/pysk_config", private=(named,))
+    elif account.home is None:
+        yield Finding(
+            SUBJECT,
+            f"user {os.geteuid()} is not in the password database, so no file of yours is read",
+            f"name one: export {config.VARIABLE}=FILE",
+        )
+    try:
+        configuration = config.load()
+    except ConfigurationError as error:
+        yield _refused(error)
+        # The error may be the user's file's, and then the system's was not read.
+        if config.SYSTEM_FILE not in error.happened:
+            yield from _check_system_file()
+        return
+    yield from _tell_files(account, named, configuration)
+    yield from _tell_settings(configuration)
+    yield from _check_addresses(configuration)
+    yield from _check_log_file(configuration)
+    yield from _check_known_keys(configuration)
+    yield from _check_key_directories(configuration)
+
+
+def _refused(error: ConfigurationError) -> Finding:
+    """Return the finding for a file that is refused. What an error quotes of it may be anything, a secret too."""
+    place, colon, quoted = error.happened.partition(": ")
+    return Finding(SUBJECT, error.happened, error.remedy, private=(quoted,) if colon and " line " in place else ())
+
+
+def _check_system_file() -> Iterator[Finding]:
+    try:
+        if config.read_system_file(Configuration()):
+            yield Finding(SUBJECT, f"{config.SYSTEM_FILE} can be used")
+    except ConfigurationError as error:
+        yield _refused(error)
+
+
+def _tell_files(account: Account, named: str | None, configuration: Configuration) -> Iterator[Finding]:
+    own = named or "~/.ssh/pysk_config"
+    is_there = configuration.missing_file is None
+    read = [*([own] if is_there else []), *([config.SYSTEM_FILE] if os.path.exists(config.SYSTEM_FILE) else [])]
+    missing = "" if is_there else f" ({account.shown(configuration.missing_file or '')} does not exist)"
+    yield Finding(
+        SUBJECT,
+        f"read: {', '.join(read) or 'no file'}{missing}{configuration.aside()}",
+        private=[path for path in (named, account.environment.get("HOME")) if path and path != "/"],
+    )
+
+
+def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
+    for patterns, addresses in configuration.device_lines():
+        block = f" (Match application {','.join(patterns)})" if patterns else ""
+        yield Finding(
+            SUBJECT,
+            f"Device {' '.join(addresses)}{block}",
+            private=[*patterns, *(each.partition(":")[2] for each in addresses)],
+        )
+    if not configuration.device_lines():
+        yield Finding(SUBJECT, "Device names none: what is plugged in by USB is used, or else a card on a reader")
+    yield Finding(SUBJECT, f"Presence {configuration.presence}, Timeout {configuration.timeout}")
+    for url in configuration.key_directories:
+        yield Finding(SUBJECT, f"KeyDirectory {url}", private=(url.partition(":")[2],))
+    if configuration.key_directories:
+        yield Finding(
+            SUBJECT,
+            f"KeyDirectoryUser {configuration.directory_user or 'none'}, "
+            f"KeyDirectoryTimeout {configuration.directory_timeout}, "
+            f"KeyDirectoryMaxAge {configuration.directory_max_age}, "
+            f"KeyDirectoryCache {configuration.directory_cache or 'none'}, "
+            f"KeyDirectoryCA {configuration.directory_ca or 'none'}",
+            private=[
+                each
+                for each in (configuration.directory_user, configuration.directory_cache, configuration.directory_ca)
+                if each
+            ],
+        )
+    for name, value in configuration.ldap.items():
+        yield Finding(SUBJECT, f"KeyDirectoryLdap{name.capitalize()} {value}", private=(value,))
+
+
+def _check_addresses(configuration: Configuration) -> Iterator[Finding]:
+    for address in configuration.all_devices():
+        try:
+            scheme, _ = transports.split(address)
+            transports.load(scheme, own_only=configuration.is_limited(address))
+        except ConfigurationError as error:
+            yield Finding(SUBJECT, f"Device: {error.happened}", error.remedy, private=(address,))
+
+
+def _check_log_file(configuration: Configuration) -> Iterator[Finding]:
+    path = configuration.log_file
+    if path is None:
+        return
+    reason = _not_ours(path, may_be_roots=True)
+    if reason is None and not os.access(path if os.path.exists(path) else os.path.dirname(path), os.W_OK):
+        reason = "it may not be written"
+    if reason is None:
+        yield Finding(SUBJECT, f"LogFile {path}", private=(path,))
+    else:
+        yield Finding(
+            SUBJECT,
+            f"LogFile {path} is not written, since {reason}; failures go to the system's log",
+            "name a file of your own in an existing folder",
+            private=(path,),
+        )
+
+
+def _check_known_keys(configuration: Configuration) -> Iterator[Finding]:
+    path = configuration.known_keys
+    if path is None:
+        yield Finding(SUBJECT, "KnownKeys none: no public keys are remembered")
+        return
+    reason = _not_ours(path, may_be_roots=False)
+    if reason is not None:
+        yield Finding(SUBJECT, f"KnownKeys {path} is not used, since {reason}", f"run: rm {path}", private=(path,))
+    else:
+        state = "" if os.path.exists(path) else ", which does not exist yet"
+        yield Finding(SUBJECT, f"KnownKeys {path}{state}", private=(path,))
+
+
+def _not_ours(path: str, *, may_be_roots: bool) -> str | None:
+    """Return why a file is not trusted that is to be nobody else's, None if it is, or is not there."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"it cannot be looked at ({error.strerror})"
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no regular file"
+    if status.st_uid != os.geteuid() and not (may_be_roots and status.st_uid == 0):
+        return f"it belongs to user {status.st_uid}"
+    if status.st_mode & 0o022:
+        return "others can write it"
+    return None
+
+
+def _check_key_directories(configuration: Configuration) -> Iterator[Finding]:
+    from importlib.util import find_spec
+
+    kinds = set()
+    for url in configuration.key_directories:
+        try:
+            scheme, _ = directory.split(url)
+        except ConfigurationError as error:
+            yield Finding(SUBJECT, f"KeyDirectory: {error.happened}", error.remedy, private=(url,))
+        else:
+            kinds.add(directory.KINDS.get(scheme))
+    if "ldap" in kinds and find_spec("ldap") is None:
+        yield Finding(
+            SUBJECT,
+            "KeyDirectory names LDAP, which wants the Python package python-ldap",
+            "run: pip install python-ldap",
+        )

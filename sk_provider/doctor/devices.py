@@ -1,0 +1,115 @@
+"""Permission for security keys that are plugged in, and the PC/SC service where cards are used."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sk_provider import transports
+from sk_provider.transports import usb
+
+from . import configuration
+from .finding import Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .finding import Account
+
+SUBJECT = "devices"
+
+_USB_DEVICES = "/sys/bus/usb/devices"
+_SMART_CARD = "0b"
+"""The class of an interface of a card reader (USB Device Class: Smart Card CCID)."""
+_RULES = (
+    "/usr/lib/udev/rules.d/60-fido-id.rules",
+    "/lib/udev/rules.d/60-fido-id.rules",
+    "/usr/lib/udev/rules.d/60-libfido2-1.rules",
+    "/lib/udev/rules.d/60-libfido2-1.rules",
+    "/usr/lib/udev/rules.d/70-u2f.rules",
+    "/etc/udev/rules.d/70-u2f.rules",
+)
+"""What gives whoever sits at the machine the permission, by systemd, by Debian, and by Yubico."""
+
+
+def check(_account: Account) -> Iterator[Finding]:
+    """Look at what is plugged in, without opening it, and at what cards want."""
+    yield from _check_usb()
+    yield from _check_cards()
+
+
+def _check_usb() -> Iterator[Finding]:
+    if sys.platform != "linux":
+        return
+    found = usb.discover("")
+    if not found:
+        yield Finding(SUBJECT, "no security key is plugged in by USB")
+    for path in found:
+        name = usb.name(path) or "a security key"
+        if os.access(path, os.R_OK | os.W_OK):
+            yield Finding(SUBJECT, f"{path} ({name}) may be opened")
+        elif not os.path.exists(path):
+            yield Finding(
+                SUBJECT,
+                f"{name} is plugged in, but there is no {path}, as in a container that was not given it",
+                f"give it to the container (docker run --device {path})",
+            )
+        elif any(map(os.path.exists, _RULES)):
+            yield Finding(
+                SUBJECT,
+                f"{path} ({name}) may not be opened: whoever is logged in at the machine's own screen may, no other",
+                f"plug it in again while you are logged in there, or run: sudo setfacl -m u:$USER:rw {path}",
+            )
+        else:
+            yield Finding(
+                SUBJECT,
+                f"{path} ({name}) may not be opened, and no udev rule gives permission for security keys",
+                "install the rules (Debian: sudo apt-get install libfido2-1), and plug it in again",
+            )
+
+
+def _check_cards() -> Iterator[Finding]:
+    is_configured = any(address.startswith("nfc:") for address in configuration.loaded().all_devices())
+    if not is_configured and not _has_reader():
+        return
+    remedies = []
+    if _has_pyscard():
+        yield Finding(SUBJECT, "pyscard, which cards want, is installed")
+    else:
+        remedies.append(("cards want the Python package pyscard, which is not installed", "run: pip install pyscard"))
+    if os.path.exists(transports.FALLBACK_SOCKET):
+        yield Finding(SUBJECT, f"the PC/SC service listens at {transports.FALLBACK_SOCKET}")
+    else:
+        remedies.append(
+            ("the PC/SC service, which cards want, does not run", "install and start it: sudo apt-get install pcscd")
+        )
+    for seen, remedy in remedies:
+        # A USB key that is a card reader as well needs neither.
+        yield Finding(
+            SUBJECT,
+            f"{seen}{'' if is_configured else f'; if you use cards, {remedy}'}",
+            remedy if is_configured else None,
+        )
+
+
+def _has_reader() -> bool:
+    """Return whether a card reader is plugged in, as many security keys are as well."""
+    try:
+        names = os.listdir(_USB_DEVICES)
+    except OSError:
+        return False
+    for name in names:
+        try:
+            with open(f"{_USB_DEVICES}/{name}/bInterfaceClass") as file:
+                if file.read(8).strip() == _SMART_CARD:
+                    return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def _has_pyscard() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("smartcard") is not None

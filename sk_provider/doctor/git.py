@@ -1,0 +1,144 @@
+"""git's settings for signatures by ssh keys, where there are any."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from binascii import Error, a2b_base64
+
+from sk_provider import library
+from sk_provider.credentials import openssh_key
+
+from . import agent, key_files, programs, provider
+from .finding import Finding
+from .running import NoAnswer, ask, which
+from .settings import VARIABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .finding import Account
+
+SUBJECT = "git"
+
+_MOST = 1 << 16
+"""Bytes of a key file."""
+
+
+def check(account: Account) -> Iterator[Finding]:
+    """Look at them as they are for the folder that this is run in."""
+    if which("git", account) is None or _setting(account, "gpg.format") != "ssh":
+        return
+    signs = _setting(account, "commit.gpgsign", "--type=bool") == "true"
+    yield Finding(SUBJECT, f"signs by ssh keys (gpg.format), {'every commit' if signs else 'where it is told to (-S)'}")
+    program = _setting(account, "gpg.ssh.program", "--type=path") or "ssh-keygen"
+    if which(program, account) is None:
+        yield Finding(
+            SUBJECT,
+            f"gpg.ssh.program is {program}, which cannot be run",
+            "run: git config --global --unset gpg.ssh.program",
+        )
+        return
+    if os.path.basename(program) != "ssh-keygen":
+        yield Finding(SUBJECT, f"gpg.ssh.program is {program}; whether it uses libpysk is its own affair")
+    yield from _check_signing_key(account)
+    signers = _setting(account, "gpg.ssh.allowedSignersFile", "--type=path")
+    if signers is None:
+        yield Finding(
+            SUBJECT, "gpg.ssh.allowedSignersFile is not set: git signs, but cannot tell whose signatures are good"
+        )
+        return
+    private = [signers, account.shown(signers)]
+    if not os.access(signers, os.R_OK):
+        yield Finding(
+            SUBJECT,
+            f"gpg.ssh.allowedSignersFile is {account.shown(signers)}, which cannot be read",
+            f"""run: echo "$(git config user.email) $(cat KEY.pub)" >>{shlex.quote(signers)}""",
+            private,
+        )
+    else:
+        yield Finding(SUBJECT, f"gpg.ssh.allowedSignersFile is {account.shown(signers)}", private=private)
+
+
+def _check_signing_key(account: Account) -> Iterator[Finding]:
+    choose = "run: git config --global user.signingkey ~/.ssh/id_ed25519_sk.pub"
+    key = _setting(account, "user.signingkey")
+    if key is None:
+        if _setting(account, "gpg.ssh.defaultKeyCommand") is None:
+            yield Finding(SUBJECT, "user.signingkey is not set", choose)
+        return
+    is_literal = key.startswith(("key::", "ssh-", "sk-", "ecdsa-"))
+    if is_literal:
+        blob = _blob(key.removeprefix("key::"))
+    else:
+        path = _setting(account, "user.signingkey", "--type=path") or key
+        blob = _blob_in(path)
+    private = (key,)
+    if blob is None:
+        shown = "not a public key" if is_literal else f"{key}, which cannot be read as a key"
+        yield Finding(SUBJECT, f"user.signingkey is {shown}", choose, private)
+        return
+    kind, _ = openssh_key.take_string(blob)
+    what = kind.decode("ascii", "replace") if is_literal else f"{key}, {kind.decode('ascii', 'replace')}"
+    try:
+        openssh_key.parse_public_blob(blob)
+    except ValueError:
+        yield Finding(SUBJECT, f"user.signingkey is {what}, no security key's", private=private)
+        return
+    yield Finding(SUBJECT, f"user.signingkey is {what}", private=private)
+    if blob in agent.held_keys(account):
+        yield Finding(SUBJECT, "the agent holds that key, and signs")
+    elif is_literal:
+        yield Finding(
+            SUBJECT,
+            "user.signingkey is a public key that the agent does not hold",
+            f"run: ssh-add -S {shlex.quote(library.path_of(programs.wanted_api(account)))} FILE",
+        )
+    else:
+        value = account.variable(VARIABLE)
+        ours = library.path_of(programs.wanted_api(account))
+        if value is None:
+            yield Finding(
+                SUBJECT,
+                f"git's ssh-keygen knows the library from {VARIABLE} alone, which is not set: "
+                "signing would fail with 'device not found'",
+                f"run, and add to ~/.profile: export {VARIABLE}={shlex.quote(ours)}",
+            )
+        elif os.path.isabs(value) and provider.is_ours(value):
+            yield Finding(SUBJECT, f"git's ssh-keygen loads the library that {VARIABLE} names")
+
+
+def _setting(account: Account, name: str, *options: str) -> str | None:
+    """Return a setting of git's, None if there is none."""
+    try:
+        answer = ask(account, "git", "config", *options, "--get", name)
+    except NoAnswer:
+        return None
+    value = answer.output.rstrip("\n")
+    return value if answer.status == 0 and value else None
+
+
+def _blob_in(path: str) -> bytes | None:
+    """Return the public key of a key file, be it the public or the private one, None if there is none."""
+    for each in (path, f"{path}.pub"):
+        try:
+            with open(each, "rb") as file:
+                content = file.read(_MOST)
+        except OSError:
+            continue
+        blob = key_files.public_blob(content) or _blob(content.decode("ascii", "replace"))
+        if blob is not None:
+            return blob
+    return None
+
+
+def _blob(text: str) -> bytes | None:
+    """Return the public key in a line as a .pub file has it, None if there is none."""
+    words = text.split(None, 2)
+    try:
+        blob = a2b_base64(words[1])
+        kind, _ = openssh_key.take_string(blob)
+    except (IndexError, Error, ValueError):
+        return None
+    return blob if kind.decode("ascii", "replace") == words[0] else None

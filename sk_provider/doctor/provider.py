@@ -1,0 +1,167 @@
+"""Libraries that ssh is told to load: whether they are libpysk's, can be loaded, and are kept from others' hands."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+
+from sk_provider import library
+from sk_provider.config import match_pattern_list
+
+from . import programs
+from .finding import Finding
+from .running import NoAnswer, ask
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .finding import Account
+
+SUBJECT = "library"
+
+AGENT_DEFAULT = "/usr/lib*/*,/usr/local/lib*/*"
+"""The providers that ssh-agent takes unless -P says otherwise (ssh-agent(1))."""
+
+_MARK = b"libpysk"
+_MOST = 1 << 24
+"""Bytes of the largest library that is looked into."""
+
+
+def check(account: Account) -> Iterator[Finding]:
+    """Look at the library that the ssh on PATH wants, of the installation that this program is of."""
+    api = programs.wanted_api(account)
+    path = library.path_of(api)
+    if not os.path.exists(path):
+        yield Finding(SUBJECT, f"{path} does not exist", "reinstall sk-provider with pip")
+        return
+    yield Finding(SUBJECT, f"ssh's library is {path}")
+    yield from check_loading(SUBJECT, path, api, account, what="it")
+    yield from _check_hands(path)
+    if not allowed(path, AGENT_DEFAULT):
+        yield Finding(
+            SUBJECT,
+            f"it is not below /usr/lib or /usr/local/lib: ssh-agent takes it only with -P {shlex.quote(path)}",
+        )
+
+
+def allowed(path: str, patterns: str) -> bool:
+    """Return whether an ssh-agent takes a library, which it knows by its real path; patterns: its -P option."""
+    return match_pattern_list(os.path.realpath(path), patterns.split(","))
+
+
+def is_ours(path: str) -> bool:
+    """Return whether a file is one of libpysk's libraries, of whatever installation."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MOST)
+    except OSError:
+        return False
+    return _MARK in content and b"sk_api_version" in content
+
+
+def check_loading(subject: str, path: str, api: int, account: Account, what: str) -> Iterator[Finding]:
+    """Load a library that is ours in another process. what: what sentences call it; api: the major that ssh wants."""
+    try:
+        loaded = library.load(path)
+    except library.LoadFailed as failure:
+        yield Finding(subject, f"{what} cannot be loaded ({failure.reason})", failure.remedy)
+        return
+    if loaded.api != api:
+        yield Finding(
+            subject,
+            f"{what} is for API major {loaded.api}, and ssh wants {api}",
+            f"name this one instead: {library.path_of(api)}",
+        )
+        return
+    yield Finding(subject, f"{what} can be loaded, with {loaded.libpython or 'no libpython of its own'}")
+    if subject == SUBJECT and loaded.libpython:
+        yield from _package_of(loaded.libpython, account)
+
+
+def _package_of(path: str, account: Account) -> Iterator[Finding]:
+    try:
+        answer = ask(account, "dpkg-query", "--search", os.path.realpath(path))
+    except NoAnswer:
+        return
+    package = answer.output.partition(": ")[0]
+    if answer.status == 0 and package:
+        yield Finding(SUBJECT, f"libpython is of the package {package}")
+    else:
+        yield Finding(SUBJECT, "libpython is of no package of the distribution")
+
+
+def _check_hands(path: str) -> Iterator[Finding]:
+    """Look at the library and each folder above it: whoever can write there can have ssh run what they like."""
+    real = os.path.realpath(path)
+    place = real
+    while True:
+        status = os.stat(place)
+        kind = "folder" if stat.S_ISDIR(status.st_mode) else "library"
+        if status.st_uid not in (0, os.geteuid()):
+            yield Finding(
+                SUBJECT,
+                f"the {kind} {place} belongs to {_user(status.st_uid)}, who can have your ssh run anything",
+                "use a library that belongs to root or to you: sudo make install",
+            )
+            return
+        writers = _other_writers(status)
+        if writers:
+            yield Finding(
+                SUBJECT,
+                f"the {kind} {place} can be written by {writers}, who can have your ssh run anything",
+                f"run: {'' if status.st_uid == os.geteuid() else 'sudo '}chmod {_revoked(status)} {shlex.quote(place)}",
+            )
+            return
+        if place == "/":
+            break
+        place = os.path.dirname(place)
+    owners = "root" if os.geteuid() == 0 else "root or to you"
+    yield Finding(SUBJECT, f"it and the folders above it belong to {owners}, and nobody else can write there")
+
+
+def _other_writers(status: os.stat_result) -> str | None:
+    """Return who can change a file or a folder besides its owner, None if nobody can."""
+    # In a sticky folder nobody can take away or replace what is another's.
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return None
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody"
+    if status.st_mode & stat.S_IWGRP and not _is_only_ours(status.st_gid):
+        return f"the group {_group(status.st_gid)}"
+    return None
+
+
+def _revoked(status: os.stat_result) -> str:
+    return "go-w" if status.st_mode & stat.S_IWOTH else "g-w"
+
+
+def _is_only_ours(gid: int) -> bool:
+    """Return whether a group is root's, or the effective user's own, in which there is nobody else."""
+    if gid == 0:
+        return True
+    try:
+        group = grp.getgrgid(gid)
+        user = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    others = set(group.gr_mem) - {"root", user.pw_name}
+    # Debian has a group for each user, and one for the administrators of /usr/local.
+    return not others and group.gr_name in (user.pw_name, "staff")
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -1,0 +1,304 @@
+"""The agent behind SSH_AUTH_SOCK, of OpenSSH's, GnuPG's and GNOME's making."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from support import debian
+from support.doctor import Account
+from support.openssh import Agent, enrolled
+from support.serve import wait_until
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from support.doctor import Finding
+
+DEFAULT = "/usr/lib*/*,/usr/local/lib*/*"
+
+
+def of_agent(findings: Sequence[Finding]) -> list[str]:
+    return [each.seen for each in findings if each.subject == "agent"]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # A socket's path must be short, which a test's folder is not.
+    with tempfile.TemporaryDirectory(prefix="pysk-agent-") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def running(path: Path, *command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an agent in the foreground until its socket is there, and as long as the context lasts."""
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(path.exists, "the agent's socket")
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def start(account: Account) -> str:
+    return f'eval "$(ssh-agent -s -P {account.provider.resolve()})"'
+
+
+def test_no_agent_is_nothing_to_mend(account: Account) -> None:
+    assert of_agent(account.findings()) == ["none is used, as SSH_AUTH_SOCK is not set"]
+
+
+def test_a_socket_without_an_agent_is_told(account: Account, folder: Path) -> None:
+    path = folder / "socket"
+    for reason in ("No such file or directory", "Connection refused"):
+        assert account.to_do(variables={"SSH_AUTH_SOCK": str(path)}) == [
+            (
+                "agent",
+                f"SSH_AUTH_SOCK is {path}, where no agent can be reached ({reason})",
+                f"run: {start(account)}",
+            )
+        ]
+        if not path.exists():
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+
+
+def test_an_agent_that_takes_the_library_and_its_keys_are_told(account: Account) -> None:
+    key = enrolled(account)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", account.folder / "other"], check=True, timeout=60
+    )
+    fingerprint = subprocess.run(
+        ["ssh-keygen", "-lf", key], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()[1]
+    with Agent(account) as agent:
+        assert "it holds no keys, none of them a security key's" in of_agent(
+            account.findings(variables=agent.environment)
+        )
+        assert agent.add(str(key)).status == 0
+        assert agent.add(str(account.folder / "other")).status == 0
+        found = account.findings(variables=agent.environment)
+    assert [each for each in found if each.remedy is not None] == []
+    seen = of_agent(found)
+    assert f"OpenSSH's ssh-agent is behind SSH_AUTH_SOCK, {agent.environment['SSH_AUTH_SOCK']}" in seen
+    assert f"it takes the library (-P {account.provider.resolve()})" in seen
+    assert any(each.startswith("it holds 2 keys; which library") for each in seen)
+    assert f"it holds sk-ssh-ed25519@openssh.com {fingerprint} for ssh:" in seen
+
+
+@pytest.mark.parametrize("patterns", [(), ("-P", "/opt/*,/srv/*"), ("-P/opt/*",)])
+@pytest.mark.parametrize("is_daemon", [True, False])
+def test_an_agent_that_refuses_the_library_is_told(
+    account: Account, folder: Path, patterns: tuple[str, ...], is_daemon: bool
+) -> None:
+    path = folder / "socket"
+    environment = {**account.environment, "SSH_AUTH_SOCK": str(path)}
+    key = enrolled(account)
+    with contextlib.ExitStack() as stack:
+        if is_daemon:
+            # Another beside it, so that it is not the only one.
+            stack.enter_context(Agent(account))
+            done = subprocess.run(
+                ["ssh-agent", "-s", "-a", path, *patterns], env=account.environment,
+                capture_output=True, text=True, check=True, timeout=60,
+            )  # fmt: skip
+            pid = int(done.stdout.partition("SSH_AGENT_PID=")[2].partition(";")[0])
+            stack.callback(os.kill, pid, signal.SIGTERM)
+        else:
+            stack.enter_context(running(path, "ssh-agent", "-D", "-a", str(path), *patterns, environment=environment))
+        refused = subprocess.run(
+            ["ssh-add", key], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            timeout=60,
+        )  # fmt: skip
+        assert "agent refused operation" in refused.stderr
+        to_do = account.to_do(variables=environment)
+    taken = patterns[-1].removeprefix("-P") if patterns else DEFAULT
+    seen = (
+        f"it takes libraries that match {taken} alone, not {account.provider.resolve()}: "
+        "ssh-add would say 'agent refused operation'"
+    )
+    assert to_do == [("agent", seen, f"install with 'sudo make install', or start another agent: {start(account)}")]
+
+
+def can_be_read(pid: int) -> bool:
+    try:
+        Path(f"/proc/{pid}/environ").read_bytes()
+    except PermissionError:
+        return False
+    return True
+
+
+def test_an_agent_that_cannot_ask_is_told_where_there_is_a_screen(account: Account) -> None:
+    with Agent(account) as agent:
+        here = {**agent.environment, **account.askpass(), "SSH_ASKPASS_REQUIRE": None}
+        to_do = account.to_do(variables=here)
+        seen = of_agent(account.findings(variables=agent.environment))
+        hidden = [each for each in seen if "cannot be seen: it hides its variables" in each]
+        if can_be_read(agent.pid):
+            (finding,) = to_do
+            assert finding[1].startswith("it cannot ask for a PIN nor tell of a touch: ")
+            assert finding[2] == f"start it anew from here: {start(account)}"
+            # Without a screen there is nothing to be done about it.
+            assert [each for each in seen if each.endswith("; a key that wants neither works")] != []
+            assert hidden == []
+        else:
+            assert to_do == []
+            assert len(hidden) == 1
+
+
+def test_an_agent_that_can_ask_is_told_with_what(account: Account) -> None:
+    askpass = account.askpass()
+    with Agent(account, askpass) as agent:
+        found = of_agent(account.findings(variables={**agent.environment, "DISPLAY": ":nowhere"}))
+        if can_be_read(agent.pid):
+            assert f"it asks for PINs and tells of touches by {askpass['SSH_ASKPASS']}" in found
+
+
+def test_an_askpass_that_cannot_be_run_is_told(account: Account) -> None:
+    askpass = account.askpass()
+    with Agent(account, askpass) as agent:
+        Path(askpass["SSH_ASKPASS"]).chmod(0)
+        to_do = account.to_do(variables={**agent.environment, **askpass})
+        # What root cannot run, no user can; and what nobody may run is told where its name can be known.
+        if can_be_read(agent.pid):
+            assert to_do[0][1].endswith(f"SSH_ASKPASS is {askpass['SSH_ASKPASS']}, which cannot be run")
+
+
+def unpacked(package: str, *more: str) -> tuple[Path, dict[str, str]]:
+    """Return the folder that a package of Debian's is unpacked in, and by which variables it finds its libraries."""
+    wanted = {each for name in (package, *more) for each in debian.depends(name) if each.startswith("lib")}
+    packages = debian.unpack(package, *more, *sorted(wanted - {"libc6", *more}))
+    folders = [*(packages / "usr/lib").glob("*-linux-gnu*"), *(packages / "lib").glob("*-linux-gnu*")]
+    return packages, {"LD_LIBRARY_PATH": ":".join(map(str, folders))}
+
+
+def end_gpg_agent(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b"KILLAGENT\n")
+        while connection.recv(1000):
+            pass
+
+
+def test_gpg_agent_is_told_for_it_does_not_take_the_keys_of_security_keys(account: Account, folder: Path) -> None:
+    (folder / "gnupg").mkdir(mode=0o700)
+    (folder / "gnupg/gpg-agent.conf").touch(mode=0o600)
+    path = folder / "gnupg/S.gpg-agent.ssh"
+    environment = {**account.environment, "GNUPGHOME": str(folder / "gnupg"), "SSH_AUTH_SOCK": str(path)}
+    key = enrolled(account)
+    packages, variables = unpacked("gpg-agent")
+    program = packages / "usr/bin/gpg-agent"
+    with contextlib.ExitStack() as stack:
+        subprocess.run(
+            [program, "--enable-ssh-support", "--daemon"], env=environment | variables,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=60,
+        )  # fmt: skip
+        stack.callback(end_gpg_agent, folder / "gnupg/S.gpg-agent")
+        refused = subprocess.run(
+            ["ssh-add", key], env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60
+        )
+        assert refused.returncode != 0
+        to_do = account.to_do(variables=environment)
+    seen = (
+        f"GnuPG's gpg-agent is the agent behind SSH_AUTH_SOCK, {path}: it does not load libpysk, so the keys of "
+        "security keys that are added to it are refused or fail"
+    )
+    assert to_do == [("agent", seen, f"use OpenSSH's own, by: {start(account)}")]
+
+
+def test_gnome_keyring_is_told_with_the_ssh_agent_that_it_has(account: Account, folder: Path) -> None:
+    packages, variables = unpacked("gnome-keyring", "libgck-1-0", "libcap-ng0")
+    (folder / "run").mkdir(mode=0o700)
+    (folder / "home").mkdir(mode=0o700)
+    path = folder / "run/keyring/ssh"
+    environment = {
+        **account.environment,
+        "SSH_AUTH_SOCK": str(path),
+        "XDG_RUNTIME_DIR": str(folder / "run"),
+        "HOME": str(folder / "home"),
+        **variables,
+    }
+    command = [str(packages / "usr/bin/gnome-keyring-daemon"), "--foreground", "--components=ssh"]
+    with running(path, *command, environment=environment):
+        found = account.findings(variables={"SSH_AUTH_SOCK": str(path)})
+    assert f"GNOME Keyring is behind SSH_AUTH_SOCK, {path}, and an ssh-agent of OpenSSH's behind it" in of_agent(found)
+    # Its ssh-agent is started with no option of this kind.
+    assert [each.remedy for each in found if each.remedy is not None] == [
+        f"install with 'sudo make install', or start another agent: {start(account)}"
+    ]
+
+
+@contextlib.contextmanager
+def played_agent(path: Path, answer: bytes) -> Iterator[None]:
+    """Listen at a path as another program does, and answer whatever is asked so."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    held.append(connection)
+                    connection.recv(100)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for each in held:
+                each.close()
+
+
+def test_any_other_program_behind_the_socket_is_told_by_its_name(account: Account, folder: Path) -> None:
+    with played_agent(folder / "socket", b"\0\0\0\5\x0c\0\0\0\0"):
+        to_do = account.to_do(variables={"SSH_AUTH_SOCK": str(folder / "socket")})
+    name = Path("/proc/self/comm").read_text().strip()
+    assert [each[1].partition(" is the agent behind")[0] for each in to_do] == [name]
+
+
+def test_an_agent_that_waits_is_not_waited_for(account: Account, folder: Path) -> None:
+    with played_agent(folder / "socket", b""):
+        to_do = account.to_do(variables={"SSH_AUTH_SOCK": str(folder / "socket")})
+    assert to_do[1] == (
+        "agent",
+        "the agent has not answered within 3 s",
+        "end what it waits for, such as a touch or a question on another screen, and try again",
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\xff\xff\xff\xff" + bytes(100),
+        b"\0\0\0\1\5",
+        b"\0\0\0\6\x0c\0\0\0\1\xff",
+        b"\0\0\0\x0d\x0c\0\0\0\1\0\0\0\x09abcd",
+    ],
+)
+def test_an_answer_that_is_nonsense_is_told(account: Account, folder: Path, answer: bytes) -> None:
+    with played_agent(folder / "socket", answer):
+        to_do = account.to_do(variables={"SSH_AUTH_SOCK": str(folder / "socket")})
+    assert to_do == [
+        (
+            "agent",
+            f"SSH_AUTH_SOCK is {folder}/socket, where no agent can be reached (ValueError)",
+            f"run: {start(account)}",
+        )
+    ]

@@ -1,0 +1,245 @@
+"""What ssh, ssh-keygen and git are told to load."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.doctor import Account
+from support.openssh import Agent, enrolled
+from support.provider_tree import Tree
+from support.serve import wait_until
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOMEWHERE = "/usr/local/lib/pysk/lib/python3.9/site-packages/sk_provider/libpysk.so"
+IN_GENERAL = "SecurityKeyProvider in general is"
+
+
+def correct(account: Account) -> str:
+    return f"correct it in ~/.ssh/config or /etc/ssh/ssh_config: SecurityKeyProvider {account.provider}"
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        ("libpysk.so", "libpysk.so, no absolute path: each program would look for it in another folder"),
+        ("~/libpysk.so", "~/libpysk.so, no absolute path: each program would look for it in another folder"),
+        (SOMEWHERE, f"{SOMEWHERE} of a Python that is gone, which does not exist"),
+        ("/nowhere/libpysk.so", "/nowhere/libpysk.so, which does not exist"),
+        ("/usr/bin/ssh", "/usr/bin/ssh, which is not libpysk"),
+        ("/usr/bin", "/usr/bin, which cannot be read"),
+        ("none", "none: ssh uses no security key"),
+    ],
+)
+def test_a_provider_that_ssh_cannot_use_is_told(account: Account, value: str, seen: str) -> None:
+    account.configure_ssh(f"SecurityKeyProvider {value}")
+    to_do = account.to_do()
+    assert to_do == [("ssh", f"{IN_GENERAL} {seen}", correct(account))]
+
+
+def test_a_provider_is_told_as_ssh_resolves_it_for_a_host(account: Account) -> None:
+    account.configure_ssh(
+        "Host special", "  SecurityKeyProvider relative.so", "Host *", f"  SecurityKeyProvider {account.provider}"
+    )
+    assert account.to_do() == []
+    assert account.to_do("--host", "other") == []
+    ((_, seen, _),) = account.to_do("--host", "special")
+    assert seen.startswith("SecurityKeyProvider for special is relative.so, no absolute path: ")
+
+
+def test_a_host_is_not_taken_for_an_option(account: Account) -> None:
+    touched = account.folder / "touched"
+    assert account.doctor("--host", f"-oProxyCommand=touch {touched}").returncode == 1
+    assert not touched.exists()
+
+
+def test_a_variable_that_ssh_config_names_is_told_where_it_is_not_set(account: Account) -> None:
+    account.configure_ssh("SecurityKeyProvider $SSH_SK_PROVIDER")
+    assert account.to_do() == []
+    assert account.to_do(variables={"SSH_SK_PROVIDER": None}) == [
+        (
+            "ssh",
+            f"{IN_GENERAL} $SSH_SK_PROVIDER, and that variable is not set",
+            f"run: export SSH_SK_PROVIDER={account.provider}",
+        )
+    ]
+
+
+def test_two_libraries_of_ours_are_told_where_one_would_do(account: Account, tmp_path: Path) -> None:
+    other = Tree(tmp_path / "other")
+    assert account.to_do(variables={"SSH_SK_PROVIDER": str(other.library)}) == [
+        (
+            "ssh",
+            f"SecurityKeyProvider is {account.provider}, and SSH_SK_PROVIDER another, {other.library}",
+            f"run: export SSH_SK_PROVIDER={account.provider}",
+        )
+    ]
+    assert f"SSH_SK_PROVIDER is {other.library}, of another installation than this pysk's" in [
+        each.seen for each in account.findings(variables={"SSH_SK_PROVIDER": str(other.library)})
+    ]
+
+
+def test_a_settings_file_that_ssh_cannot_read_is_told(account: Account) -> None:
+    account.configure_ssh("SecurityKeyProviders /nowhere")
+    ((subject, seen, remedy),) = account.to_do()
+    assert (subject, remedy) == ("ssh", "correct the file that it names")
+    assert seen.startswith("ssh cannot read its settings (")
+
+
+def test_a_settings_file_that_runs_what_does_not_end_is_given_up(account: Account, tree: Tree) -> None:
+    tree.append("doctor/running.py", "_PATIENCE = 1")
+    pid = account.folder / "pid"
+    account.configure_ssh(f'Match exec "echo $$ >{pid}; sleep 1000"')
+    assert account.to_do() == [
+        ("ssh", "ssh -G pysk-doctor.invalid has not ended within 1 s", "run it, and see what it waits for")
+    ]
+    wait_until(lambda: not Path("/proc", pid.read_text().strip()).exists(), "the end of what it has started")
+
+
+def test_a_program_that_says_too_much_is_given_up(account: Account) -> None:
+    ssh = shutil.which("ssh")
+    account.program("ssh", f"[ $1 != -V ] || exec {ssh} -V; exec yes")
+    assert account.to_do() == [
+        ("ssh", "ssh -G pysk-doctor.invalid says more than 262144 bytes", "run it, and see what it waits for")
+    ]
+
+
+# git
+
+
+def git(account: Account, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments],
+        env=account.environment | variables, cwd=account.folder,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def repository(account: Account) -> Path:
+    """Return the path of a key that git signs by, in a folder that is a repository, with no other settings."""
+    key = enrolled(account)
+    account.environment["GIT_CONFIG_NOSYSTEM"] = "1"
+    for name, value in {
+        "user.name": "Person",
+        "user.email": "person@example.org",
+        "gpg.format": "ssh",
+        "user.signingkey": f"{key}.pub",
+        "commit.gpgsign": "true",
+    }.items():
+        assert git(account, "config", "--global", name, value).returncode == 0
+    assert git(account, "init", "--quiet").returncode == 0
+    return key
+
+
+def test_git_without_the_variable_that_alone_names_the_library_is_told(account: Account, repository: Path) -> None:
+    commit = ("commit", "--quiet", "--allow-empty", "--message", "one")
+    assert git(account, *commit, SSH_SK_PROVIDER="").returncode != 0
+    seen = (
+        "git's ssh-keygen knows the library from SSH_SK_PROVIDER alone, which is not set: "
+        "signing would fail with 'device not found'"
+    )
+    assert account.to_do(variables={"SSH_SK_PROVIDER": None}) == [
+        ("git", seen, f"run, and add to ~/.profile: export SSH_SK_PROVIDER={account.provider}")
+    ]
+    assert account.to_do() == []
+    assert git(account, *commit).returncode == 0
+    told = [each.seen for each in account.findings() if each.subject == "git"]
+    assert told[0] == "signs by ssh keys (gpg.format), every commit"
+    assert "git's ssh-keygen loads the library that SSH_SK_PROVIDER names" in told
+
+
+def test_git_does_without_it_where_the_agent_holds_the_key(account: Account, repository: Path) -> None:
+    with Agent(account) as agent:
+        variables = {**agent.environment, "SSH_SK_PROVIDER": None}
+        assert len(account.to_do(variables=variables)) == 1
+        assert agent.add(str(repository)).status == 0
+        assert account.to_do(variables=variables) == []
+        commit = git(
+            account, "commit", "--allow-empty", "--message", "one", **agent.environment, SSH_SK_PROVIDER="/nowhere"
+        )
+        assert commit.returncode == 0, commit
+
+
+@pytest.mark.parametrize("form", ["{}", "key::{}"])
+def test_a_key_that_git_has_no_file_of_must_be_in_the_agent(account: Account, repository: Path, form: str) -> None:
+    public = repository.with_name("id.pub").read_text().strip()
+    git(account, "config", "--global", "user.signingkey", form.format(public))
+    assert account.to_do() == [
+        (
+            "git",
+            "user.signingkey is a public key that the agent does not hold",
+            f"run: ssh-add -S {account.provider} FILE",
+        )
+    ]
+
+
+def unset(account: Account) -> None:
+    git(account, "config", "--global", "--unset", "user.signingkey")
+
+
+def remove(account: Account) -> None:
+    for path in ("id", "id.pub"):
+        (account.folder / path).unlink()
+
+
+def spoil(account: Account) -> None:
+    (account.folder / "id.pub").write_text("nonsense\n")
+    (account.folder / "id").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "seen"),
+    [
+        (unset, "user.signingkey is not set"),
+        (remove, "user.signingkey is {}.pub, which cannot be read as a key"),
+        (spoil, "user.signingkey is {}.pub, which cannot be read as a key"),
+    ],
+)
+def test_a_signing_key_that_is_none_is_told(
+    account: Account, repository: Path, damage: Callable[[Account], None], seen: str
+) -> None:
+    damage(account)
+    assert account.to_do() == [
+        ("git", seen.format(repository), "run: git config --global user.signingkey ~/.ssh/id_ed25519_sk.pub")
+    ]
+
+
+def test_a_private_key_file_serves_as_well(account: Account, repository: Path) -> None:
+    git(account, "config", "--global", "user.signingkey", str(repository))
+    repository.with_name("id.pub").unlink()
+    found = account.findings()
+    assert f"user.signingkey is {repository}, sk-ssh-ed25519@openssh.com" in [each.seen for each in found]
+    assert [each for each in found if each.remedy is not None] == []
+
+
+def test_allowed_signers_that_are_not_there_are_told(account: Account, repository: Path) -> None:
+    git(account, "config", "--global", "gpg.ssh.allowedSignersFile", "~/signers")
+    ((_, seen, _),) = account.to_do()
+    assert seen == f"gpg.ssh.allowedSignersFile is {account.folder}/signers, which cannot be read"
+    (account.folder / "signers").write_text("")
+    assert account.to_do() == []
+
+
+def test_a_program_for_signatures_that_is_not_there_is_told(account: Account, repository: Path) -> None:
+    git(account, "config", "--global", "gpg.ssh.program", "op-ssh-sign")
+    assert account.to_do() == [
+        (
+            "git",
+            "gpg.ssh.program is op-ssh-sign, which cannot be run",
+            "run: git config --global --unset gpg.ssh.program",
+        )
+    ]
+    program = account.program("op-ssh-sign", "")
+    assert account.to_do() == []
+    assert program.exists()
+
+
+def test_git_that_signs_otherwise_is_not_looked_at(account: Account, repository: Path) -> None:
+    git(account, "config", "--global", "gpg.format", "openpgp")
+    assert [each for each in account.findings(variables={"SSH_SK_PROVIDER": None}) if each.subject == "git"] == []
