@@ -1,0 +1,350 @@
+"""Every command block of the README, typed as it stands by somebody with a fresh account, in the order of its section.
+
+A block is run, or put into the file that it is the content of. One with which nothing is done fails its section's
+test, and a section that has blocks and no test fails as well.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support import debian, pcscd
+from support.fresh import Account, Machine, machine
+from support.openssh import PIN
+from support.provider_tree import REPOSITORY, copy_source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from support.terminal import Done
+
+    Answers = Sequence[tuple[str, str]]
+
+LIBRARY = "/usr/local/lib/pysk/libpysk.so"
+SAVE = ("Enter file in which to save the key", "")
+NO_PASSPHRASE = (("Enter passphrase", ""), ("Enter same passphrase again", ""))
+CONFIRM = ("Press Enter to confirm", "")
+NEW_KEY = (SAVE, *NO_PASSPHRASE)
+
+
+class Block:
+    """The lines of a block, and whether a test has done something with it."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.is_done = False
+
+    def run(
+        self, account: Account, answers: Mapping[int, Answers] | None = None, lines: slice = slice(None)
+    ) -> list[Done]:
+        """Have an account type the lines, all of which must succeed; answers: what is asked by which of them."""
+        self.is_done = True
+        done = []
+        for number in range(len(self.lines))[lines]:
+            done.append(account.types(self.lines[number], (answers or {}).get(number, ())))
+            assert done[-1].status == 0, f"{self.lines[number]}\n{done[-1]}"
+        return done
+
+    @property
+    def text(self) -> str:
+        """What stands in the file that the block is the content of."""
+        self.is_done = True
+        return "".join(f"{line}\n" for line in self.lines)
+
+
+def readme() -> dict[str, list[Block]]:
+    """Return the blocks of each section that has some."""
+    found: dict[str, list[Block]] = {}
+    section, is_in_block = "", False
+    for line in (REPOSITORY / "README.md").read_text().splitlines():
+        if line.startswith("## "):
+            section = line[3:]
+        if not line.startswith("    "):
+            is_in_block = False
+            continue
+        if not is_in_block:
+            found.setdefault(section, []).append(Block([]))
+        is_in_block = True
+        found[section][-1].lines.append(line[4:])
+    return found
+
+
+@contextmanager
+def section(name: str) -> Iterator[list[Block]]:
+    """Yield the blocks of a section, and fail unless each of them is done with at the end of the context."""
+    blocks = readme()[name]
+    yield blocks
+    for block in blocks:
+        assert block.is_done, f"a block that nothing tries, in the section {name}:\n{block.text}"
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What /usr/local is, once somebody has installed libpysk as the README says."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
+        pytest.skip("only root that is not confined to a container can make a system in a folder")
+    folder = tmp_path_factory.mktemp("local")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    with machine(folder) as fresh, section("Install") as (packages, install):
+        person = Account(fresh, "alice")
+        packages.run(person)
+        copy_source(fresh.inside(person.home / "clone"))
+        fresh.run(f"chown -R alice:alice {person.home}/clone")
+        person.types("cd clone")
+        (done,) = install.run(person)
+        assert done.screen.splitlines()[-1] == LIBRARY
+    return folder
+
+
+@pytest.fixture
+def fresh(local: Path) -> Iterator[Machine]:
+    with machine(local) as made:
+        made.serve()
+        yield made
+
+
+@pytest.fixture
+def person(fresh: Machine) -> Account:
+    account = Account(fresh, "alice")
+    # They have used git before.
+    for command in ("git config --global user.name Alice", "git config --global user.email alice@example.org"):
+        assert account.types(command).status == 0
+    return account
+
+
+@contextmanager
+def authenticator(account: Account, name: str = "token", *options: str) -> Iterator[str]:
+    """Yield the address of an authenticator that is there while the context lasts, and touched whenever it waits."""
+    path = account.home / f".{name}"
+    command = " ".join(("/usr/local/bin/pysk", "serve", "--presence", "auto", *options, f"unix:{path}"))
+    with account.runs(command, lambda: account.has(f".{name}")):
+        yield f"unix:{path}"
+
+
+@pytest.fixture
+def plugged(fresh: Machine, person: Account) -> Iterator[None]:
+    """Have an authenticator be the one that is used, as a USB one is that somebody plugs in."""
+    with authenticator(person) as address:
+        fresh.write(Path("/etc/ssh/pysk_config"), f"Device {address}\n")
+        yield
+
+
+@contextmanager
+def card(account: Account) -> Iterator[None]:
+    """Have a card lie on the only reader of a machine, whose pcscd runs while the context lasts."""
+    place = account.machine
+    root = debian.unpack("pcscd", "vsmartcard-vpcd")
+    (library,) = root.glob("usr/lib/pcsc/drivers/serial/libifdvpcd.so.*.*")
+    configuration = place.folder / "reader.conf"
+    configuration.write_text(pcscd.READER.format(port=pcscd.PORT, library=library))
+    place.run(f"busybox ifconfig lo 127.0.0.1 netmask 255.0.0.0 up; mkdir {pcscd.SOCKET.parent}")
+    daemon = f"{root}/usr/sbin/pcscd --foreground --critical --config {configuration}"
+    served = "pysk serve --presence auto vpcd:"
+    with (
+        place.runs(daemon, lambda: place.inside(pcscd.SOCKET).exists()),
+        account.runs(served, lambda: "Virtual PCD" in account.types("pysk devices").screen),
+    ):
+        yield
+
+
+def authorize(account: Account, key: str, at: Account | None = None) -> None:
+    """Let whoever holds an account's key log in at the host."""
+    (at or account).append(".ssh/authorized_keys", account.read(f"{key}.pub"))
+
+
+def set_up(account: Account, config: Block | None = None, profile: Block | None = None) -> None:
+    """Do what comes first for everybody: make a key, and name the provider, as these blocks say."""
+    make, _ = readme()["Two commands"][0].lines
+    done = account.types(make, NEW_KEY)
+    assert done.status == 0, done
+    authorize(account, ".ssh/id_ed25519_sk")
+    first, second, *_ = readme()["ssh and ssh-agent"]
+    account.prepend(".ssh/config", (config or first).text)
+    (profile or second).run(account)
+
+
+def test_every_section_with_a_block_has_a_test() -> None:
+    tests = Path(__file__).read_text()
+    assert [name for name in readme() if f'section("{name}")' not in tests] == []
+
+
+def test_two_commands(person: Account, plugged: None) -> None:
+    with section("Two commands") as (commands,):
+        commands.run(person, {0: NEW_KEY}, slice(1))
+        authorize(person, ".ssh/id_ed25519_sk")
+        log_in = commands.lines[1]
+        assert person.types(f"{log_in} echo in").screen.splitlines()[-1] == "in"
+        commands.run(person, {1: (("$ ", "exit"),)}, slice(1, None))
+
+
+def test_two_commands_without_an_authenticator(person: Account) -> None:
+    make, log_in = readme()["Two commands"][0].lines
+    done = person.types(f"{make} -O device=soft:", (CONFIRM, *NEW_KEY))
+    assert done.status == 0, done
+    authorize(person, ".ssh/id_ed25519_sk")
+    done = person.types(f"{log_in} echo in", (CONFIRM,))
+    assert done.screen.splitlines()[-1] == "in", done
+
+
+def test_ssh_and_ssh_agent(person: Account, plugged: None) -> None:
+    with section("ssh and ssh-agent") as (config, profile, diagnosis, agent, resident):
+        set_up(person, config, profile)
+        diagnosis.run(person)
+        agent.run(person, {2: (("$ ", "exit"),)})
+        person.types(f"printf '{PIN}\\n' | pysk pin set")
+        resident.run(person, {0: (("Enter PIN", PIN), *NO_PASSPHRASE), 1: (("Enter PIN", PIN),)})
+        assert "ssh:work" in person.types("pysk keys list", (("PIN", PIN),)).screen
+
+
+def commit(account: Account, name: str) -> None:
+    """Have an account commit something."""
+    done = account.types(f"git commit -q --allow-empty -m {name}")
+    assert done.status == 0, done
+
+
+def test_git(person: Account, plugged: None) -> None:
+    set_up(person)
+    assert person.types("git init -q -b main repository && cd repository").status == 0
+    with section("git") as (signing, verifying, desktop, rebase):
+        signing.run(person)
+        commit(person, "first")
+        assert person.types("git tag -m release v1").status == 0
+        *_, commit_verified, log = verifying.run(person)
+        for done in (commit_verified, log, person.types("git verify-tag v1")):
+            assert 'Good "git" signature for alice@example.org' in done.screen + done.errors
+
+        # What the desktop starts has not read ~/.profile.
+        without = "env --unset=SSH_SK_PROVIDER git commit -q --allow-empty -m second"
+        done = person.types(without)
+        assert done.status != 0
+        assert "device not found?" in done.errors
+        desktop.run(person)
+        assert person.types(without).status == 0
+
+        assert person.types("git checkout -q -b topic HEAD~1").status == 0
+        commit(person, "third")
+        commit(person, "fourth")
+        rebase.run(person, lines=slice(1))
+        assert person.types("git log --format=%G? main.. | cat").screen.split() == ["N", "N"]
+        rebase.run(person, lines=slice(1, None))
+        assert person.types("git log --format=%G? | cat").screen.split() == ["G"] * 4
+
+
+def test_git_without_a_terminal_asks_by_an_agent(person: Account, fresh: Machine) -> None:
+    set_pin = person.types("pysk pin set soft:", (("PIN", PIN), ("PIN", PIN)))
+    assert set_pin.status == 0, set_pin
+    make = readme()["Two commands"][0].lines[0]
+    done = person.types(f"{make} -O device=soft: -O verify-required", (CONFIRM, *NEW_KEY))
+    assert done.status == 0, done
+    signing, _, desktop, _ = readme()["git"]
+    signing.run(person)
+    desktop.run(person)
+    person.write(
+        "askpass", f'#!/bin/sh\necho "$SSH_ASKPASS_PROMPT: $1" >>~/asked\ncase $1 in *PIN*) echo {PIN} ;; esac\n', 0o700
+    )
+    assert person.types('eval "$(SSH_ASKPASS=~/askpass DISPLAY=:0 ssh-agent)"').status == 0
+    assert person.types(f"ssh-add -S {LIBRARY} ~/.ssh/id_ed25519_sk").status == 0
+    assert person.types("git init -q repository && cd repository").status == 0
+    done = person.types("setsid --wait git commit -q --allow-empty -m first </dev/null")
+    assert done.status == 0, done
+    assert "none: Confirm user presence for key" in person.read("asked")
+    assert "Enter PIN" in person.read("asked")
+
+
+def test_several_authenticators_several_keys(person: Account, plugged: None) -> None:
+    set_up(person)
+    with section("Several authenticators, several keys") as (naming, config):
+        # A card would be one of a real pcscd, beside which tests/hardware/pcsc runs.
+        naming.run(person, {1: (CONFIRM, *NO_PASSPHRASE)}, slice(1, None))
+        with authenticator(person, "ssh/key.sock"):
+            person.append(".ssh/pysk_config", config.text)
+            done = person.types("ssh-keygen -t ecdsa-sk -N '' -f ~/.ssh/id_ecdsa_sk")
+            assert done.status == 0, done
+
+
+def test_nfc_and_contact_cards(fresh: Machine, person: Account, local: Path) -> None:
+    with section("NFC and contact cards") as (packages,):
+        packages.run(person)
+    # The driver of the virtual reader listens at all addresses.
+    with machine(local, has_net=False) as unreachable:
+        holder = Account(unreachable, "alice")
+        with card(holder):
+            done = holder.types(f"ssh-keygen -t ed25519-sk -w {LIBRARY} -O device=nfc: -N '' -f id && touch file")
+            assert done.status == 0, done
+            done = holder.types(f"SSH_SK_PROVIDER={LIBRARY} ssh-keygen -Y sign -n file -f id file")
+            assert done.status == 0, done
+
+
+def test_an_authenticator_on_another_machine(fresh: Machine, person: Account, plugged: None) -> None:
+    me = Account(fresh, "me")
+    assert person.types("ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519").status == 0
+    authorize(person, ".ssh/id_ed25519", me)
+    me.append(".ssh/pysk_config", "")
+    # The one that is plugged in is so in the laptop.
+    person.write(".ssh/pysk_config", fresh.inside(Path("/etc/ssh/pysk_config")).read_text())
+    fresh.write(Path("/etc/ssh/pysk_config"), "")
+    with section("An authenticator on another machine") as (share, forward, use):
+        (command,) = share.lines
+        share.is_done = use.is_done = True
+        with person.runs(command, lambda: person.has(".ssh/key.sock")):
+            first, second = use.lines
+            forward.run(person, {0: (("$ ", first), ("$ ", second), *NEW_KEY, ("$ ", "exit"))})
+    assert me.has(".ssh/id_ed25519_sk.pub")
+
+
+def test_ci(fresh: Machine, person: Account) -> None:
+    with section("CI") as (recipe, serve):
+        recipe.run(person)
+        authorize(person, ".ssh/id_ed25519_sk")
+        done = person.types(f"ssh -o SecurityKeyProvider={LIBRARY} host echo in")
+        assert done.screen.splitlines()[-1] == "in", done
+        (command,) = serve.lines
+        serve.is_done = True
+        with person.runs(command, lambda: fresh.inside(Path("/tmp/key.sock")).exists()):
+            pass
+
+
+def test_sshd_with_a_host_key_on_an_authenticator(fresh: Machine, person: Account, plugged: None) -> None:
+    set_up(person)
+    with section("sshd with a host key on an authenticator") as (make, config):
+        make.run(person)
+        with fresh.config.open("a") as sshd_config:
+            sshd_config.write(config.text.replace("HostKey", "HostKeyAlgorithms sk-ssh-ed25519@openssh.com\nHostKey"))
+        fresh.trust(fresh.folder / "ssh/ssh_host_ed25519_sk_key.pub")
+        fresh.serve()
+        done = person.types("ssh -v -o HostKeyAlgorithms=sk-ssh-ed25519@openssh.com host echo in")
+        assert done.screen.splitlines()[-1] == "in", done
+        assert "Server host key: sk-ssh-ed25519@openssh.com" in done.errors
+
+
+def test_keys_without_key_files(fresh: Machine, person: Account, plugged: None) -> None:
+    with section("Keys without key files") as (add, config, adds):
+        set_up(person)
+        assert person.types("rm ~/.ssh/authorized_keys; cd ~/.ssh").status == 0
+        add.run(person)
+        with fresh.config.open("a") as sshd_config:
+            sshd_config.write(config.text)
+        fresh.serve()
+        assert person.types("rm id_ed25519_sk*").status == 0
+        assert person.types('eval "$(ssh-agent)"').status == 0
+        adds.run(person, {0: (("Enter PIN", ""),)})
+        done = person.types("ssh host echo in")
+        assert done.screen.splitlines()[-1] == "in", done
+
+
+def test_from_the_built_in_provider_and_back(person: Account, plugged: None) -> None:
+    set_up(person)
+    with section("From the built-in provider, and back") as (back,):
+        # It finds nothing, as no hardware is there, which is to say that it was it that was asked.
+        (command,) = back.lines
+        back.is_done = True
+        done = person.types(f"{command} echo in")
+        assert done.status != 0
+        assert "device not found" in done.errors
+        assert "libpysk:" not in done.errors
