@@ -39,6 +39,12 @@ exec "{python}" "$@"
 PLANTED = ("build/lib/sk_provider/planted.py", "build/lib.linux-x86_64-cpython-311/sk_provider/planted.py")
 STALE = "sk_provider.egg-info/SOURCES.txt"
 MARK = ".made-by-libpysk"
+SHARED = {
+    f"share/{name}" for name in (
+        "man/man1/pysk.1", "man/man5/pysk_config.5", "man/man8/libpysk.8", "bash-completion/completions/pysk",
+        "zsh/site-functions/_pysk", "fish/vendor_completions.d/pysk.fish",
+    )
+}  # fmt: skip
 # Who uses an installation, and how root becomes them.
 USER = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 AS_USER = ("setpriv", f"--reuid={USER.pw_uid}", f"--regid={USER.pw_gid}", "--clear-groups") * (os.geteuid() == 0)
@@ -258,7 +264,11 @@ def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_fold
         (prefix / "bin/python").symlink_to(touch)
         (before.parents[1] / "planted.pth").write_text(f"import os; os.mknod({str(ran)!r})\n")
         prefix.chmod(0o2750)
-        library = Path(clone.make("install", f"PREFIX={prefix}", umask=0o000, variables=config))
+        # What the person had to do, then.
+        links = clone.folder / "links"
+        (links / "bin").mkdir(parents=True)
+        (links / "bin/pysk").symlink_to(prefix / "bin/pysk")
+        library = Path(clone.make("install", f"PREFIX={prefix}", f"LINKS={links}", umask=0o000, variables=config))
         assert library == prefix / "libpysk.so"
         assert not library.is_symlink()
         assert f"the library is now {library}; " in clone.errors
@@ -268,6 +278,10 @@ def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_fold
         assert modes(prefix) == {("folder", "755"), ("file", "644"), ("file", "755")}
         assert len(list(prefix.glob("versions/*"))) == 1
         assert_agent_signs()
+        assert {path for path in links.rglob("*") if path.exists()} > {
+            links / "bin/pysk",
+            links / "share/man/man1/pysk.1",
+        }
         agent.add("-D")
         add(library)
 
@@ -281,6 +295,7 @@ def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_fold
         ):
             clone.make("install", f"PREFIX={prefix}")
         assert clone.errors == ""
+        assert list(links.rglob("*")) == [links / "bin"]
         old, new = sorted(prefix.glob("versions/*"))
         assert (prefix / "current").resolve() == new
         (embed,) = new.glob("lib/python*/site-packages/sk_provider/embed.py")
@@ -324,6 +339,8 @@ def test_an_installation_is_of_the_source_alone_and_works_where_it_is_moved_to(c
     for path in (prefix, links):
         shutil.move(f"{stage}{path}", path)
     shutil.rmtree(stage)
+    assert {str(path.relative_to(links)) for path in links.rglob("*") if path.is_symlink()} == {"bin/pysk", *SHARED}
+    assert [path for path in links.rglob("*") if not path.exists()] == []
     told = subprocess.run((links / "bin/pysk", "path"), capture_output=True, text=True, check=True, timeout=60)
     assert told.stderr == ""
     library = Path(told.stdout.rstrip("\n"))
