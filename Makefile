@@ -1,7 +1,7 @@
 # The system's Python is the one that root-owned libraries can be built for; PYTHON= names another.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 PREFIX ?= /usr/local/lib/pysk
-LINKS ?= $(if $(filter /usr/local/lib/pysk,$(PREFIX)),/usr/local)
+LINKS ?= $(if $(filter /usr/local/lib/pysk,$(PREFIX:/=)),/usr/local)
 # A release of Debian, besides the one that this is, whose OpenSSH `make test` tries as well.
 RELEASE ?= trixie
 # Most of the time tests wait, which those of two files can do beside each other.

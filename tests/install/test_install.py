@@ -289,6 +289,8 @@ def test_an_agent_goes_on_signing_while_the_library_is_replaced_and_its_old_fold
             module.write("# another build\n")
         use(library)
         (clone.folder / "slow").mkdir()
+        # What is left of one that was killed.
+        (prefix / "versions/killed").mkdir()
         with (
             signing(person, public.with_suffix(".pub"), agent.environment),
             signing_slowly(person, key, clone.folder / "slow"),
@@ -349,9 +351,14 @@ def test_an_installation_is_of_the_source_alone_and_works_where_it_is_moved_to(c
     assert {path.name for path in package.iterdir()} == {path.name for path in installed_library().parent.iterdir()}
     person = User(clone.folder / "user", library)
     assert_signs(person, enrolled(person))
-    # Who names it where the package is means the same.
-    person.environment["SSH_SK_PROVIDER"] = str(package / "libpysk.so")
-    assert_signs(person, person.folder / "id")
+    older = subprocess.run(
+        (links / "bin/pysk", "path", "--api", "7"), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert older.stdout == f"{prefix}/libpysk-skapi7.so\n"
+    # Who names it where the package is has the same one, also in one process.
+    compare = "import ctypes, sys; a, b = (ctypes.CDLL(each)._handle for each in sys.argv[1:]); sys.exit(a != b)"
+    for name in ("libpysk.so", "libpysk-skapi7.so"):
+        subprocess.run((BASE_PYTHON, "-Ic", compare, prefix / name, package / name), check=True, timeout=60)
 
     with pytest.raises(subprocess.CalledProcessError):
         clone.make(f"PYTHON={without_venv}", by_owner=True)
