@@ -125,6 +125,29 @@ def test_the_trace_tells_which_of_several_authenticators_signs_and_why(home: Hom
     assert sentences[-1] == "done"
 
 
+def test_the_trace_of_a_u2f_authenticator_has_its_messages(home: Home, sockets: Path) -> None:
+    address = f"unix:{sockets}/token"
+    with serve("--profile", "u2f", address):
+        home.configure(device=address)
+        assert_signs(home.person, enrolled(home.person, "ecdsa-sk"))
+    sentences = home.sentences
+    assert any(line.startswith(f"{address}: > U2F REGISTER {{challenge: h'") for line in sentences)
+    assert any(line.startswith(f"{address}: > U2F AUTHENTICATE enforce-user-presence {{") for line in sentences)
+    assert any(line.startswith(f"{address}: < SUCCESS (0x9000) {{userPresence: 1, counter: ") for line in sentences)
+    assert sentences.count("done") == 2
+
+
+def test_what_the_person_is_told_is_in_the_trace(home: Home, sockets: Path) -> None:
+    addresses = [f"unix:{sockets}/{name}" for name in ("one", "two")]
+    with serve(addresses[0]), serve(addresses[1]):
+        home.configure(device=" ".join(addresses))
+        done, _ = home.person.enroll("id", "ed25519-sk")
+    assert done.status != 0, done
+    question, failure = (line.removeprefix("libpysk: ") for line in provider_lines(done.errors))
+    assert f"the person is told: {question}" in home.sentences
+    assert home.sentences[-1] == f"ends with code -2: {failure}"
+
+
 @pytest.mark.parametrize("fault", ["stuck", "garbage", "dies-after:9"])
 def test_the_trace_of_an_authenticator_that_fails_says_how(home: Home, sockets: Path, fault: str) -> None:
     address = f"unix:{sockets}/token"

@@ -6,9 +6,12 @@ import re
 import threading
 from pathlib import Path
 
+from click.testing import CliRunner
 from support.traced import sentence_of, trace_into
 
+from sk_provider.cli import main
 from sk_provider.config import Configuration
+from sk_provider.operation import Operation
 from sk_provider.trace import log_trace, stderr_trace
 
 TYPE_CHECKING = False
@@ -80,6 +83,11 @@ def test_a_log_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     trace("two")
     remedy = "correct LogFile in pysk_config, or remove LogLevel"
     assert told == [f"the log file {path} cannot be written, so that there is no trace; {remedy}"]
+
+
+def test_a_command_that_is_traced_leaves_no_trace_to_the_next() -> None:
+    traced = CliRunner().invoke(main, ["--trace", "pin", "status", "soft:/no/such/store"])
+    assert (traced.exit_code, Operation.trace) == (1, None)
 
 
 def test_a_program_with_more_rights_does_not_tell_where_its_log_file_is(tmp_path: Path) -> None:
