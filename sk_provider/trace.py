@@ -71,7 +71,7 @@ class Trace:
     def __call__(self, sentence: str) -> None:
         """Write a sentence, about the authenticator of the about() that the thread is in. Raises nothing."""
         address = self._addresses.get(_thread.get_ident())
-        about = f"{address}: " if address else ""
+        about = f"{address} " if address else ""
         line = f"{(time.monotonic() - self._started) * 1000:.1f} ms: {about}{sentence}"
         if len(line) > _MAX_LENGTH:
             line = f"{line[:_MAX_LENGTH]}..."

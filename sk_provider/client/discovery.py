@@ -37,7 +37,11 @@ class Found:
         else:
             with operation.trace.about(self.address):
                 operation.trace("is opened")
-                channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
+                try:
+                    channel = self.transport.open(self.location, configuration, operation, may_create=may_create)
+                except SecurityKeyError as error:
+                    operation.trace(f"cannot be opened: {error.happened}")
+                    raise
         return Token(channel, self.address, self.product, operation.trace)
 
     def product(self) -> str:

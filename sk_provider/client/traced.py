@@ -60,10 +60,10 @@ class TracedChannel:
             try:
                 response = self._channel.call(cmd, data, event, keep_alive)
             except SecurityKeyError as error:
-                self._trace(f"no answer after {_since(began)}: {error.happened}")
+                self._trace(f"gives no answer after {_since(began)}: {error.happened}")
                 raise
             except BaseException as error:
-                self._trace(f"no answer after {_since(began)}: {type(error).__name__}")
+                self._trace(f"gives no answer after {_since(began)}: {type(error).__name__}")
                 raise
             self._trace(f"< {_shown(_response, cmd, data, response)}, after {_since(began)}")
         return response
@@ -71,7 +71,7 @@ class TracedChannel:
     def close(self) -> None:
         """See transport_api.Channel."""
         with self._trace.about(self._address):
-            self._trace("closed")
+            self._trace("is closed")
         self._channel.close()
 
 

@@ -36,7 +36,7 @@ def test_a_line_bears_the_time_since_the_start_and_the_authenticator_it_is_about
         trace("is closed")
     trace("ends")
     times, sentences = zip(*(line.split(" ms: ", 1) for line in lines), strict=True)
-    assert list(sentences) == ["begins", "unix:/a: is opened", "unix:/b: too", "unix:/a: is closed", "ends"]
+    assert list(sentences) == ["begins", "unix:/a is opened", "unix:/b too", "unix:/a is closed", "ends"]
     assert [float(time) for time in times] == sorted(float(time) for time in times)
 
 
@@ -48,7 +48,7 @@ def test_each_thread_has_an_authenticator_of_its_own() -> None:
         thread.start()
         thread.join()
         trace("of a")
-    assert [sentence_of(line) for line in lines] == ["of nobody", "unix:/a: of a"]
+    assert [sentence_of(line) for line in lines] == ["of nobody", "unix:/a of a"]
 
 
 def test_a_line_has_an_end() -> None:

@@ -149,9 +149,10 @@ def test_a_trace_tells_which_one_signs_and_why_the_others_do_not(desk: Desk) -> 
     assert sentence_of(lines[1]) == f"found for {named}: {named.replace(' ', ', ')}"
     for sentence in (
         "of several authenticators one holds the key, whose public key is not known", "unix:/0 does not hold the key",
-        "unix:/3 says that it holds the key", "unix:/1 is left out: it is gone",
+        "unix:/3 says that it holds the key", "unix:/1 cannot be opened: it is gone",
+        "unix:/1 is left out: it is gone",
         "unix:/2 is left out: it is broken", "chosen: unix:/3, the first that says that it holds the key",
-        "unix:/0: closed",
+        "unix:/0 is closed",
     ):  # fmt: skip
         assert sentence in map(sentence_of, lines)
     lines.clear()

@@ -172,12 +172,12 @@ def test_no_message_about_a_pin_tells_a_secret(
 def test_a_status_has_its_name_and_what_is_unknown_its_number() -> None:
     request = bytes([commands.GET_INFO])
     assert ask(b"\x2e", request) == [
-        f"{ADDRESS}: > authenticatorGetInfo",
-        f"{ADDRESS}: < NO_CREDENTIALS (0x2e), after ",
+        f"{ADDRESS} > authenticatorGetInfo",
+        f"{ADDRESS} < NO_CREDENTIALS (0x2e), after ",
     ]
-    assert ask(b"\xf7", request)[1] == f"{ADDRESS}: < unknown status (0xf7), after "
-    assert ask(b"", request)[1] == f"{ADDRESS}: < an empty answer, after "
-    assert ask(b"\0", bytes([0x55, 1, 2]))[0] == f"{ADDRESS}: > command 0x55 <2 bytes, no CBOR: bytes follow the value>"
+    assert ask(b"\xf7", request)[1] == f"{ADDRESS} < unknown status (0xf7), after "
+    assert ask(b"", request)[1] == f"{ADDRESS} < an empty answer, after "
+    assert ask(b"\0", bytes([0x55, 1, 2]))[0] == f"{ADDRESS} > command 0x55 <2 bytes, no CBOR: bytes follow the value>"
 
 
 def test_what_no_table_knows_is_told_by_its_size() -> None:
@@ -186,7 +186,7 @@ def test_what_no_table_knows_is_told_by_its_size() -> None:
     assert "hidden" not in line
     assert "123: <map of 1>, 124: <array of 1>, 125: <6 characters>, 126: <6 bytes>" in line
     request = bytes([0x55]) + cbor.encode({1: b"hidden", 2: 7})
-    assert ask(b"\0", request)[0] == f"{ADDRESS}: > command 0x55 {{1: <6 bytes>, 2: 7}}"
+    assert ask(b"\0", request)[0] == f"{ADDRESS} > command 0x55 {{1: <6 bytes>, 2: 7}}"
 
 
 def test_keep_alives_are_told_and_handed_on() -> None:
@@ -196,11 +196,11 @@ def test_keep_alives_are_told_and_handed_on() -> None:
     traced.channel.call(framing.CBOR, bytes([commands.SELECTION]))
     assert heard == [1, 2, 0x77]
     assert traced.sentences[:5] == [
-        f"{ADDRESS}: > authenticatorSelection",
-        f"{ADDRESS}: < keep-alive, PROCESSING (1), after ",
-        f"{ADDRESS}: < keep-alive, UPNEEDED (2), after ",
-        f"{ADDRESS}: < keep-alive, unknown (119), after ",
-        f"{ADDRESS}: < SUCCESS (0x00), after ",
+        f"{ADDRESS} > authenticatorSelection",
+        f"{ADDRESS} < keep-alive, PROCESSING (1), after ",
+        f"{ADDRESS} < keep-alive, UPNEEDED (2), after ",
+        f"{ADDRESS} < keep-alive, unknown (119), after ",
+        f"{ADDRESS} < SUCCESS (0x00), after ",
     ]
 
 
@@ -212,7 +212,7 @@ def test_that_there_is_no_answer_is_told(error: BaseException, sentence: str) ->
     traced = Traced(Answers(error))
     with pytest.raises(type(error)):
         traced.channel.call(framing.CBOR, bytes([commands.GET_INFO]))
-    assert re.fullmatch(rf"[\d.]+ ms: {ADDRESS}: no answer after [\d.]+ ms: {sentence}", traced.lines[1])
+    assert re.fullmatch(rf"[\d.]+ ms: {ADDRESS} gives no answer after [\d.]+ ms: {sentence}", traced.lines[1])
 
 
 def test_the_messages_of_u2f_are_told(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_the_messages_of_u2f_are_told(tmp_path: Path) -> None:
     digest = sha256(registered.key_handle).hex()[:16]
     handle = f"keyHandle: <{len(registered.key_handle)} bytes, SHA-256 {digest}>"
     asked = f"{{challenge: h'{CLIENT_DATA_HASH.hex()}', application: h'{application.hex()}'"
-    lines = [line.removeprefix(f"{ADDRESS}: ") for line in traced.sentences if "keep-alive" not in line]
+    lines = [line.removeprefix(f"{ADDRESS} ") for line in traced.sentences if "keep-alive" not in line]
     assert lines[:3] == ["> U2F VERSION", '< SUCCESS (0x9000) "U2F_V2", after ', f"> U2F REGISTER {asked}}}"]
     assert lines[3].startswith(f"< SUCCESS (0x9000) {{publicKey: h'{registered.public_key.hex()}', {handle}, ")
     assert lines[4] == f"> U2F AUTHENTICATE enforce-user-presence {asked}, {handle}}}"
@@ -238,7 +238,7 @@ def test_a_status_word_has_its_name() -> None:
     message = apdu.extended(0, apdu.INS_AUTHENTICATE, apdu.P1_CHECK_ONLY, 0, bytes(70))
     said = ask(b"\x69\x85", message, framing.MSG)
     assert "U2F AUTHENTICATE check-only" in said[0]
-    assert said[1] == f"{ADDRESS}: < CONDITIONS_NOT_SATISFIED (0x6985), after "
+    assert said[1] == f"{ADDRESS} < CONDITIONS_NOT_SATISFIED (0x6985), after "
 
 
 @given(
