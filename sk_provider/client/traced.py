@@ -9,7 +9,7 @@ import time
 
 from sk_provider.credentials import key_handle
 from sk_provider.ctap import AUTHDATA_AT, AUTHDATA_ED, AUTHDATA_UP, AUTHDATA_UV, apdu, cbor, commands, framing, status
-from sk_provider.ctap.traced import COMMANDS, KEEPALIVES, named_bits, names_of
+from sk_provider.ctap.traced import COMMANDS, KEEPALIVES, named_bits, names_of, status_word
 from sk_provider.errors import SecurityKeyError
 
 TYPE_CHECKING = False
@@ -27,7 +27,6 @@ _MAX_CHARACTERS = 200
 _MAX_ITEMS = 32
 
 _STATUS_NAMES = names_of(vars(status))
-_SW_NAMES = names_of(vars(apdu), "SW_")
 
 
 class TracedChannel:
@@ -138,8 +137,7 @@ def _u2f_request(data: bytes) -> str:
 def _u2f_response(request: bytes, response: bytes) -> str:
     if len(response) < 2:
         return f"an answer of {len(response)} bytes, which has no status"
-    number = int.from_bytes(response[-2:], "big")
-    outcome = f"{_SW_NAMES.get(number, 'unknown status')} (0x{number:04x})"
+    outcome = status_word(int.from_bytes(response[-2:], "big"))
     data = response[:-2]
     instruction = request[1] if len(request) > 1 else None
     if instruction == apdu.INS_AUTHENTICATE and len(data) > 5:

@@ -1,8 +1,8 @@
-"""What a trace tells of CTAPHID itself: channels, repetitions, cancelling, errors, and of messages their lengths."""
+"""What a trace tells of CTAPHID and of APDUs: channels, repetitions, cancelling, errors, and how long messages are."""
 
 from __future__ import annotations
 
-from . import framing
+from . import apdu, framing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +29,31 @@ COMMANDS = {
 KEEPALIVES = names_of(vars(framing), "STATUS_")
 _ERRORS = names_of(vars(framing), "ERR_")
 _CAPABILITIES = names_of(vars(framing), "CAPABILITY_")
+_STATUS_WORDS = names_of(vars(apdu), "SW_")
+_INSTRUCTIONS = names_of(vars(apdu), "INS_")
 
 
 def named_bits(bits: int, names: dict[int, str]) -> str:
     """Return the names of the bits that are set, and the number."""
     known = " ".join(name for bit, name in sorted(names.items()) if bits & bit)
     return f"{known} (0x{bits:02x})" if known else f"0x{bits:02x}"
+
+
+def status_word(number: int) -> str:
+    """Return the name of a status word, and the number."""
+    # The second byte of this one tells how much more there is.
+    name = _STATUS_WORDS.get(number & 0xFF00 if number & 0xFF00 == apdu.SW_MORE else number, "unknown status")
+    return f"{name} (0x{number:04x})"
+
+
+def exchange(command: bytes, answer: bytes) -> str:
+    """Return what is told of an APDU and its answer, which has a status word if it came."""
+    chained = ", more of it follows" if command[0] & apdu.CHAINING else ""
+    name = _INSTRUCTIONS.get(command[1], f"0x{command[1]:02x}")
+    outcome = "no answer"
+    if len(answer) >= 2:
+        outcome = f"{status_word(int.from_bytes(answer[-2:], 'big'))}, {len(answer) - 2} bytes"
+    return f"APDU {name} ({command[:4].hex()}), {len(command)} bytes{chained}: {outcome}"
 
 
 class TracedReports:

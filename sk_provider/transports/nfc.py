@@ -353,7 +353,10 @@ class NfcChannel:
             may_be_silent=self._may_be_silent,
         )
         if self._trace is not None:
-            self._trace(_exchange(command, result, answer))
+            from sk_provider.ctap import traced
+
+            failure = "" if result == self._scard.SCARD_S_SUCCESS else f"; PC/SC result 0x{result & 0xFFFFFFFF:08x}"
+            self._trace(f"{traced.exchange(command, bytes(answer))}{failure}")
         return result, answer
 
     def _failure(self, result: int) -> AuthenticatorError:
@@ -370,14 +373,6 @@ class NfcChannel:
         if result in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED):
             return AuthenticatorError("the PC/SC service ended", "start pcscd and try again")
         return AuthenticatorError(f"the card cannot be reached ({scard.SCardGetErrorMessage(result)})", PRESENT_AGAIN)
-
-
-def _exchange(command: bytes, result: int, answer: list[int]) -> str:
-    """Return what a trace tells of an APDU and its answer, but nothing of what is in them."""
-    outcome = f"PC/SC result 0x{result & 0xFFFFFFFF:08x}"
-    if len(answer) >= 2:
-        outcome = f"status {bytes(answer[-2:]).hex()}, {len(answer) - 2} bytes"
-    return f"APDU {command[:4].hex()}, {len(command)} bytes: {outcome}"
 
 
 def _is_repeatable(header: _Header, data: bytes) -> bool:

@@ -356,17 +356,23 @@ def test_a_trace_tells_each_apdu_but_not_what_is_in_it(table: Table) -> None:
     table.operation.trace = trace_into(lines)
     channel = table.opened()
     select, get_info, get_response = map(sentence_of, lines)
-    assert select == "APDU 00a40400, 14 bytes: status 9000, 6 bytes"
-    assert get_info.startswith("APDU 80108000, 7 bytes: status 61")
-    assert get_response.startswith("APDU 00c00000, 5 bytes: status 9000, ")
+    assert select == "APDU SELECT (00a40400), 14 bytes: SUCCESS (0x9000), 6 bytes"
+    assert get_info.startswith("APDU NFCCTAP_MSG (80108000), 7 bytes: MORE (0x61")
+    assert get_response.startswith("APDU GET_RESPONSE (00c00000), 5 bytes: SUCCESS (0x9000), ")
     lines.clear()
-    answers = [word(0x9100, b"\2"), word(0x9000, b"\0")]
+    answers = [word(0x6700), word(0x9000), word(0x9100, b"\2"), word(0x9000, b"\0")]
     table.card.instead = lambda _: answers.pop(0)
-    channel.call(framing.CBOR, MAKE + b"secret", table.operation)
+    channel.call(framing.CBOR, MAKE + b"secret" * 50, table.operation)
+    table.service.results["SCardTransmit"] = [scard.SCARD_W_REMOVED_CARD]
+    with pytest.raises(AuthenticatorError):
+        channel.call(framing.CBOR, GET_INFO)
     channel.close()
     assert [sentence_of(line) for line in lines] == [
-        "APDU 80108000, 13 bytes: status 9100, 1 bytes",
-        "APDU 80110000, 5 bytes: status 9000, 1 bytes",
+        "APDU NFCCTAP_MSG (80108000), 310 bytes: WRONG_LENGTH (0x6700), 0 bytes",
+        "APDU NFCCTAP_MSG (90108000), 260 bytes, more of it follows: SUCCESS (0x9000), 0 bytes",
+        "APDU NFCCTAP_MSG (80108000), 52 bytes: KEEPALIVE (0x9100), 1 bytes",
+        "APDU NFCCTAP_GETRESPONSE (80110000), 5 bytes: SUCCESS (0x9000), 1 bytes",
+        "APDU NFCCTAP_MSG (80108000), 7 bytes: no answer; PC/SC result 0x80100069",
     ]
 
 
