@@ -19,8 +19,11 @@ _PATIENCE = 10
 _LOAD = """
 import ctypes, sys
 print(ctypes.CDLL(sys.argv[1]).sk_api_version() >> 16)
-with open("/proc/self/maps") as maps:
-    print(next((line.split(None, 5)[5].strip() for line in maps if "/libpython3" in line), ""))
+try:
+    with open("/proc/self/maps") as maps:
+        print(next((line.split(None, 5)[5].strip() for line in maps if "/libpython3" in line), ""))
+except OSError:
+    print()
 """
 
 
@@ -34,7 +37,7 @@ class LoadFailed(Exception):
 
 
 class Loaded:
-    """What a library tells: api, the major of the API that it implements; libpython, the path of that file, or ""."""
+    """What a library tells. api: the major of the API that it implements; libpython: that file's path, or ""."""
 
     def __init__(self, api: int, libpython: str) -> None:
         self.api = api

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 
 from sk_provider import config, transports
@@ -10,6 +11,7 @@ from sk_provider.config import Configuration
 from sk_provider.credentials import directory
 from sk_provider.errors import ConfigurationError
 
+from . import python
 from .finding import Finding
 
 TYPE_CHECKING = False
@@ -29,16 +31,27 @@ def loaded() -> Configuration:
         return Configuration()
 
 
+def is_usable() -> bool:
+    """Return whether the files can be used: if not, that is told by check()."""
+    try:
+        config.load()
+    except ConfigurationError:
+        return False
+    return True
+
+
 def check(account: Account) -> Iterator[Finding]:
     """Look at each file by itself, and at the settings that they have together."""
     named = account.variable(config.VARIABLE)
     if named is not None:
-        yield Finding(SUBJECT, f"{config.VARIABLE} names {named} in the place of ~/.ssh/pysk_config", private=(named,))
+        yield Finding(
+            SUBJECT, f"{config.VARIABLE} names {named}, which is read instead of ~/.ssh/pysk_config", private=(named,)
+        )
     elif account.home is None:
         yield Finding(
             SUBJECT,
-            f"user {os.geteuid()} is not in the password database, so no file of yours is read",
-            f"name one: export {config.VARIABLE}=FILE",
+            f"user {os.geteuid()} is not in the password database, so there is no ~/.ssh/pysk_config to read",
+            f"name one, by: export {config.VARIABLE}=FILE",
         )
     try:
         configuration = config.load()
@@ -91,8 +104,14 @@ def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
             private=[*patterns, *(each.partition(":")[2] for each in addresses)],
         )
     if not configuration.device_lines():
-        yield Finding(SUBJECT, "Device names none: what is plugged in by USB is used, or else a card on a reader")
-    yield Finding(SUBJECT, f"Presence {configuration.presence}, Timeout {configuration.timeout}")
+        yield Finding(
+            SUBJECT,
+            "there is no Device line: the USB security key that is plugged in is used, or else a card on a reader",
+        )
+    yield Finding(
+        SUBJECT,
+        f"Presence {configuration.presence}, Timeout {configuration.timeout}, LogLevel {configuration.log_level}",
+    )
     for url in configuration.key_directories:
         yield Finding(SUBJECT, f"KeyDirectory {url}", private=(url.partition(":")[2],))
     if configuration.key_directories:
@@ -128,14 +147,14 @@ def _check_log_file(configuration: Configuration) -> Iterator[Finding]:
         return
     reason = _not_ours(path, may_be_roots=True)
     if reason is None and not os.access(path if os.path.exists(path) else os.path.dirname(path), os.W_OK):
-        reason = "it may not be written"
+        reason = "you may not write to it"
     if reason is None:
         yield Finding(SUBJECT, f"LogFile {path}", private=(path,))
     else:
         yield Finding(
             SUBJECT,
-            f"LogFile {path} is not written, since {reason}; failures go to the system's log",
-            "name a file of your own in an existing folder",
+            f"LogFile {path} cannot be used, because {reason}: failures go to the system's log instead",
+            "name a file of your own in a folder that exists",
             private=(path,),
         )
 
@@ -143,11 +162,13 @@ def _check_log_file(configuration: Configuration) -> Iterator[Finding]:
 def _check_known_keys(configuration: Configuration) -> Iterator[Finding]:
     path = configuration.known_keys
     if path is None:
-        yield Finding(SUBJECT, "KnownKeys none: no public keys are remembered")
+        yield Finding(SUBJECT, "KnownKeys is none, so no public keys are remembered")
         return
     reason = _not_ours(path, may_be_roots=False)
     if reason is not None:
-        yield Finding(SUBJECT, f"KnownKeys {path} is not used, since {reason}", f"run: rm {path}", private=(path,))
+        yield Finding(
+            SUBJECT, f"KnownKeys {path} is ignored, because {reason}", f"run: rm {shlex.quote(path)}", private=(path,)
+        )
     else:
         state = "" if os.path.exists(path) else ", which does not exist yet"
         yield Finding(SUBJECT, f"KnownKeys {path}{state}", private=(path,))
@@ -162,11 +183,11 @@ def _not_ours(path: str, *, may_be_roots: bool) -> str | None:
     except OSError as error:
         return f"it cannot be looked at ({error.strerror})"
     if not stat.S_ISREG(status.st_mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     if status.st_uid != os.geteuid() and not (may_be_roots and status.st_uid == 0):
         return f"it belongs to user {status.st_uid}"
     if status.st_mode & 0o022:
-        return "others can write it"
+        return "others can write to it"
     return None
 
 
@@ -184,6 +205,6 @@ def _check_key_directories(configuration: Configuration) -> Iterator[Finding]:
     if "ldap" in kinds and find_spec("ldap") is None:
         yield Finding(
             SUBJECT,
-            "KeyDirectory names LDAP, which wants the Python package python-ldap",
-            "run: pip install python-ldap",
+            "KeyDirectory names an LDAP server, which needs the Python package python-ldap",
+            f"run: {python.pip()} install python-ldap",
         )

@@ -8,7 +8,7 @@ import sys
 from sk_provider import transports
 from sk_provider.transports import usb
 
-from . import configuration
+from . import configuration, python
 from .finding import Finding
 
 TYPE_CHECKING = False
@@ -47,25 +47,25 @@ def _check_usb() -> Iterator[Finding]:
         yield Finding(SUBJECT, "no security key is plugged in by USB")
     for path in found:
         name = usb.name(path) or "a security key"
-        if os.access(path, os.R_OK | os.W_OK):
-            yield Finding(SUBJECT, f"{path} ({name}) may be opened")
+        if os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            yield Finding(SUBJECT, f"you may open {path} ({name})")
         elif not os.path.exists(path):
             yield Finding(
                 SUBJECT,
-                f"{name} is plugged in, but there is no {path}, as in a container that was not given it",
-                f"give it to the container (docker run --device {path})",
+                f"{name} is plugged in, but {path} does not exist, as in a container that was not given the device",
+                f"start the container with the device (docker run --device {path})",
             )
         elif any(map(os.path.exists, _RULES)):
             yield Finding(
                 SUBJECT,
-                f"{path} ({name}) may not be opened: whoever is logged in at the machine's own screen may, no other",
+                f"you may not open {path} ({name}): only who is logged in at this machine's own screen may",
                 f"plug it in again while you are logged in there, or run: sudo setfacl -m u:$USER:rw {path}",
             )
         else:
             yield Finding(
                 SUBJECT,
-                f"{path} ({name}) may not be opened, and no udev rule gives permission for security keys",
-                "install the rules (Debian: sudo apt-get install libfido2-1), and plug it in again",
+                f"you may not open {path} ({name}), and no udev rules for security keys are installed",
+                "install them (Debian: sudo apt-get install udev), and plug it in again",
             )
 
 
@@ -75,20 +75,25 @@ def _check_cards() -> Iterator[Finding]:
         return
     remedies = []
     if _has_pyscard():
-        yield Finding(SUBJECT, "pyscard, which cards want, is installed")
+        yield Finding(SUBJECT, "pyscard, which cards need, is installed")
     else:
-        remedies.append(("cards want the Python package pyscard, which is not installed", "run: pip install pyscard"))
+        remedies.append(
+            ("cards need the Python package pyscard, which is not installed", f"run: {python.pip()} install pyscard")
+        )
     if os.path.exists(transports.FALLBACK_SOCKET):
         yield Finding(SUBJECT, f"the PC/SC service listens at {transports.FALLBACK_SOCKET}")
     else:
         remedies.append(
-            ("the PC/SC service, which cards want, does not run", "install and start it: sudo apt-get install pcscd")
+            (
+                "cards need the PC/SC service, pcscd, which does not run",
+                "install it (Debian: sudo apt-get install pcscd)",
+            )
         )
     for seen, remedy in remedies:
         # A USB key that is a card reader as well needs neither.
         yield Finding(
             SUBJECT,
-            f"{seen}{'' if is_configured else f'; if you use cards, {remedy}'}",
+            f"{seen}{'' if is_configured else ' (only if you use cards)'}",
             remedy if is_configured else None,
         )
 

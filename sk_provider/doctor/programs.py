@@ -25,10 +25,10 @@ _MOST = 1 << 26
 """Bytes of the largest program that is read."""
 
 
-def wanted_api(account: Account) -> int:
-    """Return the major of the API that the ssh on PATH wants, the newest where that cannot be told."""
-    ssh = which("ssh", account)
-    return library.api_of(library.release_of(ssh) if ssh else None) or library.NEWEST
+def wanted_api(account: Account, name: str = "ssh") -> int:
+    """Return the major of the API that a program on PATH wants, the newest where that cannot be told."""
+    path = which(name, account)
+    return library.api_of(_release_beside(path) if path else None) or library.NEWEST
 
 
 def check(account: Account) -> Iterator[Finding]:
@@ -51,11 +51,11 @@ def check(account: Account) -> Iterator[Finding]:
             if name == "ssh":
                 yield Finding(
                     SUBJECT,
-                    f"{path} does not tell a release of OpenSSH",
+                    f"{path} is not OpenSSH's ssh: it prints no release of OpenSSH for -V",
                     "put the folder of OpenSSH's ssh first on PATH",
                 )
             else:
-                yield Finding(SUBJECT, f"{name} is {path}; of which release, it does not tell")
+                yield Finding(SUBJECT, f"{name} is {path}, of an unknown release")
             continue
         text = f"{release[0]}.{release[1]}"
         api = library.api_of(release)
@@ -66,7 +66,7 @@ def check(account: Account) -> Iterator[Finding]:
                 "upgrade OpenSSH to 8.2 or newer",
             )
         else:
-            yield Finding(SUBJECT, f"{name} is {path}, of OpenSSH {text}, which loads libraries of API major {api}")
+            yield Finding(SUBJECT, f"{name} is {path}, of OpenSSH {text}, which needs a library for API major {api}")
     yield from _mixed(paths, releases)
     yield from _check_helper(paths, account)
 
@@ -86,7 +86,7 @@ def _mixed(paths: dict[str, str | None], releases: dict[str, tuple[int, int] | N
     if others:
         yield Finding(
             SUBJECT,
-            f"{_listed(others)} {'is' if len(others) == 1 else 'are'} of another release of OpenSSH than ssh, and load"
+            f"{_listed(others)} {'is' if len(others) == 1 else 'are'} of another release of OpenSSH than ssh, and need"
             f"{'s' if len(others) == 1 else ''} another library",
             f"put {os.path.dirname(paths['ssh'] or '')} first on PATH",
         )
@@ -96,22 +96,22 @@ def _check_helper(paths: dict[str, str | None], account: Account) -> Iterator[Fi
     named = account.variable("SSH_SK_HELPER")
     if named is not None:
         if os.access(named, os.X_OK) and os.path.isfile(named):
-            yield Finding(SUBJECT, f"ssh-sk-helper, which loads the library, is {named}, as SSH_SK_HELPER says")
+            yield Finding(SUBJECT, f"ssh-sk-helper, which loads the library, is {named} (SSH_SK_HELPER)")
         else:
-            yield Finding(SUBJECT, f"SSH_SK_HELPER is {named}, which cannot be run", "unset SSH_SK_HELPER")
+            yield Finding(SUBJECT, f"SSH_SK_HELPER is {named}, which cannot be executed", "unset SSH_SK_HELPER")
         return
     program = paths["ssh"] or paths["ssh-keygen"]
     if program is None:
         return
     helper = _helper_of(program)
     if helper is None:
-        yield Finding(SUBJECT, f"which ssh-sk-helper {program} runs to load the library, its file does not tell")
+        yield Finding(SUBJECT, f"{program} does not tell which ssh-sk-helper it runs to load the library")
     elif os.access(helper, os.X_OK):
         yield Finding(SUBJECT, f"ssh-sk-helper, which loads the library, is {helper}")
     else:
         yield Finding(
             SUBJECT,
-            f"{helper}, which loads the library for {program}, cannot be run",
+            f"{program} runs {helper} to load the library, and that cannot be executed",
             "reinstall OpenSSH's client (Debian: sudo apt-get install --reinstall openssh-client)",
         )
 

@@ -11,9 +11,9 @@ import stat
 from sk_provider import library
 from sk_provider.config import match_pattern_list
 
-from . import programs
+from . import configuration, programs
 from .finding import Finding
-from .running import NoAnswer, ask
+from .running import NoAnswer, ask, which
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ SUBJECT = "library"
 AGENT_DEFAULT = "/usr/lib*/*,/usr/local/lib*/*"
 """The providers that ssh-agent takes unless -P says otherwise (ssh-agent(1))."""
 
+_NO_AUTHENTICATOR = "/dev/null"
 _MARK = b"libpysk"
 _MOST = 1 << 24
 """Bytes of the largest library that is looked into."""
@@ -38,13 +39,19 @@ def check(account: Account) -> Iterator[Finding]:
     if not os.path.exists(path):
         yield Finding(SUBJECT, f"{path} does not exist", "reinstall sk-provider with pip")
         return
-    yield Finding(SUBJECT, f"ssh's library is {path}")
-    yield from check_loading(SUBJECT, path, api, account, what="it")
+    yield Finding(SUBJECT, f"the library for this ssh is {path}")
+    is_loaded = False
+    for finding in check_loading(SUBJECT, path, api, account, what="it"):
+        is_loaded = finding.remedy is None
+        yield finding
+    if is_loaded and programs.wanted_api(account, "ssh-keygen") == api:
+        yield from _check_use(path, account)
     yield from _check_hands(path)
     if not allowed(path, AGENT_DEFAULT):
         yield Finding(
             SUBJECT,
-            f"it is not below /usr/lib or /usr/local/lib: ssh-agent takes it only with -P {shlex.quote(path)}",
+            "ssh-agent accepts libraries below /usr/lib and /usr/local/lib only; "
+            f"for this one it must be started with: ssh-agent -P {shlex.quote(path)}",
         )
 
 
@@ -73,13 +80,37 @@ def check_loading(subject: str, path: str, api: int, account: Account, what: str
     if loaded.api != api:
         yield Finding(
             subject,
-            f"{what} is for API major {loaded.api}, and ssh wants {api}",
-            f"name this one instead: {library.path_of(api)}",
+            f"{what} is for API major {loaded.api}, but ssh needs {api}",
+            f"use this one instead: {library.path_of(api)}",
         )
         return
-    yield Finding(subject, f"{what} can be loaded, with {loaded.libpython or 'no libpython of its own'}")
+    yield Finding(subject, f"{what} can be loaded, with {loaded.libpython or 'an unknown libpython'}")
     if subject == SUBJECT and loaded.libpython:
         yield from _package_of(loaded.libpython, account)
+
+
+def _check_use(path: str, account: Account) -> Iterator[Finding]:
+    """Have ssh-keygen use the library on what is no authenticator, and so is refused before anything is opened."""
+    command = [
+        *("ssh-keygen", "-q", "-t", "ed25519-sk", "-w", path, "-O", f"device={_NO_AUTHENTICATOR}"),
+        *("-N", "", "-f", "/nonexistent/key"),
+    ]
+    try:
+        answer = ask(account, *command)
+    except NoAnswer as error:
+        if which("ssh-keygen", account) is not None:
+            yield Finding(SUBJECT, f"ssh-keygen, which was to use it, {error}", f"run: {shlex.join(command)}")
+        return
+    ours = [line for line in answer.errors.splitlines() if line.startswith("libpysk: ")]
+    if any(_NO_AUTHENTICATOR in line for line in ours):
+        yield Finding(SUBJECT, "ssh-keygen can use it: Python starts in it, and finds its packages")
+    elif not ours:
+        yield Finding(
+            SUBJECT, f"ssh-keygen cannot use it ({answer.reason()})", f"run: {shlex.join(command)}", (answer.reason(),)
+        )
+    elif configuration.is_usable():
+        seen, _, remedy = ours[-1].removeprefix("libpysk: ").rpartition("; ")
+        yield Finding(SUBJECT, f"ssh-keygen cannot use it: {seen}", remedy, (seen,))
 
 
 def _package_of(path: str, account: Account) -> Iterator[Finding]:
@@ -89,38 +120,42 @@ def _package_of(path: str, account: Account) -> Iterator[Finding]:
         return
     package = answer.output.partition(": ")[0]
     if answer.status == 0 and package:
-        yield Finding(SUBJECT, f"libpython is of the package {package}")
+        yield Finding(SUBJECT, f"libpython belongs to the package {package}")
     else:
-        yield Finding(SUBJECT, "libpython is of no package of the distribution")
+        yield Finding(SUBJECT, "libpython belongs to no package of the distribution")
 
 
 def _check_hands(path: str) -> Iterator[Finding]:
-    """Look at the library and each folder above it: whoever can write there can have ssh run what they like."""
-    real = os.path.realpath(path)
-    place = real
-    while True:
+    """Look at the library, its package and all folders above them: who can write there decides what ssh runs."""
+    places = dict.fromkeys(_with_folders(path) + _with_folders(os.path.dirname(library.__file__)))
+    for place in places:
         status = os.stat(place)
-        kind = "folder" if stat.S_ISDIR(status.st_mode) else "library"
+        kind = "folder" if stat.S_ISDIR(status.st_mode) else "file"
+        writers = _other_writers(status)
         if status.st_uid not in (0, os.geteuid()):
             yield Finding(
                 SUBJECT,
-                f"the {kind} {place} belongs to {_user(status.st_uid)}, who can have your ssh run anything",
-                "use a library that belongs to root or to you: sudo make install",
+                f"the {kind} {place} belongs to {_user(status.st_uid)}, who can thus run any program as you",
+                "use a library that belongs to root: sudo make install",
+                private=(_user(status.st_uid),),
             )
             return
-        writers = _other_writers(status)
         if writers:
             yield Finding(
                 SUBJECT,
-                f"the {kind} {place} can be written by {writers}, who can have your ssh run anything",
+                f"{writers} can write to the {kind} {place}, and thus run any program as you",
                 f"run: {'' if status.st_uid == os.geteuid() else 'sudo '}chmod {_revoked(status)} {shlex.quote(place)}",
             )
             return
-        if place == "/":
-            break
-        place = os.path.dirname(place)
-    owners = "root" if os.geteuid() == 0 else "root or to you"
-    yield Finding(SUBJECT, f"it and the folders above it belong to {owners}, and nobody else can write there")
+    yield Finding(SUBJECT, f"only {'root' if os.geteuid() == 0 else 'root and you'} can change it and its packages")
+
+
+def _with_folders(path: str) -> list[str]:
+    """Return a path and the folders above it, as they are and not as they are linked, / the last."""
+    found = [os.path.realpath(path)]
+    while found[-1] != "/":
+        found.append(os.path.dirname(found[-1]))
+    return found
 
 
 def _other_writers(status: os.stat_result) -> str | None:
@@ -129,7 +164,7 @@ def _other_writers(status: os.stat_result) -> str | None:
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
         return None
     if status.st_mode & stat.S_IWOTH:
-        return "everybody"
+        return "everybody on this machine"
     if status.st_mode & stat.S_IWGRP and not _is_only_ours(status.st_gid):
         return f"the group {_group(status.st_gid)}"
     return None

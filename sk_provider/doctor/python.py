@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 
 import sk_provider
@@ -21,6 +22,12 @@ SUBJECT = "Python"
 
 _REQUIRED = ("cffi", "click", "cryptography", "fido2", "rich")
 _OPTIONAL = ("pyscard", "python-ldap")
+
+
+def pip() -> str:
+    """Return the pip of the environment that the package is in, as a person types it."""
+    path = os.path.join(sys.prefix, "bin", "pip")
+    return shlex.quote(path) if os.path.exists(path) else "pip"
 
 
 def check(_account: Account) -> Iterator[Finding]:

@@ -68,7 +68,7 @@ def ask(account: Account, *command: str) -> Answer:
             output, errors = _read(process)
             return Answer(process.wait(_PATIENCE), output, errors)
         except subprocess.TimeoutExpired:
-            raise NoAnswer(f"has not ended within {_PATIENCE} s") from None
+            raise NoAnswer(f"did not end within {_PATIENCE} s") from None
         finally:
             # Whatever it has started goes with it, and nobody holds the pipes any longer.
             try:
@@ -88,12 +88,12 @@ def _read(process: subprocess.Popen[bytes]) -> tuple[str, str]:
         while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise NoAnswer(f"has not ended within {_PATIENCE} s")
+                raise NoAnswer(f"did not end within {_PATIENCE} s")
             for key, _ in selector.select(left):
                 piece = os.read(key.fd, 1 << 16)
                 if not piece:
                     selector.unregister(key.fileobj)
                 texts[key.fileobj] += piece  # type: ignore[index]
             if sum(map(len, texts.values())) > _MOST:
-                raise NoAnswer(f"says more than {_MOST} bytes")
+                raise NoAnswer(f"printed more than {_MOST} bytes")
     return texts[process.stdout].decode(errors="replace"), texts[process.stderr].decode(errors="replace")

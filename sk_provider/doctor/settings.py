@@ -37,14 +37,14 @@ def check(account: Account) -> Iterator[Finding]:
     if value is None:
         yield Finding(
             SUBJECT,
-            f"{VARIABLE} is not set: ssh-keygen and ssh-add load libpysk where -w and -S name it, and git does not",
+            f"{VARIABLE} is not set: ssh-keygen needs -w LIBRARY, ssh-add -S LIBRARY, and git cannot use key files",
         )
     else:
         yield from _judge(account, VARIABLE, value, f"run: export {VARIABLE}={shlex.quote(ours)}", named)
     if len({os.path.realpath(path) for path in named.values()}) > 1:
         yield Finding(
             SUBJECT,
-            f"{KEYWORD} is {named[KEYWORD]}, and {VARIABLE} another, {named[VARIABLE]}",
+            f"{KEYWORD} is {named[KEYWORD]}, but {VARIABLE} is {named[VARIABLE]}",
             f"run: export {VARIABLE}={shlex.quote(named[KEYWORD])}",
         )
 
@@ -57,7 +57,9 @@ def _check_ssh(account: Account, ours: str, named: dict[str, str]) -> Iterator[F
     try:
         answer = ask(account, "ssh", "-G", "--", host)
     except NoAnswer as error:
-        yield Finding(SUBJECT, f"ssh -G {host} {error}", "run it, and see what it waits for", private)
+        yield Finding(
+            SUBJECT, f"ssh -G {host} {error}", f"run it to see what it waits for: ssh -G {shlex.quote(host)}", private
+        )
         return
     settings = dict(line.partition(" ")[::2] for line in answer.output.splitlines())
     if answer.status != 0 or not settings:
@@ -68,12 +70,12 @@ def _check_ssh(account: Account, ours: str, named: dict[str, str]) -> Iterator[F
             (*private, answer.reason()),
         )
         return
-    where = f"for {host}" if account.host else "in general"
     value = settings.get(KEYWORD.lower(), "none")  # which ssh -G leaves out
     write = rf"run: printf 'Host *\n    {KEYWORD} {ours}\n' >>~/.ssh/config"
     if value.lower() != "internal":
         write = f"correct it in ~/.ssh/config or /etc/ssh/ssh_config: {KEYWORD} {ours}"
-    name = f"{KEYWORD} {where}"
+    where = f" for {host}" if account.host else ""
+    name = f"{KEYWORD}{where}"
     if value.startswith("$"):
         variable = value[1:].removeprefix("{").removesuffix("}")
         resolved = account.variable(variable)
@@ -88,7 +90,7 @@ def _check_ssh(account: Account, ours: str, named: dict[str, str]) -> Iterator[F
         yield Finding(SUBJECT, f"{name} is {value}", private=private)
         value = resolved
     if value.lower() == "none":
-        yield Finding(SUBJECT, f"{name} is none: ssh uses no security key", write, private)
+        yield Finding(SUBJECT, f"{name} is none, so that ssh uses no security keys", write, private)
         return
     for finding in _judge(account, KEYWORD, value, write, named, name):
         finding.private = private
@@ -96,7 +98,7 @@ def _check_ssh(account: Account, ours: str, named: dict[str, str]) -> Iterator[F
     agent = settings.get("identityagent")
     if agent and agent != "SSH_AUTH_SOCK":
         yield Finding(
-            SUBJECT, f"IdentityAgent {where} is {agent}, which ssh uses instead of SSH_AUTH_SOCK", None, private
+            SUBJECT, f"IdentityAgent{where} is {agent}, which ssh uses instead of SSH_AUTH_SOCK", None, private
         )
 
 
@@ -106,14 +108,16 @@ def _judge(
     """Look at a library that is named; it is put into named, by its keyword, if it is one of libpysk's."""
     name = name or keyword
     if value.lower() == "internal":
-        yield Finding(SUBJECT, f"{name} is OpenSSH's built-in provider, not libpysk", remedy)
+        yield Finding(SUBJECT, f"{name} is {value}, OpenSSH's built-in provider, not libpysk", remedy)
     elif not os.path.isabs(value):
         yield Finding(
-            SUBJECT, f"{name} is {value}, no absolute path: each program would look for it in another folder", remedy
+            SUBJECT,
+            f"{name} is {value}, which is not an absolute path: each program resolves it against another folder",
+            remedy,
         )
     elif not os.path.exists(value):
-        old = " of a Python that is gone" if _OLD_PYTHON.search(value) and not _has_python(value) else ""
-        yield Finding(SUBJECT, f"{name} is {value}{old}, which does not exist", remedy)
+        old = " (nor does the folder of that Python)" if _OLD_PYTHON.search(value) and not _has_python(value) else ""
+        yield Finding(SUBJECT, f"{name} is {value}, which does not exist{old}", remedy)
     elif not os.access(value, os.R_OK) or not os.path.isfile(value):
         yield Finding(SUBJECT, f"{name} is {value}, which cannot be read", remedy)
     elif not provider.is_ours(value):
@@ -125,7 +129,7 @@ def _judge(
         if os.path.exists(ours) and os.path.samefile(value, ours):
             yield Finding(SUBJECT, f"{name} is {value}")
             return
-        yield Finding(SUBJECT, f"{name} is {value}, of another installation than this pysk's")
+        yield Finding(SUBJECT, f"{name} is {value}, of another installation than this pysk")
         yield from provider.check_loading(SUBJECT, value, api, account, f"{name}'s library")
 
 

@@ -21,11 +21,11 @@ def test_the_file_and_its_settings_are_told(account: Account) -> None:
     account.configure("Timeout 30", "Match application ssh:work", "Device usb:1050:0407")
     seen = [each.seen for each in account.findings() if each.subject == "pysk_config"]
     assert seen[:5] == [
-        f"PYSK_CONFIG names {account.config} in the place of ~/.ssh/pysk_config",
+        f"PYSK_CONFIG names {account.config}, which is read instead of ~/.ssh/pysk_config",
         f"read: {account.config}" + (f", {config.SYSTEM_FILE}" if Path(config.SYSTEM_FILE).exists() else ""),
         f"Device soft:{account.store}",
         "Device usb:1050:0407 (Match application ssh:work)",
-        "Presence ask, Timeout 30",
+        "Presence ask, Timeout 30, LogLevel error",
     ]
 
 
@@ -74,8 +74,8 @@ def test_an_account_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("posix.geteuid", lambda: 54321)
     monkeypatch.setattr("os.geteuid", lambda: 54321)
     findings = list(configuration.check(Examined({}, None, None)))
-    assert findings[0].seen == "user 54321 is not in the password database, so no file of yours is read"
-    assert findings[0].remedy == "name one: export PYSK_CONFIG=FILE"
+    assert findings[0].seen == "user 54321 is not in the password database, so there is no ~/.ssh/pysk_config to read"
+    assert findings[0].remedy == "name one, by: export PYSK_CONFIG=FILE"
     assert list(key_files.check(Examined({}, None, None))) == []
 
 
@@ -96,7 +96,7 @@ def test_files_that_are_named_and_cannot_be_used_are_told(
     assert account.to_do() == [
         (
             "pysk_config",
-            f"KnownKeys {account.folder}/known_keys is not used, since others can write it",
+            f"KnownKeys {account.folder}/known_keys is ignored, because others can write to it",
             f"run: rm {account.folder}/known_keys",
         )
     ]
@@ -105,9 +105,9 @@ def test_files_that_are_named_and_cannot_be_used_are_told(
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda path: path.mkdir(), "it is no regular file"),
-        (lambda path: path.touch() or path.chmod(0o666), "others can write it"),
-        (lambda path: path.symlink_to("/dev/null"), "it is no regular file"),
+        (lambda path: path.mkdir(), "it is not a regular file"),
+        (lambda path: path.touch() or path.chmod(0o666), "others can write to it"),
+        (lambda path: path.symlink_to("/dev/null"), "it is not a regular file"),
     ],
 )
 def test_a_log_file_that_is_not_written_is_told(
@@ -125,7 +125,7 @@ def test_a_log_file_that_is_not_written_is_told(
     monkeypatch.setattr(config, "home_directory", lambda: str(tmp_path))
     told = [each for each in configuration.check(Examined({}, str(tmp_path), None)) if each.remedy is not None]
     assert [each.seen for each in told] == [
-        f"LogFile {log} is not written, since {reason}; failures go to the system's log"
+        f"LogFile {log} cannot be used, because {reason}: failures go to the system's log instead"
     ]
 
 
@@ -133,13 +133,12 @@ def test_ldap_without_its_package_is_told(account: Account, tree: Tree) -> None:
     account.configure("KeyDirectory ldaps://ldap.example.org", "KeyDirectoryLdapBind cn=admin,dc=example,dc=org")
     assert account.to_do() == []
     tree.remove("ldap", "python_ldap-*")
-    assert account.to_do() == [
-        (
-            "pysk_config",
-            "KeyDirectory names LDAP, which wants the Python package python-ldap",
-            "run: pip install python-ldap",
-        )
-    ]
+    ((subject, seen, remedy),) = account.to_do()
+    assert (subject, seen) == (
+        "pysk_config",
+        "KeyDirectory names an LDAP server, which needs the Python package python-ldap",
+    )
+    assert remedy.endswith("pip install python-ldap")
 
 
 def test_what_cards_want_is_told_where_they_are_used(account: Account, tree: Tree) -> None:
@@ -147,8 +146,8 @@ def test_what_cards_want_is_told_where_they_are_used(account: Account, tree: Tre
     account.configure(device="nfc:")
     told = [seen for subject, seen, _ in account.to_do() if subject == "devices"]
     assert told == [
-        "cards want the Python package pyscard, which is not installed",
-        *([] if PCSC_SOCKET.exists() else ["the PC/SC service, which cards want, does not run"]),
+        "cards need the Python package pyscard, which is not installed",
+        *([] if PCSC_SOCKET.exists() else ["cards need the PC/SC service, pcscd, which does not run"]),
     ]
     account.configure()
     assert account.to_do() == []
@@ -173,5 +172,5 @@ def test_key_files_of_security_keys_are_told(account: Account) -> None:
     key.chmod(0o640)
     (finding,) = (each for each in key_files.check(examined) if each.remedy is not None)
     assert finding.remedy == "run: chmod 600 ~/.ssh/id_sk"
-    assert finding.seen.endswith("others may read it, so that ssh ignores it")
+    assert finding.seen.endswith(", and ssh ignores it because others may read it")
     assert stat.S_IMODE(other.stat().st_mode) == 0o600

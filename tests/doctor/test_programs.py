@@ -17,7 +17,7 @@ def test_the_programs_and_their_release_are_told(account: Account) -> None:
     seen = [each.seen for each in account.findings() if each.subject == "programs"]
     for name in ("ssh", "ssh-keygen", "ssh-add", "ssh-agent"):
         path = shutil.which(name, path=account.environment["PATH"])
-        assert f"{name} is {path}, of OpenSSH {release}, which loads libraries of API major 10" in seen
+        assert f"{name} is {path}, of OpenSSH {release}, which needs a library for API major 10" in seen
 
 
 def test_a_program_that_is_missing_is_told(account: Account) -> None:
@@ -47,7 +47,7 @@ def test_another_program_that_is_called_ssh_is_told(account: Account) -> None:
     ssh = account.program("ssh", "echo Dropbear v2022.83 >&2")
     assert (
         "programs",
-        f"{ssh} does not tell a release of OpenSSH",
+        f"{ssh} is not OpenSSH's ssh: it prints no release of OpenSSH for -V",
         "put the folder of OpenSSH's ssh first on PATH",
     ) in account.to_do()
 
@@ -56,18 +56,18 @@ def test_programs_of_two_releases_are_told_with_what_each_loads(account: Account
     account.program("ssh", f'[ $1 != -V ] || exec echo OpenSSH_8.4p1 >&2; exec /usr/bin/ssh -F {account.settings} "$@"')
     found = account.findings()
     api7 = account.provider.with_name("libpysk-skapi7.so")
-    assert f"ssh's library is {api7}" in [each.seen for each in found]
+    assert f"the library for this ssh is {api7}" in [each.seen for each in found]
     to_do = [(each.seen, each.remedy) for each in found if each.remedy is not None]
     assert to_do == [
         (
-            "ssh-keygen, ssh-add and ssh-agent are of another release of OpenSSH than ssh, and load another library",
+            "ssh-keygen, ssh-add and ssh-agent are of another release of OpenSSH than ssh, and need another library",
             f"put {account.programs} first on PATH",
         ),
         (
-            "SecurityKeyProvider in general's library is for API major 10, and ssh wants 7",
-            f"name this one instead: {api7}",
+            "SecurityKeyProvider's library is for API major 10, but ssh needs 7",
+            f"use this one instead: {api7}",
         ),
-        ("SSH_SK_PROVIDER's library is for API major 10, and ssh wants 7", f"name this one instead: {api7}"),
+        ("SSH_SK_PROVIDER's library is for API major 10, but ssh needs 7", f"use this one instead: {api7}"),
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_helper_that_is_not_installed_is_told(account: Account) -> None:
     (account.programs / "ssh").chmod(0o755)
     helper = "/nowhere" + path.decode()[8:]
     found = [each.seen for each in account.findings(variables={"SSH_SK_HELPER": None}) if each.remedy is not None]
-    assert f"{helper}, which loads the library for {account.programs}/ssh, cannot be run" in found
+    assert f"{account.programs}/ssh runs {helper} to load the library, and that cannot be executed" in found
 
 
 def test_a_library_that_is_gone_is_told(account: Account, tree: Tree) -> None:
@@ -126,9 +126,9 @@ def test_the_libpython_that_the_library_brings_is_told(account: Account) -> None
 @pytest.mark.parametrize(
     ("where", "mode", "seen", "option"),
     [
-        ("library", 0o666, "the library {} can be written by everybody", "go-w"),
-        ("package", 0o777, "the folder {} can be written by everybody", "go-w"),
-        ("folder", 0o777, "the folder {} can be written by everybody", "go-w"),
+        ("library", 0o666, "the file {}", "go-w"),
+        ("package", 0o777, "the folder {}", "go-w"),
+        ("folder", 0o777, "the folder {}", "go-w"),
     ],
 )
 def test_a_library_that_others_can_change_is_told(
@@ -137,13 +137,34 @@ def test_a_library_that_others_can_change_is_told(
     place: Path = getattr(tree, where)
     place.chmod(mode)
     assert account.to_do() == [
-        ("library", f"{seen.format(place)}, who can have your ssh run anything", f"run: chmod {option} {place}")
+        (
+            "library",
+            f"everybody on this machine can write to {seen.format(place)}, and thus run any program as you",
+            f"run: chmod {option} {place}",
+        )
     ]
 
 
-def test_a_package_that_is_missing_is_told(account: Account, tree: Tree) -> None:
-    tree.remove("rich", "rich-*")
-    assert account.to_do() == [("Python", "the package rich is missing", "reinstall sk-provider with pip")]
+@pytest.mark.parametrize("package", ["rich", "fido2", "cryptography"])
+def test_a_package_that_is_missing_is_told(account: Account, tree: Tree, package: str) -> None:
+    tree.remove(package, f"{package}-*")
+    assert account.to_do() == [("Python", f"the package {package} is missing", "reinstall sk-provider with pip")]
+
+
+def test_a_library_that_ssh_keygen_can_load_and_python_cannot_start_in_is_told(account: Account, tree: Tree) -> None:
+    assert "ssh-keygen can use it: Python starts in it, and finds its packages" in [
+        each.seen for each in account.findings()
+    ]
+    tree.remove("_cffi_backend*")
+    ((subject, seen, remedy),) = account.to_do()
+    assert (subject, remedy) == ("library", "reinstall sk-provider with pip")
+    assert seen.startswith("ssh-keygen cannot use it: ")
+
+
+def test_nothing_is_made_while_the_library_is_tried(account: Account) -> None:
+    before = sorted(account.folder.rglob("*"))
+    account.doctor()
+    assert sorted(account.folder.rglob("*")) == before
 
 
 def test_packages_without_bytecode_are_told(account: Account, tree: Tree) -> None:

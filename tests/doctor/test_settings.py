@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOMEWHERE = "/usr/local/lib/pysk/lib/python3.9/site-packages/sk_provider/libpysk.so"
-IN_GENERAL = "SecurityKeyProvider in general is"
+
+
+GIVEN_UP = "it to see what it waits for: ssh -G pysk-doctor.invalid"
 
 
 def correct(account: Account) -> str:
@@ -27,19 +29,22 @@ def correct(account: Account) -> str:
 @pytest.mark.parametrize(
     ("value", "seen"),
     [
-        ("libpysk.so", "libpysk.so, no absolute path: each program would look for it in another folder"),
-        ("~/libpysk.so", "~/libpysk.so, no absolute path: each program would look for it in another folder"),
-        (SOMEWHERE, f"{SOMEWHERE} of a Python that is gone, which does not exist"),
+        ("libpysk.so", "libpysk.so, which is not an absolute path: each program resolves it against another folder"),
+        (
+            "~/libpysk.so",
+            "~/libpysk.so, which is not an absolute path: each program resolves it against another folder",
+        ),
+        (SOMEWHERE, f"{SOMEWHERE}, which does not exist (nor does the folder of that Python)"),
         ("/nowhere/libpysk.so", "/nowhere/libpysk.so, which does not exist"),
         ("/usr/bin/ssh", "/usr/bin/ssh, which is not libpysk"),
         ("/usr/bin", "/usr/bin, which cannot be read"),
-        ("none", "none: ssh uses no security key"),
+        ("none", "none, so that ssh uses no security keys"),
     ],
 )
 def test_a_provider_that_ssh_cannot_use_is_told(account: Account, value: str, seen: str) -> None:
     account.configure_ssh(f"SecurityKeyProvider {value}")
     to_do = account.to_do()
-    assert to_do == [("ssh", f"{IN_GENERAL} {seen}", correct(account))]
+    assert to_do == [("ssh", f"SecurityKeyProvider is {seen}", correct(account))]
 
 
 def test_a_provider_is_told_as_ssh_resolves_it_for_a_host(account: Account) -> None:
@@ -49,7 +54,7 @@ def test_a_provider_is_told_as_ssh_resolves_it_for_a_host(account: Account) -> N
     assert account.to_do() == []
     assert account.to_do("--host", "other") == []
     ((_, seen, _),) = account.to_do("--host", "special")
-    assert seen.startswith("SecurityKeyProvider for special is relative.so, no absolute path: ")
+    assert seen.startswith("SecurityKeyProvider for special is relative.so, which is not an absolute path: ")
 
 
 def test_a_host_is_not_taken_for_an_option(account: Account) -> None:
@@ -64,7 +69,7 @@ def test_a_variable_that_ssh_config_names_is_told_where_it_is_not_set(account: A
     assert account.to_do(variables={"SSH_SK_PROVIDER": None}) == [
         (
             "ssh",
-            f"{IN_GENERAL} $SSH_SK_PROVIDER, and that variable is not set",
+            "SecurityKeyProvider is $SSH_SK_PROVIDER, and that variable is not set",
             f"run: export SSH_SK_PROVIDER={account.provider}",
         )
     ]
@@ -75,11 +80,11 @@ def test_two_libraries_of_ours_are_told_where_one_would_do(account: Account, tmp
     assert account.to_do(variables={"SSH_SK_PROVIDER": str(other.library)}) == [
         (
             "ssh",
-            f"SecurityKeyProvider is {account.provider}, and SSH_SK_PROVIDER another, {other.library}",
+            f"SecurityKeyProvider is {account.provider}, but SSH_SK_PROVIDER is {other.library}",
             f"run: export SSH_SK_PROVIDER={account.provider}",
         )
     ]
-    assert f"SSH_SK_PROVIDER is {other.library}, of another installation than this pysk's" in [
+    assert f"SSH_SK_PROVIDER is {other.library}, of another installation than this pysk" in [
         each.seen for each in account.findings(variables={"SSH_SK_PROVIDER": str(other.library)})
     ]
 
@@ -95,18 +100,14 @@ def test_a_settings_file_that_runs_what_does_not_end_is_given_up(account: Accoun
     tree.append("doctor/running.py", "_PATIENCE = 1")
     pid = account.folder / "pid"
     account.configure_ssh(f'Match exec "echo $$ >{pid}; sleep 1000"')
-    assert account.to_do() == [
-        ("ssh", "ssh -G pysk-doctor.invalid has not ended within 1 s", "run it, and see what it waits for")
-    ]
+    assert account.to_do() == [("ssh", "ssh -G pysk-doctor.invalid did not end within 1 s", f"run {GIVEN_UP}")]
     wait_until(lambda: not Path("/proc", pid.read_text().strip()).exists(), "the end of what it has started")
 
 
 def test_a_program_that_says_too_much_is_given_up(account: Account) -> None:
     ssh = shutil.which("ssh")
     account.program("ssh", f"[ $1 != -V ] || exec {ssh} -V; exec yes")
-    assert account.to_do() == [
-        ("ssh", "ssh -G pysk-doctor.invalid says more than 262144 bytes", "run it, and see what it waits for")
-    ]
+    assert account.to_do() == [("ssh", "ssh -G pysk-doctor.invalid printed more than 262144 bytes", f"run {GIVEN_UP}")]
 
 
 # git
@@ -141,17 +142,17 @@ def test_git_without_the_variable_that_alone_names_the_library_is_told(account: 
     commit = ("commit", "--quiet", "--allow-empty", "--message", "one")
     assert git(account, *commit, SSH_SK_PROVIDER="").returncode != 0
     seen = (
-        "git's ssh-keygen knows the library from SSH_SK_PROVIDER alone, which is not set: "
-        "signing would fail with 'device not found'"
+        "git's ssh-keygen finds the library only by SSH_SK_PROVIDER, which is not set: "
+        "signing fails with 'device not found'"
     )
     assert account.to_do(variables={"SSH_SK_PROVIDER": None}) == [
-        ("git", seen, f"run, and add to ~/.profile: export SSH_SK_PROVIDER={account.provider}")
+        ("git", seen, f"run this, and add it to ~/.profile: export SSH_SK_PROVIDER={account.provider}")
     ]
     assert account.to_do() == []
     assert git(account, *commit).returncode == 0
     told = [each.seen for each in account.findings() if each.subject == "git"]
-    assert told[0] == "signs by ssh keys (gpg.format), every commit"
-    assert "git's ssh-keygen loads the library that SSH_SK_PROVIDER names" in told
+    assert told[0] == "it signs with ssh keys (gpg.format): every commit"
+    assert "git's ssh-keygen uses the library that SSH_SK_PROVIDER names" in told
 
 
 def test_git_does_without_it_where_the_agent_holds_the_key(account: Account, repository: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_key_that_git_has_no_file_of_must_be_in_the_agent(account: Account, re
     assert account.to_do() == [
         (
             "git",
-            "user.signingkey is a public key that the agent does not hold",
+            "user.signingkey is a public key, and the agent does not hold its private key",
             f"run: ssh-add -S {account.provider} FILE",
         )
     ]
@@ -231,7 +232,7 @@ def test_a_program_for_signatures_that_is_not_there_is_told(account: Account, re
     assert account.to_do() == [
         (
             "git",
-            "gpg.ssh.program is op-ssh-sign, which cannot be run",
+            "gpg.ssh.program is op-ssh-sign, which cannot be executed",
             "run: git config --global --unset gpg.ssh.program",
         )
     ]
