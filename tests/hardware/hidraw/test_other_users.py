@@ -18,9 +18,10 @@ from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.ctap.cbor import encode
 from sk_provider.ctap.commands import CLIENT_PIN, GET_INFO, GET_KEY_AGREEMENT
+from sk_provider.doctor import Account, devices
 from sk_provider.errors import ConfigurationError
 from sk_provider.operation import Operation
-from sk_provider.transports import udp
+from sk_provider.transports import udp, usb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,31 @@ def bound_by_another_user(host: str, port: int = 0) -> socket.socket:
         bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         bound.bind((host, port))
     return bound
+
+
+@pytest.mark.parametrize(
+    ("rules", "seen", "remedy"),
+    [
+        ((), ", and no udev rules for security keys are installed", "install them (Debian: "),
+        (
+            ("/etc/passwd",),
+            ": only who is logged in at this machine's own screen may",
+            "plug it in again while you are ",
+        ),
+    ],
+)
+def test_a_device_that_may_not_be_opened_is_told_by_the_doctor(
+    token: str, monkeypatch: pytest.MonkeyPatch, rules: tuple[str, ...], seen: str, remedy: str
+) -> None:
+    monkeypatch.setattr(devices, "_RULES", rules)
+    account = Account(os.environ, None, None)
+    own = next(devices.check(account))
+    assert (own.seen, own.remedy) == (f"you may open {token} ({usb.name(token)})", None)
+    with another_user():
+        finding = next(devices.check(account))
+    assert finding.seen == f"you may not open {token} ({usb.name(token)}){seen}"
+    assert finding.remedy is not None
+    assert finding.remedy.startswith(remedy)
 
 
 def assert_has_received_nothing(receiver: socket.socket) -> None:
