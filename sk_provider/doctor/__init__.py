@@ -1,4 +1,4 @@
-"""What keeps ssh and git from using security keys by libpysk: everything is looked at, and nothing is touched."""
+"""What keeps ssh and git from using security keys through libpysk: all is looked at, and no authenticator is opened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from sk_provider import config
 from sk_provider.errors import SecurityKeyError
 
-from . import agent, configuration, devices, git, key_files, programs, provider, python, settings
+from . import agent, configuration, devices, git, key_files, person, programs, provider, python, settings
 from .finding import Account, Finding
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Finding", "account", "examine"]
 
 _CHECKS: dict[str, Check] = {
+    "account": person.check,
     "programs": programs.check,
     "library": provider.check,
     "agent": agent.check,
@@ -47,10 +48,12 @@ def examine(account: Account) -> Iterator[Finding]:
         try:
             yield from check(account)
         except Exception as error:  # noqa: BLE001 - each check stands alone
+            message = str(error)[:200]
             yield Finding(
                 subject,
-                f"this check failed ({type(error).__name__}{_place(error)}: {str(error)[:200]})",
-                "report it as a bug of libpysk, with the file that pysk doctor --bundle FILE writes",
+                f"this check failed ({type(error).__name__}{_place(error)}: {message})",
+                "report it as a bug of libpysk, with the file that this writes: pysk doctor --bundle FILE",
+                private=(message,),
             )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -22,7 +24,7 @@ def test_nothing_is_to_be_done_for_a_healthy_account(account: Account, tree: Tre
     assert [line for line in lines[:-1] if not line.startswith("  ")] == []
     assert done.returncode == 0
     assert {each["subject"] for each in json.loads(account.doctor("--json").stdout)} == {
-        "programs", "library", "agent", "ssh", "devices", "pysk_config", "Python", "keys",
+        "account", "programs", "library", "agent", "ssh", "devices", "pysk_config", "Python", "keys",
     }  # fmt: skip
 
 
@@ -32,7 +34,7 @@ def test_what_is_to_be_done_ends_a_line_and_makes_the_status_1(account: Account,
     assert done.returncode == 1
     lines = [line for line in done.stdout.splitlines() if not line.startswith("  ")]
     assert lines == [
-        f"! ssh: SecurityKeyProvider in general is OpenSSH's built-in provider, not libpysk; run: {write(tree.library)}"
+        f"! ssh: SecurityKeyProvider is internal, OpenSSH's built-in provider, not libpysk; run: {write(tree.library)}"
     ]
 
 
@@ -43,6 +45,17 @@ def test_a_check_that_fails_is_a_finding_and_keeps_nobody_from_the_others(accoun
     assert whole["agent"]["remedy"].startswith("report it as a bug of libpysk")
     assert "'begun'" in repr([each["seen"] for each in json.loads(account.doctor("--json").stdout)])
     assert {"programs", "library", "ssh", "Python"} <= whole.keys()
+
+
+def test_whose_account_it_is_is_told(account: Account) -> None:
+    seen = [each.seen for each in account.findings(variables={"SUDO_USER": "alice"}) if each.subject == "account"]
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    assert seen[:2] == [
+        f"{'root' if os.geteuid() == 0 else f'user {os.geteuid()}'} is examined, with the home directory {home}",
+        f"HOME is {account.folder}, but ssh and libpysk read ~/.ssh in {home}",
+    ]
+    if os.geteuid() == 0:
+        assert seen[2:] == ["to examine the account of alice, run pysk doctor without sudo"]
 
 
 def test_it_does_without_ssh_git_and_a_terminal(account: Account) -> None:
