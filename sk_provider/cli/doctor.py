@@ -16,14 +16,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--host", metavar="NAME", help="Look at ssh's settings for this host.")
-@click.option("--bundle", metavar="FILE", help="Write what was seen, without what is private, for a bug report.")
+@click.option("--host", metavar="NAME", help="Check ssh's settings for this host.")
+@click.option("--bundle", metavar="FILE", help="Write the findings, without what is private, to a new file.")
 @json_option
 def doctor(host: str | None, bundle: str | None, as_json: bool) -> None:
-    """Look at ssh, its agent, git, pysk_config and what is plugged in, and tell what to do.
+    """Find out what keeps ssh and git from using security keys, and say what to do about it.
 
-    Nothing is changed, no authenticator is touched and no PIN is asked for. A line that begins with an exclamation mark
-    ends in what is to be done. The status is 1 where there is something to do.
+    Checked are the programs of OpenSSH and their releases, the library and who can change it, the agent, what ssh is
+    told to load, git's settings where it signs with ssh keys, devices, pysk_config, the key files in ~/.ssh, and Python
+    with its packages. Each check stands alone. Nothing is changed, and no authenticator is opened. ssh reads its own
+    settings (ssh -G), and so runs what `Match exec` in them names.
+
+    Each line is a finding; where something must be done, it begins with an exclamation mark and ends in what to do. The
+    last line is `nothing to do`, and the exit status 0, where that is so; otherwise the exit status is 1.
+
+    --bundle writes the same lines to a new file that only its owner may read, as part of a bug report. Names of users
+    and hosts, home directories and the values of most settings are replaced there, and no key, key handle, PIN or
+    password is in it. Read it before you send it.
+
+    --json prints a list of objects with these members: subject, seen, and remedy, which is null where nothing is to be
+    done.
     """
     from sk_provider import doctor
     from sk_provider.doctor import report

@@ -7,6 +7,7 @@ import os
 import shlex
 import socket
 import struct
+import sys
 import time
 
 from sk_provider import library
@@ -100,32 +101,29 @@ def check(account: Account) -> Iterator[Finding]:
     """Look at the agent, and ask it for nothing but the list of its keys."""
     path = account.variable("SSH_AUTH_SOCK")
     if path is None:
-        yield Finding(SUBJECT, "none is used, as SSH_AUTH_SOCK is not set")
+        yield Finding(SUBJECT, "SSH_AUTH_SOCK is not set, so no agent is used")
         return
     start = f'eval "$(ssh-agent -s{_allowing(account)})"'
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PATIENCE)
             connection.connect(path)
-            pid, user, _ = struct.unpack(
-                "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            )
-            process = _listener(path, pid, user, account)
+            process = _listener(path, connection, account)
             try:
                 keys = _keys(connection)
             except TimeoutError:
                 keys = None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error.__class__.__name__
-        yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, where no agent can be reached ({reason})", f"run: {start}")
+        yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, and no agent answers there ({reason})", f"run: {start}")
         return
     name = process.name if process else next((each for end, each in _PLACES.items() if path.endswith(end)), None)
     yield from _check_kind(name, path, start)
     if keys is None:
         yield Finding(
             SUBJECT,
-            f"the agent has not answered within {_PATIENCE:.0f} s",
-            "end what it waits for, such as a touch or a question on another screen, and try again",
+            f"the agent did not answer within {_PATIENCE:.0f} s, as when it waits for a touch or a PIN",
+            "finish or cancel what it waits for, and try again",
         )
     else:
         yield from _tell_keys(keys)
@@ -158,11 +156,15 @@ def _allowing(account: Account) -> str:
     return "" if provider.allowed(path, provider.AGENT_DEFAULT) else f" -P {shlex.quote(os.path.realpath(path))}"
 
 
-def _listener(path: str, pid: int, user: int, account: Account) -> _Process | None:
+def _listener(path: str, connection: socket.socket, account: Account) -> _Process | None:
     """Return the process behind a socket, None if it cannot be told.
 
-    pid, user: whose it was when it was made. Agents make it and then fork, or systemd makes it for them.
+    The kernel tells whose it was when it was made. Agents make it and then fork, or systemd makes it for them.
     """
+    if sys.platform != "linux":
+        return None
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, user, _ = struct.unpack("3i", credentials)
     made = os.stat(path).st_mtime
     try:
         maker = _Process(pid)
@@ -219,24 +221,22 @@ def _keys(connection: socket.socket) -> list[bytes]:
 
 def _check_kind(name: str | None, path: str, start: str) -> Iterator[Finding]:
     if name == _OPENSSH:
-        yield Finding(SUBJECT, f"OpenSSH's ssh-agent is behind SSH_AUTH_SOCK, {path}")
+        yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, an ssh-agent of OpenSSH")
     elif name in _BEFORE_OPENSSH:
-        yield Finding(
-            SUBJECT, f"{_BEFORE_OPENSSH[name]} is behind SSH_AUTH_SOCK, {path}, and an ssh-agent of OpenSSH's behind it"
-        )
+        yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, {_BEFORE_OPENSSH[name]}, which runs an ssh-agent of OpenSSH")
     elif name in _FORWARDING:
-        yield Finding(SUBJECT, f"the agent behind SSH_AUTH_SOCK, {path}, is another machine's, and uses the keys there")
+        yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, the forwarded agent of another machine")
     elif name is None:
         yield Finding(
             SUBJECT,
-            f"which program the agent behind SSH_AUTH_SOCK, {path}, is, cannot be seen; only OpenSSH's loads libpysk",
+            f"SSH_AUTH_SOCK is {path}, an unknown agent; only OpenSSH's ssh-agent uses libpysk",
         )
     else:
         yield Finding(
             SUBJECT,
-            f"{_OTHERS.get(name, name)} is the agent behind SSH_AUTH_SOCK, {path}: it does not load libpysk, so "
-            "the keys of security keys that are added to it are refused or fail",
-            f"use OpenSSH's own, by: {start}",
+            f"SSH_AUTH_SOCK is {path}, {_OTHERS.get(name, name)}, which does not use libpysk: "
+            "it refuses the keys of security keys, or cannot sign with them",
+            f"use OpenSSH's ssh-agent: {start}",
         )
 
 
@@ -249,12 +249,12 @@ def _tell_keys(keys: list[bytes]) -> Iterator[Finding]:
             continue
         ours.append((openssh_key.TYPES[algorithm], openssh_key.fingerprint(blob), application))
     if not ours:
-        yield Finding(SUBJECT, f"it holds {_count(len(keys))}, none of them a security key's")
+        yield Finding(SUBJECT, f"it holds {_count(len(keys))}, and none of a security key")
         return
     yield Finding(
         SUBJECT,
-        f"it holds {_count(len(keys))}; which library it loads for those of security keys, it tells nobody: "
-        "ssh-add -d FILE and ssh-add -S LIBRARY FILE make sure",
+        f"it holds {_count(len(keys))}; no agent tells which library it uses for a key of a security key: "
+        "to be sure, remove it (ssh-add -d FILE) and add it again (ssh-add -S LIBRARY FILE)",
     )
     for kind, fingerprint, application in ours:
         yield Finding(SUBJECT, f"it holds {kind} {fingerprint} for {application}", private=(fingerprint, application))
@@ -268,18 +268,18 @@ def _check_allowed(process: _Process | None, account: Account, start: str) -> It
     path = library.path_of(programs.wanted_api(account))
     if process is None:
         yield Finding(
-            SUBJECT, f"which libraries it takes cannot be seen; by default those that match {provider.AGENT_DEFAULT}"
+            SUBJECT, f"it is unknown which libraries it accepts; by default those that match {provider.AGENT_DEFAULT}"
         )
         return
     patterns = process.option("P")
     if provider.allowed(path, patterns or provider.AGENT_DEFAULT):
-        yield Finding(SUBJECT, f"it takes the library (-P {patterns or provider.AGENT_DEFAULT})")
+        yield Finding(SUBJECT, f"it accepts the library (-P {patterns or provider.AGENT_DEFAULT})")
     else:
         yield Finding(
             SUBJECT,
-            f"it takes libraries that match {patterns or provider.AGENT_DEFAULT} alone, not {os.path.realpath(path)}: "
-            "ssh-add would say 'agent refused operation'",
-            f"install with 'sudo make install', or start another agent: {start}",
+            f"it accepts only libraries that match {patterns or provider.AGENT_DEFAULT}, and not "
+            f"{os.path.realpath(path)}: ssh-add fails with 'agent refused operation'",
+            f"start an agent that accepts it: {start}",
         )
 
 
@@ -289,28 +289,28 @@ def _check_asking(process: _Process | None, account: Account, start: str) -> Ite
     if environment is None:
         yield Finding(
             SUBJECT,
-            "whether it can ask for a PIN and tell of a touch cannot be seen: it hides its variables; "
-            "it can if SSH_ASKPASS, and DISPLAY or WAYLAND_DISPLAY, were set where it was started",
+            "its environment cannot be read, so it is unknown whether it can ask for a PIN and announce a touch: "
+            "it can if SSH_ASKPASS and DISPLAY (or WAYLAND_DISPLAY) were set when it was started",
         )
         return
     lacking = _lacking(environment)
     private = (environment.get("SSH_ASKPASS", ""),)
     if lacking is None:
-        yield Finding(SUBJECT, f"it asks for PINs and tells of touches by {_askpass(environment)}", private=private)
+        yield Finding(SUBJECT, f"it asks for PINs and announces touches with {_askpass(environment)}", private=private)
         return
-    sentence = f"it cannot ask for a PIN nor tell of a touch: {lacking}"
+    sentence = f"it can neither ask for a PIN nor announce a touch: {lacking}"
     if account.variable("DISPLAY") or account.variable("WAYLAND_DISPLAY") or account.variable("SSH_ASKPASS"):
         if _lacking(account.environment) is None:
-            yield Finding(SUBJECT, sentence, f"start it anew from here: {start}", private)
+            yield Finding(SUBJECT, sentence, f"start it again from here: {start}", private)
         else:
             yield Finding(
                 SUBJECT,
                 sentence,
-                f"install one (Debian: sudo apt-get install ssh-askpass-gnome), then start it anew: {start}",
+                f"install one (Debian: sudo apt-get install ssh-askpass-gnome), then start it again: {start}",
                 private,
             )
     else:
-        yield Finding(SUBJECT, f"{sentence}; a key that wants neither works", private=private)
+        yield Finding(SUBJECT, f"{sentence} (keys that need neither work)", private=private)
 
 
 def _lacking(environment: Mapping[str, str]) -> str | None:
@@ -319,11 +319,11 @@ def _lacking(environment: Mapping[str, str]) -> str | None:
     if program is None:
         return "SSH_ASKPASS is not set, and no ssh-askpass is installed"
     if not os.access(program, os.X_OK):
-        return f"SSH_ASKPASS is {program}, which cannot be run"
+        return f"SSH_ASKPASS is {program}, which cannot be executed"
     if environment.get("SSH_ASKPASS_REQUIRE") == "force":
         return None
     if not environment.get("DISPLAY") and not environment.get("WAYLAND_DISPLAY"):
-        return "neither DISPLAY nor WAYLAND_DISPLAY was set where it was started"
+        return "neither DISPLAY nor WAYLAND_DISPLAY was set when it was started"
     return None
 
 

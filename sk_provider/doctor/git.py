@@ -31,23 +31,23 @@ def check(account: Account) -> Iterator[Finding]:
     if which("git", account) is None or _setting(account, "gpg.format") != "ssh":
         return
     signs = _setting(account, "commit.gpgsign", "--type=bool") == "true"
-    yield Finding(SUBJECT, f"signs by ssh keys (gpg.format), {'every commit' if signs else 'where it is told to (-S)'}")
+    yield Finding(
+        SUBJECT, f"it signs with ssh keys (gpg.format): {'every commit' if signs else 'what it is told to sign'}"
+    )
     program = _setting(account, "gpg.ssh.program", "--type=path") or "ssh-keygen"
     if which(program, account) is None:
         yield Finding(
             SUBJECT,
-            f"gpg.ssh.program is {program}, which cannot be run",
+            f"gpg.ssh.program is {program}, which cannot be executed",
             "run: git config --global --unset gpg.ssh.program",
         )
         return
     if os.path.basename(program) != "ssh-keygen":
-        yield Finding(SUBJECT, f"gpg.ssh.program is {program}; whether it uses libpysk is its own affair")
+        yield Finding(SUBJECT, f"gpg.ssh.program is {program}, which may not use libpysk")
     yield from _check_signing_key(account)
     signers = _setting(account, "gpg.ssh.allowedSignersFile", "--type=path")
     if signers is None:
-        yield Finding(
-            SUBJECT, "gpg.ssh.allowedSignersFile is not set: git signs, but cannot tell whose signatures are good"
-        )
+        yield Finding(SUBJECT, "gpg.ssh.allowedSignersFile is not set: git can sign, but not verify signatures")
         return
     private = [signers, account.shown(signers)]
     if not os.access(signers, os.R_OK):
@@ -84,15 +84,15 @@ def _check_signing_key(account: Account) -> Iterator[Finding]:
     try:
         openssh_key.parse_public_blob(blob)
     except ValueError:
-        yield Finding(SUBJECT, f"user.signingkey is {what}, no security key's", private=private)
+        yield Finding(SUBJECT, f"user.signingkey is {what}, which is not a security key", private=private)
         return
     yield Finding(SUBJECT, f"user.signingkey is {what}", private=private)
     if blob in agent.held_keys(account):
-        yield Finding(SUBJECT, "the agent holds that key, and signs")
+        yield Finding(SUBJECT, "the agent holds the signing key")
     elif is_literal:
         yield Finding(
             SUBJECT,
-            "user.signingkey is a public key that the agent does not hold",
+            "user.signingkey is a public key, and the agent does not hold its private key",
             f"run: ssh-add -S {shlex.quote(library.path_of(programs.wanted_api(account)))} FILE",
         )
     else:
@@ -101,12 +101,12 @@ def _check_signing_key(account: Account) -> Iterator[Finding]:
         if value is None:
             yield Finding(
                 SUBJECT,
-                f"git's ssh-keygen knows the library from {VARIABLE} alone, which is not set: "
-                "signing would fail with 'device not found'",
-                f"run, and add to ~/.profile: export {VARIABLE}={shlex.quote(ours)}",
+                f"git's ssh-keygen finds the library only by {VARIABLE}, which is not set: "
+                "signing fails with 'device not found'",
+                f"run this, and add it to ~/.profile: export {VARIABLE}={shlex.quote(ours)}",
             )
         elif os.path.isabs(value) and provider.is_ours(value):
-            yield Finding(SUBJECT, f"git's ssh-keygen loads the library that {VARIABLE} names")
+            yield Finding(SUBJECT, f"git's ssh-keygen uses the library that {VARIABLE} names")
 
 
 def _setting(account: Account, name: str, *options: str) -> str | None:

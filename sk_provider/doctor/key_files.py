@@ -85,6 +85,8 @@ def _check_file(account: Account, path: str) -> Iterator[Finding]:
     names = (os.path.basename(path), application)
     if status.st_uid == os.geteuid() and status.st_mode & 0o077:
         # ssh takes it from root and others as it is: authfile.c asks this of its own user's files alone.
-        yield Finding(SUBJECT, f"{what}; others may read it, so that ssh ignores it", f"run: chmod 600 {shown}", names)
+        yield Finding(
+            SUBJECT, f"{what}, and ssh ignores it because others may read it", f"run: chmod 600 {shown}", names
+        )
     else:
         yield Finding(SUBJECT, what, private=names)

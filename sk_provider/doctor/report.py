@@ -22,8 +22,8 @@ _LONG = re.compile(r"[A-Za-z0-9+_=-]{32,}|[A-Za-z0-9+/_=-]{64,}")
 """What could be a key, a key handle or a digest of one: base64 or hexadecimal of that many bytes."""
 
 _HEAD = """\
-What pysk doctor saw, for a bug report. Read it before you send it: names and paths were replaced, and no key, PIN or
-password is in it as far as pysk can tell, but only you know what else is nobody's business.
+What pysk doctor saw, for a bug report. Names of users and hosts, home directories and possible keys have been replaced.
+Read it before you send it: it may still hold something that you want to keep to yourself.
 """
 
 

@@ -37,14 +37,19 @@ def folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def is_listening(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
+
+
 @contextlib.contextmanager
 def running(path: Path, *command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run an agent in the foreground until its socket is there, and as long as the context lasts."""
+    """Run an agent in the foreground, which listens at the path, as long as the context lasts."""
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(path.exists, "the agent's socket")
+        wait_until(lambda: is_listening(path), "the agent")
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -56,7 +61,7 @@ def start(account: Account) -> str:
 
 
 def test_no_agent_is_nothing_to_mend(account: Account) -> None:
-    assert of_agent(account.findings()) == ["none is used, as SSH_AUTH_SOCK is not set"]
+    assert of_agent(account.findings()) == ["SSH_AUTH_SOCK is not set, so no agent is used"]
 
 
 def test_a_socket_without_an_agent_is_told(account: Account, folder: Path) -> None:
@@ -65,7 +70,7 @@ def test_a_socket_without_an_agent_is_told(account: Account, folder: Path) -> No
         assert account.to_do(variables={"SSH_AUTH_SOCK": str(path)}) == [
             (
                 "agent",
-                f"SSH_AUTH_SOCK is {path}, where no agent can be reached ({reason})",
+                f"SSH_AUTH_SOCK is {path}, and no agent answers there ({reason})",
                 f"run: {start(account)}",
             )
         ]
@@ -83,17 +88,15 @@ def test_an_agent_that_takes_the_library_and_its_keys_are_told(account: Account)
         ["ssh-keygen", "-lf", key], capture_output=True, text=True, check=True, timeout=60
     ).stdout.split()[1]
     with Agent(account) as agent:
-        assert "it holds no keys, none of them a security key's" in of_agent(
-            account.findings(variables=agent.environment)
-        )
+        assert "it holds no keys, and none of a security key" in of_agent(account.findings(variables=agent.environment))
         assert agent.add(str(key)).status == 0
         assert agent.add(str(account.folder / "other")).status == 0
         found = account.findings(variables=agent.environment)
     assert [each for each in found if each.remedy is not None] == []
     seen = of_agent(found)
-    assert f"OpenSSH's ssh-agent is behind SSH_AUTH_SOCK, {agent.environment['SSH_AUTH_SOCK']}" in seen
-    assert f"it takes the library (-P {account.provider.resolve()})" in seen
-    assert any(each.startswith("it holds 2 keys; which library") for each in seen)
+    assert f"SSH_AUTH_SOCK is {agent.environment['SSH_AUTH_SOCK']}, an ssh-agent of OpenSSH" in seen
+    assert f"it accepts the library (-P {account.provider.resolve()})" in seen
+    assert any(each.startswith("it holds 2 keys; no agent tells which library") for each in seen)
     assert f"it holds sk-ssh-ed25519@openssh.com {fingerprint} for ssh:" in seen
 
 
@@ -125,10 +128,10 @@ def test_an_agent_that_refuses_the_library_is_told(
         to_do = account.to_do(variables=environment)
     taken = patterns[-1].removeprefix("-P") if patterns else DEFAULT
     seen = (
-        f"it takes libraries that match {taken} alone, not {account.provider.resolve()}: "
-        "ssh-add would say 'agent refused operation'"
+        f"it accepts only libraries that match {taken}, and not {account.provider.resolve()}: "
+        "ssh-add fails with 'agent refused operation'"
     )
-    assert to_do == [("agent", seen, f"install with 'sudo make install', or start another agent: {start(account)}")]
+    assert to_do == [("agent", seen, f"start an agent that accepts it: {start(account)}")]
 
 
 def can_be_read(pid: int) -> bool:
@@ -144,13 +147,13 @@ def test_an_agent_that_cannot_ask_is_told_where_there_is_a_screen(account: Accou
         here = {**agent.environment, **account.askpass(), "SSH_ASKPASS_REQUIRE": None}
         to_do = account.to_do(variables=here)
         seen = of_agent(account.findings(variables=agent.environment))
-        hidden = [each for each in seen if "cannot be seen: it hides its variables" in each]
+        hidden = [each for each in seen if "its environment cannot be read" in each]
         if can_be_read(agent.pid):
             (finding,) = to_do
-            assert finding[1].startswith("it cannot ask for a PIN nor tell of a touch: ")
-            assert finding[2] == f"start it anew from here: {start(account)}"
+            assert finding[1].startswith("it can neither ask for a PIN nor announce a touch: ")
+            assert finding[2] == f"start it again from here: {start(account)}"
             # Without a screen there is nothing to be done about it.
-            assert [each for each in seen if each.endswith("; a key that wants neither works")] != []
+            assert [each for each in seen if each.endswith(" (keys that need neither work)")] != []
             assert hidden == []
         else:
             assert to_do == []
@@ -162,7 +165,7 @@ def test_an_agent_that_can_ask_is_told_with_what(account: Account) -> None:
     with Agent(account, askpass) as agent:
         found = of_agent(account.findings(variables={**agent.environment, "DISPLAY": ":nowhere"}))
         if can_be_read(agent.pid):
-            assert f"it asks for PINs and tells of touches by {askpass['SSH_ASKPASS']}" in found
+            assert f"it asks for PINs and announces touches with {askpass['SSH_ASKPASS']}" in found
 
 
 def test_an_askpass_that_cannot_be_run_is_told(account: Account) -> None:
@@ -172,7 +175,7 @@ def test_an_askpass_that_cannot_be_run_is_told(account: Account) -> None:
         to_do = account.to_do(variables={**agent.environment, **askpass})
         # What root cannot run, no user can; and what nobody may run is told where its name can be known.
         if can_be_read(agent.pid):
-            assert to_do[0][1].endswith(f"SSH_ASKPASS is {askpass['SSH_ASKPASS']}, which cannot be run")
+            assert to_do[0][1].endswith(f"SSH_ASKPASS is {askpass['SSH_ASKPASS']}, which cannot be executed")
 
 
 def unpacked(package: str, *more: str) -> tuple[Path, dict[str, str]]:
@@ -211,10 +214,10 @@ def test_gpg_agent_is_told_for_it_does_not_take_the_keys_of_security_keys(accoun
         assert refused.returncode != 0
         to_do = account.to_do(variables=environment)
     seen = (
-        f"GnuPG's gpg-agent is the agent behind SSH_AUTH_SOCK, {path}: it does not load libpysk, so the keys of "
-        "security keys that are added to it are refused or fail"
+        f"SSH_AUTH_SOCK is {path}, GnuPG's gpg-agent, which does not use libpysk: "
+        "it refuses the keys of security keys, or cannot sign with them"
     )
-    assert to_do == [("agent", seen, f"use OpenSSH's own, by: {start(account)}")]
+    assert to_do == [("agent", seen, f"use OpenSSH's ssh-agent: {start(account)}")]
 
 
 def test_gnome_keyring_is_told_with_the_ssh_agent_that_it_has(account: Account, folder: Path) -> None:
@@ -232,10 +235,10 @@ def test_gnome_keyring_is_told_with_the_ssh_agent_that_it_has(account: Account, 
     command = [str(packages / "usr/bin/gnome-keyring-daemon"), "--foreground", "--components=ssh"]
     with running(path, *command, environment=environment):
         found = account.findings(variables={"SSH_AUTH_SOCK": str(path)})
-    assert f"GNOME Keyring is behind SSH_AUTH_SOCK, {path}, and an ssh-agent of OpenSSH's behind it" in of_agent(found)
+    assert f"SSH_AUTH_SOCK is {path}, GNOME Keyring, which runs an ssh-agent of OpenSSH" in of_agent(found)
     # Its ssh-agent is started with no option of this kind.
     assert [each.remedy for each in found if each.remedy is not None] == [
-        f"install with 'sudo make install', or start another agent: {start(account)}"
+        f"start an agent that accepts it: {start(account)}"
     ]
 
 
@@ -270,7 +273,9 @@ def test_any_other_program_behind_the_socket_is_told_by_its_name(account: Accoun
     with played_agent(folder / "socket", b"\0\0\0\5\x0c\0\0\0\0"):
         to_do = account.to_do(variables={"SSH_AUTH_SOCK": str(folder / "socket")})
     name = Path("/proc/self/comm").read_text().strip()
-    assert [each[1].partition(" is the agent behind")[0] for each in to_do] == [name]
+    assert [each[1].partition(", which does not use")[0] for each in to_do] == [
+        f"SSH_AUTH_SOCK is {folder}/socket, {name}"
+    ]
 
 
 def test_an_agent_that_waits_is_not_waited_for(account: Account, folder: Path) -> None:
@@ -278,8 +283,8 @@ def test_an_agent_that_waits_is_not_waited_for(account: Account, folder: Path) -
         to_do = account.to_do(variables={"SSH_AUTH_SOCK": str(folder / "socket")})
     assert to_do[1] == (
         "agent",
-        "the agent has not answered within 3 s",
-        "end what it waits for, such as a touch or a question on another screen, and try again",
+        "the agent did not answer within 3 s, as when it waits for a touch or a PIN",
+        "finish or cancel what it waits for, and try again",
     )
 
 
@@ -298,7 +303,7 @@ def test_an_answer_that_is_nonsense_is_told(account: Account, folder: Path, answ
     assert to_do == [
         (
             "agent",
-            f"SSH_AUTH_SOCK is {folder}/socket, where no agent can be reached (ValueError)",
+            f"SSH_AUTH_SOCK is {folder}/socket, and no agent answers there (ValueError)",
             f"run: {start(account)}",
         )
     ]

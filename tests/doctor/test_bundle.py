@@ -86,7 +86,7 @@ def test_no_secret_is_in_the_file(account: Account) -> None:
     assert not any(line in text for line in private[1:-1])
     assert str(account.folder) not in text
     assert "SHA256:" not in text
-    for needed in ("OpenSSH", "it takes the library", "Presence auto", "sk-ssh-ed25519@openssh.com", "cryptography"):
+    for needed in ("OpenSSH", "it accepts the library", "Presence auto", "sk-ssh-ed25519@openssh.com", "cryptography"):
         assert needed in text
     # What the person sees is whole.
     assert SECRETS["bind"] in done.stdout
@@ -112,7 +112,7 @@ def test_the_file_is_its_owners_alone_and_says_what_it_is(account: Account) -> N
         os.umask(umask)
     assert stat.S_IMODE(bundle.stat().st_mode) == 0o600
     lines = bundle.read_text().splitlines()
-    assert lines[0].startswith("What pysk doctor saw, for a bug report. Read it before you send it")
+    assert lines[0].startswith("What pysk doctor saw, for a bug report. ")
     assert lines[-1] == "nothing to do"
 
 
