@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SUBJECT = "pysk_config"
 
+_TELLING = ("usb:", "nfc:", "/dev/")
+"""What addresses begin with that tell of a product, and of nobody's folders or machines."""
+
 
 def loaded() -> Configuration:
     """Return the settings, or those of no file where one cannot be used: that is told by check()."""
@@ -48,11 +51,7 @@ def check(account: Account) -> Iterator[Finding]:
             SUBJECT, f"{config.VARIABLE} names {named}, which is read instead of ~/.ssh/pysk_config", private=(named,)
         )
     elif account.home is None:
-        yield Finding(
-            SUBJECT,
-            f"user {os.geteuid()} is not in the password database, so there is no ~/.ssh/pysk_config to read",
-            f"name one, by: export {config.VARIABLE}=FILE",
-        )
+        return
     try:
         configuration = config.load()
     except ConfigurationError as error:
@@ -65,7 +64,7 @@ def check(account: Account) -> Iterator[Finding]:
     yield from _tell_settings(configuration)
     yield from _check_addresses(configuration)
     yield from _check_log_file(configuration)
-    yield from _check_known_keys(configuration)
+    yield from _check_known_keys(account, configuration)
     yield from _check_key_directories(configuration)
 
 
@@ -101,7 +100,7 @@ def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
         yield Finding(
             SUBJECT,
             f"Device {' '.join(addresses)}{block}",
-            private=[*patterns, *(each.partition(":")[2] for each in addresses)],
+            private=[*patterns, *(each.partition(":")[2] for each in addresses if not each.startswith(_TELLING))],
         )
     if not configuration.device_lines():
         yield Finding(
@@ -159,7 +158,7 @@ def _check_log_file(configuration: Configuration) -> Iterator[Finding]:
         )
 
 
-def _check_known_keys(configuration: Configuration) -> Iterator[Finding]:
+def _check_known_keys(account: Account, configuration: Configuration) -> Iterator[Finding]:
     path = configuration.known_keys
     if path is None:
         yield Finding(SUBJECT, "KnownKeys is none, so no public keys are remembered")
@@ -171,7 +170,7 @@ def _check_known_keys(configuration: Configuration) -> Iterator[Finding]:
         )
     else:
         state = "" if os.path.exists(path) else ", which does not exist yet"
-        yield Finding(SUBJECT, f"KnownKeys {path}{state}", private=(path,))
+        yield Finding(SUBJECT, f"KnownKeys {account.shown(path)}{state}", private=(path,))
 
 
 def _not_ours(path: str, *, may_be_roots: bool) -> str | None:

@@ -19,7 +19,11 @@ def check(account: Account) -> Iterator[Finding]:
     """Tell whose it is, and where ssh and libpysk look for its files."""
     user = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if account.home is None:
-        yield Finding(SUBJECT, f"{user} is examined, who is not in the password database and so has no ~/.ssh")
+        yield Finding(
+            SUBJECT,
+            f"{user} is not in the password database: ssh refuses to run, and there is no ~/.ssh",
+            "add it to /etc/passwd, or be a user who is there (docker run --user NAME)",
+        )
     else:
         yield Finding(SUBJECT, f"{user} is examined, with the home directory {account.home}")
         named = account.variable("HOME")

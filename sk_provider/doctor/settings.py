@@ -50,7 +50,7 @@ def check(account: Account) -> Iterator[Finding]:
 
 
 def _check_ssh(account: Account, ours: str, named: dict[str, str]) -> Iterator[Finding]:
-    if which("ssh", account) is None:
+    if which("ssh", account) is None or account.home is None:
         return
     host = account.host or _NO_HOST
     private = (account.host,) if account.host else ()

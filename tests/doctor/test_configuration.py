@@ -11,7 +11,8 @@ from support.doctor import Account
 from support.provider_tree import Tree
 
 from sk_provider import config
-from sk_provider.doctor import configuration, key_files
+from sk_provider.doctor import account as examined_account
+from sk_provider.doctor import configuration, key_files, person, settings
 from sk_provider.doctor.finding import Account as Examined
 
 PCSC_SOCKET = Path("/run/pcscd/pcscd.comm")
@@ -69,14 +70,17 @@ def test_the_systems_file_is_told_beside_the_users_that_is_refused(
     assert [each.seen for each in configuration.check(examined)][-1] == f"{system} can be used"
 
 
-def test_an_account_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_without_a_home_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYSK_CONFIG", raising=False)
     monkeypatch.setattr("posix.geteuid", lambda: 54321)
     monkeypatch.setattr("os.geteuid", lambda: 54321)
-    findings = list(configuration.check(Examined({}, None, None)))
-    assert findings[0].seen == "user 54321 is not in the password database, so there is no ~/.ssh/pysk_config to read"
-    assert findings[0].remedy == "name one, by: export PYSK_CONFIG=FILE"
-    assert list(key_files.check(Examined({}, None, None))) == []
+    examined = examined_account(None)
+    assert examined.home is None
+    (finding,) = person.check(examined)
+    assert finding.seen == "user 54321 is not in the password database: ssh refuses to run, and there is no ~/.ssh"
+    assert finding.remedy == "add it to /etc/passwd, or be a user who is there (docker run --user NAME)"
+    for check in (configuration.check, key_files.check, settings.check):
+        assert [each for each in check(examined) if each.remedy is not None] == []
 
 
 def test_an_address_that_no_transport_has_is_told(account: Account) -> None:
