@@ -183,7 +183,11 @@ def _listener(path: str, connection: socket.socket, account: Account) -> _Proces
 
 
 def _agents() -> Iterator[_Process]:
-    for entry in os.listdir("/proc"):
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return
+    for entry in entries:
         if entry.isdecimal():
             try:
                 process = _Process(int(entry))

@@ -45,7 +45,7 @@ def plant(account: Account) -> dict[str, str]:
         f"KeyDirectoryLdapBind {SECRETS['bind']}",
         f"KeyDirectoryLdapBase {SECRETS['base']}",
         f"Match application {SECRETS['application']}",
-        f"Device unix:/run/{SECRETS['user']}/socket",
+        f"Device unix:/run/{SECRETS['user']}/socket usb:1050:0407",
     )
     askpass = account.program(SECRETS["askpass"], "")
     account.configure_ssh(
@@ -86,7 +86,14 @@ def test_no_secret_is_in_the_file(account: Account) -> None:
     assert not any(line in text for line in private[1:-1])
     assert str(account.folder) not in text
     assert "SHA256:" not in text
-    for needed in ("OpenSSH", "it accepts the library", "Presence auto", "sk-ssh-ed25519@openssh.com", "cryptography"):
+    for needed in (
+        "OpenSSH",
+        "it accepts the library",
+        "Presence auto",
+        "sk-ssh-ed25519@openssh.com",
+        "usb:1050:0407",
+        "cryptography",
+    ):
         assert needed in text
     # What the person sees is whole.
     assert SECRETS["bind"] in done.stdout
