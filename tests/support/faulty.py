@@ -1,5 +1,7 @@
 """A virtual key with a fault, of the same parts as a sound one; as a program it serves as `pysk serve` does.
 
+attests-itself   it has no certificate: a new key attests itself (WebAuthn §8.2)
+attests-nothing  the format of its attestations is "none"
 bad-signature    what it signs does not verify
 dies-after:N     it is gone once so many packets have come and left
 garbage          all that it says but its channel is random, except about getInfo
@@ -31,7 +33,7 @@ from sk_provider.errors import StoreUnusable
 from sk_provider.virtual_key.key import VirtualKey
 from sk_provider.virtual_key.serving import Serving
 
-FAULTS = ("", "bad-signature", "dies-after", "garbage", "stuck")
+FAULTS = ("", "attests-itself", "attests-nothing", "bad-signature", "dies-after", "garbage", "stuck")
 ENGINE_COMMANDS = (INIT_PACKET | MSG, INIT_PACKET | CBOR, INIT_PACKET | KEEPALIVE)
 NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
 SIGNATURE = 3  # the member of an assertion
@@ -60,6 +62,10 @@ class FaultyKey(VirtualKey):
 
     def answer(self, authenticator: Any, caller: object, command: int, data: bytes, *more: Any) -> bytes:
         response = super().answer(authenticator, caller, command, data, *more)
+        if self._fault in ("attests-itself", "attests-nothing"):
+            return with_another_attestation(
+                authenticator, command, data, response, signs=self._fault == "attests-itself"
+            )
         return with_bad_signature(command, data, response) if self._fault == "bad-signature" else response
 
     def count_packet(self) -> None:
@@ -71,6 +77,23 @@ class FaultyKey(VirtualKey):
     def spoil(self, packet: bytes) -> bytes:
         """Return what to send instead of what is said about the command that came last."""
         return os.urandom(len(packet)) if self._fault == "garbage" and not self._is_about_get_info else packet
+
+
+def with_another_attestation(authenticator: Any, command: int, data: bytes, response: bytes, *, signs: bool) -> bytes:
+    """Return the response to a command with another attestation, by the new key or none, if there is one in it."""
+    if command != CBOR or data[0] != commands.MAKE_CREDENTIAL or response[0] != status.SUCCESS:
+        return response
+    made: Any = cbor.decode(response[1:], canonical=True)
+    if not signs:
+        return response[:1] + cbor.encode({**made, 1: "none", 3: {}})
+    request: Any = cbor.decode(data[1:])
+    authenticator_data = made[2]
+    length = int.from_bytes(authenticator_data[53:55], "big")
+    power_up = authenticator.power_up
+    keeper = power_up.keeper(power_up.store.read())
+    key = keeper.open(authenticator_data[55 : 55 + length], authenticator_data[:32])
+    statement = {"alg": key.public_key()[3], "sig": key.sign(authenticator_data + request[1])}
+    return response[:1] + cbor.encode({**made, 3: statement})
 
 
 def with_bad_signature(command: int, data: bytes, response: bytes) -> bytes:
