@@ -11,6 +11,7 @@ from sk_provider import __version__
 from sk_provider.errors import SecurityKeyError
 from sk_provider.reporting import printable
 
+from .attest import attest
 from .devices import devices
 from .directory import directory
 from .doctor import doctor
@@ -89,7 +90,7 @@ def _trace(context: click.Context) -> None:
         Operation.trace = None
 
 
-for command in (devices, directory, doctor, keys, path, pin, reset, serve, share, try_):
+for command in (attest, devices, directory, doctor, keys, path, pin, reset, serve, share, try_):
     main.add_command(command)
 
 if "_PYSK_COMPLETE" in os.environ:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from sk_provider.ctap import ES256
+from sk_provider.ctap import EDDSA, ES256
 from sk_provider.errors import AuthenticatorError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
     from fido2.cose import CoseKey
     from fido2.ctap2.base import AttestationResponse
-    from fido2.webauthn import AuthenticatorData
+    from fido2.webauthn import AttestationObject, AuthenticatorData
 
 _VERSION = 0xA0  # [0], which a certificate of version 1 leaves out
 
 
-def verify(attestation: AttestationResponse, client_data_hash: bytes) -> None:
+def verify(attestation: AttestationResponse | AttestationObject, client_data_hash: bytes) -> None:
     """Check the signature of an attestation of the format packed or fido-u2f; "none" has none.
 
     Who made the authenticator, and whether its certificate is a good one, is the business of whoever gave the
@@ -66,13 +67,37 @@ def _signed(
 
 
 def _key_of(untrusted_certificate: bytes, algorithm: int) -> CoseKey:
-    """Return a certificate's public key; algorithm: COSE's.
+    """Return a certificate's public key; algorithm: COSE's."""
+    from fido2.cose import CoseKey
+
+    return CoseKey.for_alg(algorithm).from_cryptography_key(_public_key_of(untrusted_certificate))
+
+
+def algorithm_of(untrusted_certificate: bytes) -> int:
+    """Return COSE's number of the algorithm by which authenticators sign with a certificate's key.
+
+    Raises whatever is wrong with it.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from fido2.cose import ES384, ES512, RS256
+
+    key = _public_key_of(untrusted_certificate)
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return EDDSA
+    if isinstance(key, rsa.RSAPublicKey):
+        return RS256.ALGORITHM
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return {"secp256r1": ES256, "secp384r1": ES384.ALGORITHM, "secp521r1": ES512.ALGORITHM}[key.curve.name]
+    raise ValueError
+
+
+def _public_key_of(untrusted_certificate: bytes) -> PublicKeyTypes:
+    """Return a certificate's public key.
 
     Authenticators have certificates that strict parsers refuse: of version 1, with serial number 0, with parameters
     where there should be none. So nothing of one is parsed but where its key is (RFC 5280 §4.1).
     """
     from cryptography.hazmat.primitives.serialization import load_der_public_key
-    from fido2.cose import CoseKey
 
     _, certificate, _ = _element(untrusted_certificate)
     _, rest, _ = _element(certificate)
@@ -81,8 +106,7 @@ def _key_of(untrusted_certificate: bytes, algorithm: int) -> CoseKey:
     for _ in ("serialNumber", "signature", "issuer", "validity", "subject"):
         _, _, rest = _element(rest)
     subject_public_key_info, _, _ = _element(rest)
-    key = load_der_public_key(subject_public_key_info)
-    return CoseKey.for_alg(algorithm).from_cryptography_key(key)
+    return load_der_public_key(subject_public_key_info)
 
 
 def _element(der: bytes) -> tuple[bytes, bytes, bytes]:
