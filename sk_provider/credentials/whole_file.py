@@ -57,7 +57,8 @@ def put_all(files: list[tuple[str, bytes, int]], replaced: list[str]) -> None:
     path = ""
     try:
         for path, content, mode in files:
-            temporary = f"{path.rpartition('/')[0]}/.{posix.getpid()}.{len(beside)}"
+            # Not by the name, which may be as long as there can be.
+            temporary = f"{path.rpartition('/')[0]}/.{posix.urandom(8).hex()}"
             _write(temporary, content, mode)
             beside.append((temporary, path))
         beside.sort(key=lambda pair: pair[1] in replaced)
