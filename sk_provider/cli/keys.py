@@ -48,7 +48,7 @@ def list_keys(address: str | None, *, all_applications: bool, as_json: bool) -> 
 
     \b
     The protection is one of these:
-      verify-required  each signature wants the PIN
+      verify-required  each signature wants the PIN, or a fingerprint
       key-file-or-pin  who has the key file signs with a touch; nobody finds the key without the PIN
       none             who has the authenticator finds the key without the PIN, and signs with a touch
 
@@ -99,15 +99,19 @@ def export(address: str | None, output: str, key: str | None, *, yes: bool) -> N
     Each key gets a private-key file and a .pub file, named id_ed25519_sk_rk or id_ecdsa_sk_rk, the application without
     "ssh:", and the user. Where that is no name that a file can have, as for an application with a slash, what is wrong
     is replaced by "_" and the name ends with KEY; so does the name of a second key that would be the same. A file that
-    is there already is replaced only if you agree. If anything fails, no new file is left.
+    is there already is replaced only if you agree. If anything fails, no new file is left. The
+    file of a key made with verify-required says so, also where that of `ssh-keygen -K` does not: with an authenticator
+    that takes a fingerprint.
 
     The files have no passphrase. To give one to a file:
 
     \b
         ssh-keygen -p -f FILE
     """  # noqa: D301
+    from sk_provider.client.refusal import command
     from sk_provider.client.resident_credentials import find
     from sk_provider.credentials import key_file
+    from sk_provider.errors import Unsupported
     from sk_provider.reporting import printable
 
     from .reset import confirm
@@ -116,9 +120,12 @@ def export(address: str | None, output: str, key: str | None, *, yes: bool) -> N
         found = listed(management, token, operation, all_applications=key is not None)
         if key is not None:
             found = [find(found, key, token)]
-        asks_for_pin = "uv" not in management.ctap.info.options
-        named = _named(found, operation, asks_for_pin=asks_for_pin)
+        named = _named(found, operation)
     if not named:
+        if key is not None:
+            raise Unsupported(
+                f"{key} is no key that ssh can use", f"give another one, as listed by: {command('keys list', token)}"
+            )
         click.echo("no keys to export", err=True)
     replaced = []
     for name, _ in named:
@@ -287,9 +294,7 @@ def _tell_what_dies(credential: ResidentCredential) -> None:
     )
 
 
-def _named(
-    credentials: list[ResidentCredential], operation: Operation, *, asks_for_pin: bool
-) -> list[tuple[str, Record]]:
+def _named(credentials: list[ResidentCredential], operation: Operation) -> list[tuple[str, Record]]:
     """Return what is written to files, and their names, no two of which are the same."""
     from sk_provider.api import FLAG_RESIDENT_KEY, FLAG_USER_PRESENCE
     from sk_provider.credentials import key_file
@@ -305,7 +310,8 @@ def _named(
                 "left out; use the key files made at enrollment"
             )
             continue
-        key = to_key(credential, operation, asks_for_pin=asks_for_pin)
+        # Not only where the host has to ask for it: one that verifies its person itself hides the key without the flag.
+        key = to_key(credential, operation, asks_for_pin=True)
         if key is not None:
             record = Record(
                 "",

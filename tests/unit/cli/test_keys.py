@@ -131,6 +131,22 @@ def test_a_key_that_could_be_several_is_refused(device: Device, monkeypatch: pyt
     assert len(run("list").stdout.splitlines()) == 3
 
 
+def test_a_key_of_a_shortened_application_is_not_exported(
+    device: Device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = key_handle.digest(credential_id(device.make_resident(LONG, b"alice")))
+    device.make_resident("ssh:", b"bob")
+    use(monkeypatch, Liar(device, shorten))
+    done = run("export", "--output", f"{tmp_path}/exported")
+    assert [Path(path).name for path in done.stdout.splitlines()] == ["id_ecdsa_sk_rk_bob"]
+    done = run("export", "--output", f"{tmp_path}/other", "--key", key)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"pysk: {key} is no key that ssh can use; give another one, as listed by: pysk keys list unix:/token\n"
+    )
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_hostile_token_makes_no_line_of_its_own(
     device: Device, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
