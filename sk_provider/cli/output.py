@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., object])
 
+_MAX_UNFOLDED = 24
+"""Characters of a first cell that leave room for others in any terminal."""
+
 
 def json_option(function: Function) -> Function:
     """Give a command the option --json, as the argument `as_json`."""
@@ -30,6 +33,7 @@ def print_json(data: Any) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows, each of as many cells as there are columns: a table with a head on a terminal, else a line a row.
 
+    The first cell is what people type: it stays in one piece where others must be folded, unless it is long itself.
     What could end a line or steer a terminal is replaced by "?". Cells of a line stand two spaces apart, as they are.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
@@ -43,8 +47,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", min_width=None if number else _width_of_first(cells))
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console(highlight=False).print(table)
+
+
+def _width_of_first(cells: list[list[str]]) -> int:
+    return min(max((len(row[0]) for row in cells), default=0), _MAX_UNFOLDED)

@@ -68,6 +68,15 @@ def test_what_is_wider_than_the_terminal_is_folded_and_not_lost(tmp_path: Path) 
     assert "".join(line.split()[-1] for line in lines[2:]) == fingerprint
 
 
+def test_what_people_type_stays_in_one_piece_beside_what_is_folded(tmp_path: Path) -> None:
+    row = ["1b78a8da73c3b4c9", *["much that stands beside it"] * 4]
+    command = program([f"Column {number}" for number in range(len(row))], [row])
+    environment = {"LANG": "C.UTF-8", "TERM": "xterm", "COLUMNS": "50"}
+    shown = terminal.run(command, environment=environment, folder=tmp_path).screen
+    assert row[0] in shown
+    assert all(len(line) <= 50 for line in without_style(shown))
+
+
 @pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"NO_COLOR": "1"}], ids=["dumb", "no color"])
 def test_no_colour_is_shown_where_none_is_wanted(tmp_path: Path, variables: dict[str, str]) -> None:
     assert not re.search("\x1b\\[3[0-9]", screen(tmp_path, ROWS, **variables))
