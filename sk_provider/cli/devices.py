@@ -20,31 +20,31 @@ _RULES_FILE = "/etc/udev/rules.d/70-security-key.rules"
 @json_option
 @click.pass_context
 def devices(context: click.Context, address: str | None, *, as_json: bool) -> None:
-    """Print which authenticators there are and what each can do for ssh, or all that the one at ADDRESS tells.
+    """List the authenticators and what each can do for ssh.
 
-    USB devices, card readers, the software authenticator, and the addresses that Device lines of pysk_config name are
-    looked at. Nothing wants a touch or a PIN, and nothing is changed or made. Each line begins with the address that
-    `-O device=` takes. Of resident keys it says for how many more there is room, where the authenticator tells.
+    It looks at USB devices, card readers, the software authenticator and the addresses in the Device lines of
+    pysk_config(5). No touch and no PIN is needed, and nothing is changed or created. Each line begins with the address
+    for `ssh-keygen -O device=`. With an ADDRESS, everything that the authenticator there tells about itself is printed.
 
     \b
     The status is one of these:
       ready       it can be used
       busy        another program uses it
-      forbidden   this user may not open its device file
-      failed      it does not answer, or with an error or nonsense
-      unusable    its address, or what belongs to it, is not as it must be
-      not-fido    a card that is no security key
-      not-there   nothing is at this address
-      not-made    there is no software authenticator yet
-      no-card     no card lies on this reader
+      forbidden   you are not permitted to open its device file
+      failed      it does not answer, or answers with an error
+      unusable    its address is wrong, or it is not safe to use
+      not-fido    a card that is not a security key
+      not-there   nothing is connected at this address
+      not-made    the software authenticator has not been created yet
+      no-card     no card is on this reader
       no-reader   no card reader is connected
-      no-service  the PC/SC service, pcscd, does not run
+      no-service  the PC/SC service (pcscd) is not running
       no-package  the Python package pyscard is not installed
 
-    The exit status is 1 if anything is busy, forbidden, failed or unusable, or if an ADDRESS is given and what is there
-    is not ready; otherwise 0, also where there is no authenticator.
+    The exit status is 1 if an authenticator is busy, forbidden, failed or unusable, or if the one at ADDRESS is not
+    ready. It is 0 otherwise, even if there is no authenticator.
 
-    --json prints a list of objects, whose members are null where something is not known: address, transport, status,
+    --json prints a list of objects with these members, null if not known: address, transport, status,
     problem, remedy, udev_rule, users (pid, program), name, product, aaguid, versions, extensions, transports, firmware,
     ed25519_sk, ecdsa_sk, resident_keys, resident_keys_left, verify_required, pin (set, not-set, must-be-changed,
     blocked, blocked-until-power-up or unsupported), pin_tries_left, pin_min_length, built_in_verification (set-up,

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 @click.argument("address", required=False)
 @json_option
 def try_(address: str | None, *, as_json: bool) -> None:
-    """Enroll a key of each type that an authenticator has, sign with it and verify the signature, and keep nothing.
+    """Test an authenticator: enroll a key, sign and verify.
 
-    The keys are not resident. Each step is printed with the milliseconds that it took; the time in which the
-    authenticator waits for a touch counts, that in which a PIN is entered does not. A PIN is asked for only if the
-    authenticator wants one. Where several are connected, the one that is touched is tried, as when enrolling.
+    This is done with each type of key that the authenticator supports, and nothing is kept: the keys are not resident.
+    Each step is printed with its time, which includes waiting for a touch but not entering a PIN. The PIN is asked for
+    only if the authenticator requires it. If several authenticators are connected, touch the one to test.
 
-    --json prints an object with these members: address and name of the authenticator, steps (a list of objects with
-    key_type, step, milliseconds), succeeded, problem, remedy; null is what is not known or does not apply. The steps
-    are open (which has no key_type), enroll, sign and verify.
+    --json prints an object with these members, null if not known: address, name, steps (a list of objects with
+    key_type, step and milliseconds), succeeded, problem, remedy. A step is open (without a key_type), enroll, sign or
+    verify.
     """
     from sk_provider import config
     from sk_provider.errors import Interrupted, SecurityKeyError
@@ -50,7 +50,7 @@ def try_(address: str | None, *, as_json: bool) -> None:
     except SecurityKeyError as error:
         failure = error
     except KeyboardInterrupt:
-        failure = Interrupted("the trial was interrupted", "nothing of it is kept")
+        failure = Interrupted("the test was interrupted", "no key was kept")
     if as_json:
         print_json(_report(trial.description, steps, failure))
     if failure is not None:
@@ -64,8 +64,7 @@ def _ask_for_pin() -> str:
 
 
 def _announce(key_type: str, step: str) -> None:
-    what = "a key is made" if step == "enroll" else "it signs"
-    click.echo(f"{key_type}: {what}; touch the authenticator if it waits for that", err=True)
+    click.echo(f"{key_type}: {step}; touch the authenticator if it blinks", err=True)
 
 
 def _report(description: Description | None, steps: list[Step], failure: Any) -> dict[str, Any]:

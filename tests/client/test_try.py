@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 NEVER = "after:600000"
 SOON = "after:300"
 NAME = "pysk software authenticator"
-MAKES = "a key is made; touch the authenticator if it waits for that"
-SIGNS = "it signs; touch the authenticator if it waits for that"
+MAKES = "enroll; touch the authenticator if it blinks"
+SIGNS = "sign; touch the authenticator if it blinks"
 STEPS = [(None, "open")] + [
     (key_type, step) for key_type in ("ed25519-sk", "ecdsa-sk") for step in ("enroll", "sign", "verify")
 ]
@@ -129,7 +129,7 @@ def test_ctrl_c_ends_it_in_a_sentence_and_lets_the_token_go(person: Person, conn
         _, said = process.communicate(timeout=60)
         assert token.messages()[-1] == "cancel"
     assert process.returncode == 1
-    assert said.splitlines()[-1] == "pysk: the trial was interrupted; nothing of it is kept"
+    assert said.splitlines()[-1] == "pysk: the test was interrupted; no key was kept"
     assert "Traceback" not in said
 
 

@@ -10,12 +10,20 @@ from support.drawer import Drawer
 from support.faulty import with_bad_signature
 from support.soft_token import PIN, Device, Person
 
+from sk_provider import trial
 from sk_provider.authenticator import presence
 from sk_provider.authenticator.profiles import PROFILES
 from sk_provider.authenticator.store import Store
 from sk_provider.config import Configuration
-from sk_provider.ctap import commands
-from sk_provider.errors import AuthenticatorError, DeviceNotFound, PinInvalid, PinNotSet, PresenceDenied
+from sk_provider.ctap import EDDSA, ES256, commands
+from sk_provider.errors import (
+    AuthenticatorError,
+    DeviceNotFound,
+    PinInvalid,
+    PinNotSet,
+    PresenceDenied,
+    Unsupported,
+)
 from sk_provider.operation import Operation
 from sk_provider.trial import Trial
 
@@ -28,33 +36,55 @@ ADDRESS = "unix:/token"
 
 
 class Table:
-    """Where the tests put a token down. asked: how often a PIN was asked for; announced: steps before they began."""
+    """Where the tests put a token down.
+
+    asked: how often a PIN was asked for; announced: steps before they began; milliseconds: what steps took; clock: the
+    time that it is, in seconds, which passes only by what happens.
+    """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.known_keys = folder / "known_keys"
         self.asked = 0
+        self.name: str | None = None
         self.announced: list[tuple[str, str]] = []
+        self.milliseconds: list[float] = []
+        self.clock = 1000.0
         self.drawer = Drawer()
         self.drawer.put_in_place_of("unix", monkeypatch)
+        monkeypatch.setattr(trial, "time", self)
+
+    def monotonic(self) -> float:
+        return self.clock
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock += seconds
 
     def try_out(self, channel: Channel, pin: str = PIN) -> list[tuple[str | None, str]]:
         def ask() -> str:
             self.asked += 1
+            self.pass_time(100)
             return pin
 
         self.drawer.channels["/token"] = channel
         configuration = Configuration()
         configuration.known_keys = str(self.known_keys)
-        trial = Trial(
+        operation = Operation(60, tell=lambda _: None)
+        tried = Trial(
             configuration,
-            Operation(60, tell=lambda _: None),
+            operation,
             ask_for_pin=ask,
             announce=lambda key_type, step: self.announced.append((key_type, step)),
         )
-        steps = list(trial.run(ADDRESS))
-        assert trial.description is not None
-        assert trial.description.address == ADDRESS
-        assert all(step.milliseconds >= 0 for step in steps)
+        steps = []
+        for step in tried.run(ADDRESS):
+            steps.append(step)
+            # Whatever time the person has taken, the next step has all of it.
+            operation._deadline = 0.0
+            self.pass_time(10)
+        assert tried.description is not None
+        assert (tried.description.address, tried.description.transport) == (ADDRESS, "unix")
+        self.name = tried.description.name
+        self.milliseconds = [step.milliseconds for step in steps]
         return [(step.key_type, step.name) for step in steps]
 
 
@@ -133,6 +163,44 @@ def test_a_key_type_that_was_not_announced_is_left_out_where_it_is_refused(table
             answer.pop(0x0A)
 
     assert table.try_out(Liar(token, conceal)) == expected("ecdsa-sk")
+
+
+def test_a_key_type_that_is_announced_and_refused_is_told(table: Table, tmp_path: Path) -> None:
+    token = new_token(tmp_path, "es256-only")
+
+    def boast(request: bytes, answer: dict[int, object]) -> None:
+        if request[0] == commands.GET_INFO:
+            answer[0x0A] = [{"alg": algorithm, "type": "public-key"} for algorithm in (EDDSA, ES256)]
+
+    with pytest.raises(Unsupported, match="has no keys of this type"):
+        table.try_out(Liar(token, boast))
+
+
+def test_a_touch_takes_time_and_the_entering_of_a_pin_does_not(table: Table, tmp_path: Path) -> None:
+    token = new_token(tmp_path, "always-uv")
+    token.set_pin()
+    token.person.meanwhile = lambda: table.pass_time(2)
+    table.try_out(token)
+    assert table.asked == 1
+    assert table.milliseconds == [0.0, *(2000.0, 2000.0, 0.0) * 2]
+
+
+def test_the_token_is_let_go_after_each_step(table: Table, tmp_path: Path) -> None:
+    token = new_token(tmp_path)
+    closed: list[Device] = []
+    token.close = lambda: closed.append(token)  # type: ignore[method-assign]
+    table.try_out(token)
+    assert len(closed) == len(table.drawer.opened) == 5
+
+
+def test_a_u2f_token_is_named_by_what_it_calls_itself(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.try_out(new_token(tmp_path, "u2f"))
+    assert table.name == "U2F security key"
+    monkeypatch.setattr(table.drawer, "name", lambda location: f"Key at {location}", raising=False)
+    table.try_out(new_token(tmp_path, "u2f"))
+    assert table.name == "Key at /token"
 
 
 @pytest.mark.parametrize("name", ["fido2.1", "u2f"])

@@ -50,6 +50,7 @@ class Place:
         for scheme, drawer in self.drawers.items():
             drawer.put_in_place_of(scheme, monkeypatch)
         self.cards: dict[str, bool] = {}
+        self.times_released = 0
         monkeypatch.setattr(pcsc, "Context", lambda: self)
 
     def __getitem__(self, scheme: str) -> Any:
@@ -64,7 +65,7 @@ class Place:
         return self.cards[reader]
 
     def release(self) -> None:
-        """Nothing to let go."""
+        self.times_released += 1
 
 
 @pytest.fixture
@@ -110,6 +111,7 @@ def test_all_transports_are_looked_at_and_the_configured_addresses_each_once(pla
         ("unix:/b", "ready"),
         ("unix:/a", "ready"),
     ]
+    assert place.times_released == 1
     assert all(not may_create for drawer in place.drawers.values() for _, may_create in drawer.opened)
 
 
@@ -126,6 +128,7 @@ def test_what_is_not_there_is_told_where_it_could_be(place: Place) -> None:
         ("unix:/a", "not-there"),
     ]
     assert statuses("nfc:x") == [("nfc:x", "no-reader")]
+    assert place.times_released == 2
 
 
 def test_nothing_plugged_in_is_told_where_it_is_asked_for(place: Place) -> None:
@@ -172,6 +175,7 @@ def test_an_address_that_is_none_and_one_that_fails_hide_no_other(
     configuration = Configuration()
     found = described("nonsense", "crow:", "pigeon:x", "lame:", "unix:/a", configuration=configuration)
     assert [each.status for each in found] == ["unusable", "unusable", "failed", "unusable", "ready"]
+    assert [each.transport for each in found] == ["", "crow", "pigeon", "lame", "unix"]
     assert found[2].problem == "the transport of pigeon:x fails (AssertionError: pigeon:x)"
 
 
@@ -321,6 +325,23 @@ def test_members_of_other_types_are_as_if_they_were_not_told(place: Place) -> No
     assert (found.pin, found.built_in_verification, found.always_verifies) == ("unsupported", "none", False)
     assert (found.resident_keys, found.resident_keys_left) == (False, None)
     assert (found.ecdsa_sk, found.ed25519_sk) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, False), ({"clientPin": False}, True), ({"uv": False}, True), ({"uv": True}, True)]
+)
+def test_keys_that_want_the_person_verified_want_a_token_that_can(
+    place: Place, options: dict[str, bool], expected: bool
+) -> None:
+    assert told_of(place, {1: ["FIDO_2_1"], 2: ["credProtect"], 4: options}).verify_required is expected
+    assert told_of(place, {1: ["FIDO_2_1"], 4: options}).verify_required is False
+
+
+def test_numbers_have_32_bits(place: Place) -> None:
+    assert told_of(place, {0x0E: 0}).firmware == 0
+    assert told_of(place, {0x0E: 0xFFFFFFFF}).firmware == 0xFFFFFFFF
+    assert told_of(place, {0x0E: 0x100000000}).firmware is None
+    assert told_of(place, {0x0E: True}).firmware is None
 
 
 def test_what_is_told_is_bounded(place: Place) -> None:
