@@ -167,6 +167,24 @@ def test_what_cannot_be_opened_is_told_with_its_reason(place: Place, error: Exce
     assert (found.status, found.problem, found.remedy) == (expected, "it fails", "mend it")
 
 
+def test_a_device_file_that_may_not_be_opened_comes_with_the_rule_that_helps(place: Place, tmp_path: Path) -> None:
+    allowed, forbidden = str(tmp_path / "allowed"), str(tmp_path / "not there")
+    Path(allowed).touch()
+    error = ConfigurationError("it may not be opened", "have somebody allow it")
+    place["usb"].channels = {allowed: error, forbidden: error}
+    place["usb"].vendor_and_product = lambda _: (0x1050, 0x407)
+    found = {each.address: each for each in described(f"usb:{tmp_path}")}
+    assert found[f"usb:{allowed}"].status == "unusable"
+    assert found[f"usb:{allowed}"].udev_rule is None
+    assert found[f"usb:{forbidden}"].status == "forbidden"
+    assert found[f"usb:{forbidden}"].udev_rule == (
+        'KERNEL=="hidraw*", SUBSYSTEM=="hidraw", ATTRS{idVendor}=="1050", ATTRS{idProduct}=="0407", '
+        'TAG+="uaccess", GROUP="plugdev", MODE="0660"'
+    )
+    place["usb"].vendor_and_product = lambda _: None
+    assert [each.udev_rule for each in described(f"usb:{tmp_path}")] == [None, None]
+
+
 def test_an_address_that_is_none_and_one_that_fails_hide_no_other(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +343,12 @@ def test_members_of_other_types_are_as_if_they_were_not_told(place: Place) -> No
     assert (found.pin, found.built_in_verification, found.always_verifies) == ("unsupported", "none", False)
     assert (found.resident_keys, found.resident_keys_left) == (False, None)
     assert (found.ecdsa_sk, found.ed25519_sk) == (True, False)
+
+
+@pytest.mark.parametrize("algorithms", [None, 7, []])
+def test_without_a_list_of_algorithms_it_is_known_of_one_alone(place: Place, algorithms: object) -> None:
+    found = told_of(place, {1: ["FIDO_2_0"], 0x0A: algorithms})
+    assert (found.ecdsa_sk, found.ed25519_sk) == (True, None)
 
 
 @pytest.mark.parametrize(
