@@ -295,7 +295,7 @@ class _Reader:
             configuration.add_devices(self._patterns, arguments, is_limited=self._is_limited)
             return
         if self._patterns:
-            raise self._error(f"{keyword} cannot stand in a Match block", "move it above the first Match line")
+            raise self._error(f"{keyword} is not allowed in a Match block", "move it above the first Match line")
         if name == "keydirectory":
             self._set_key_directories(arguments)
             return
@@ -330,7 +330,7 @@ class _Reader:
         elif name == "keydirectoryca":
             self._set("directory_ca", self._path_of(keyword, argument))
         else:
-            raise self._error(f"unknown keyword {keyword}", "see the README for those that exist")
+            raise self._error(f"unknown keyword {keyword}", "see pysk_config(5) for those that exist")
 
     def _set_key_directories(self, urls: list[str]) -> None:
         if not urls:
@@ -341,7 +341,7 @@ class _Reader:
 
     def _set_ldap(self, keyword: str, arguments: list[str]) -> None:
         if not arguments:
-            raise self._error(f"{keyword} says nothing", "write a value after it, or remove the line")
+            raise self._error(f"{keyword} has no value", "write a value after it, or remove the line")
         # A distinguished name may have spaces in it.
         value = " ".join(arguments)
         name = keyword[len("keydirectoryldap") :].lower()

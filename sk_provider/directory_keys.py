@@ -58,8 +58,8 @@ def list_beside(
         operation.tell(str(failure))
     if records and not keys:
         operation.tell(
-            f"the key directory's keys are for others than ssh, such as {records[0].application}, and cannot be loaded "
-            "so; run: pysk directory export"
+            f"the key directory has only keys of other applications than ssh, such as {records[0].application}, "
+            "which cannot be loaded this way; run: pysk directory export"
         )
     return keys
 
@@ -97,12 +97,13 @@ def _check_choice(request: ResidentRequest, configuration: Configuration, operat
     if request.pin is None:
         match holders.count_connected(request.device, configuration, operation):
             case 0:
-                raise DeviceNotFound("no authenticator is connected", "connect one to list its own keys")
+                raise DeviceNotFound("no authenticator is connected", "connect one to list its resident keys")
             case 1:
                 return
             case _:
                 raise PinRequired(
-                    "the keys of several authenticators are not listed without a PIN", "enter one when you are asked"
+                    "several authenticators are connected, whose keys are listed only with a PIN",
+                    "enter one when you are asked",
                 )
 
 

@@ -46,7 +46,7 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     FLAG_FORCE_OPERATION can.
     """
     if request.algorithm not in COSE_ALGORITHMS:
-        raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
+        raise Unsupported(f"security key algorithm {request.algorithm} is not known", "use ecdsa-sk or ed25519-sk")
     if operation.trace is not None:
         operation.trace(
             f"enroll: application {request.application}, algorithm {request.algorithm}, flags 0x{request.flags:02x}, "
@@ -69,7 +69,7 @@ def _user_id(name: str | None) -> bytes:
     user_id = (name or "").encode("utf-8", "surrogateescape")
     if len(user_id) >= USER_ID_LENGTH:
         raise InvalidRequest(
-            f"the user is longer than {USER_ID_LENGTH - 1} bytes", "choose a shorter one with -O user="
+            f"the user name is longer than {USER_ID_LENGTH - 1} bytes", "choose a shorter one with -O user="
         )
     return user_id.ljust(USER_ID_LENGTH, b"\0")
 
@@ -87,14 +87,15 @@ def _make_credential(request: EnrollRequest, user_id: bytes, token: Token, opera
         code = int(error.code)
         if code in (status.UNSUPPORTED_OPTION, status.INVALID_OPTION) and request.flags & _OPTIONAL:
             raise Unsupported(
-                f"the authenticator does not know an option that was sent to it (error 0x{code:02x})",
+                f"the authenticator does not support an option of the request (error 0x{code:02x})",
                 "leave out -O resident and -O verify-required, or use another authenticator",
             ) from None
         if request.pin is not None:
             raise refusal.error_of(code, token) from None
-        question = PinRequired("the authenticator wants its PIN for this enrollment", "enter it when you are asked")
+        question = PinRequired("the authenticator requires its PIN for this enrollment", "enter it when you are asked")
         no_pin = PinNotSet(
-            "the authenticator wants its PIN for every use (alwaysUv), and has none", refusal.set_a_pin(token)
+            "the authenticator requires user verification for every use (alwaysUv), and has no PIN",
+            refusal.set_a_pin(token),
         )
         raise refusal.error_without_pin(code, question, no_pin, token, operation) from None
 
@@ -108,7 +109,7 @@ def _make_credential_by(
         raise refusal.error_of(status.UNSUPPORTED_ALGORITHM, token)
     is_resident = bool(request.flags & FLAG_RESIDENT_KEY)
     if is_resident and not ctap2.info.options.get("rk"):
-        raise Unsupported("the authenticator cannot hold resident keys", "leave out -O resident")
+        raise Unsupported("the authenticator does not support resident keys", "leave out -O resident")
     extensions = _extensions(request, ctap2)
     _refuse_unusable(request, ctap2.info.options, token)
     client_data_hash = sha256(request.challenge)
@@ -144,7 +145,7 @@ def _extensions(request: EnrollRequest, ctap2: Ctap2) -> dict[str, object]:
         return {}
     if "credProtect" not in (ctap2.info.extensions or ()):
         raise Unsupported(
-            "the authenticator cannot protect keys (it has no credProtect)",
+            "the authenticator does not support keys that require user verification (credProtect)",
             "leave out -O resident and -O verify-required",
         )
     if request.flags & FLAG_USER_VERIFICATION:
@@ -190,13 +191,16 @@ class _Authorization:
                 self.options["uv"] = True
             elif options.get("clientPin"):
                 question = PinRequired(
-                    "the authenticator wants its PIN for this enrollment", "enter it when you are asked"
+                    "the authenticator requires its PIN for this enrollment", "enter it when you are asked"
                 )
                 raise refusal.question_or_error(
                     question, token, operation, force_pin_change=ctap2.info.force_pin_change
                 )
             else:
-                raise PinNotSet("the authenticator makes keys only with a PIN, and has none", refusal.set_a_pin(token))
+                raise PinNotSet(
+                    "the authenticator requires user verification to make a key, and has no PIN",
+                    refusal.set_a_pin(token),
+                )
 
     @property
     def is_given(self) -> bool:
@@ -219,9 +223,10 @@ def _refuse_unusable(request: EnrollRequest, options: Mapping[str, bool], token:
         return
     if options.get("clientPin") is False:
         raise PinNotSet(
-            "a key that wants a PIN for every use needs an authenticator with one", refusal.set_a_pin(token)
+            "a key with verify-required needs an authenticator with a PIN, and this one has none",
+            refusal.set_a_pin(token),
         )
-    raise Unsupported("the authenticator cannot verify its user", "leave out -O verify-required")
+    raise Unsupported("the authenticator has neither a PIN nor other user verification", "leave out -O verify-required")
 
 
 def _needs_verification(request: EnrollRequest, options: Mapping[str, bool]) -> bool:
@@ -259,10 +264,10 @@ def _refuse_to_overwrite(
             key = key_handle.digest(untrusted_key_handle)
             delete = f"delete it with: {refusal.command('keys delete', token)} {key}"
         else:
-            delete = f"delete it, as listed by: {refusal.command('keys list', token)}"
+            delete = f"delete it; to list the keys: {refusal.command('keys list', token)}"
         raise CredentialExists(
-            f"the authenticator has a resident key for {request.application} and this user",
-            f"choose another with -O user= or -O application=, or {delete}",
+            f"the authenticator already has a resident key for {request.application} and this user",
+            f"choose another user (-O user=) or application (-O application=), or {delete}",
         )
 
 
@@ -276,23 +281,21 @@ def _checked_credential(
     authenticator_data = attestation.auth_data
     credential = authenticator_data.credential_data
     if not authenticator_data.flags & AUTHDATA_AT or credential is None:
-        raise AuthenticatorError("the authenticator's answer has no key in it", "try again")
+        raise AuthenticatorError("the authenticator's answer has no key", "try again")
     if authenticator_data.rp_id_hash != sha256(request.application.encode()):
         raise AuthenticatorError("the authenticator's answer is for another application", "try again")
     if not credential.credential_id:
         raise AuthenticatorError("the authenticator's answer has no key handle", "try again")
     if not authenticator_data.flags & AUTHDATA_UP:
-        raise AuthenticatorError(
-            "the authenticator's answer does not confirm that anybody was present", "use another authenticator"
-        )
+        raise AuthenticatorError("the authenticator's answer does not confirm a touch", "use another authenticator")
     if is_verified and not authenticator_data.flags & AUTHDATA_UV:
         raise AuthenticatorError(
-            "the authenticator's answer does not confirm that it verified the person", "use another authenticator"
+            "the authenticator's answer does not confirm user verification", "use another authenticator"
         )
     made: object = authenticator_data.extensions or {}
     if not isinstance(made, dict) or any(made.get(name) != value for name, value in extensions.items()):
         raise AuthenticatorError(
-            "the authenticator has not protected the new key as it was asked to", "use another authenticator"
+            "the authenticator did not protect the new key as requested (credProtect)", "use another authenticator"
         )
     return credential
 
@@ -302,7 +305,7 @@ def _tell_of_the_rest(
 ) -> None:
     """Tell in the error that a resident key that is refused stays on the authenticator, where it was made."""
     if request.flags & FLAG_RESIDENT_KEY:
-        error.happened += f"; the resident key that it made for {request.application} stays on it"
+        error.happened += f"; the resident key that it made for {request.application} is still on it"
         error.remedy = (
             f"delete it with: {refusal.command('keys delete', token)} {key_handle.digest(untrusted_key_handle)}"
         )

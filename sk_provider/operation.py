@@ -74,7 +74,7 @@ class Operation:
             self.trace("another program has the authenticator")
         if self._others_had_it_for >= _WAITS_UNTOLD and not self._has_told_of_others:
             self._has_told_of_others = True
-            self.tell("another program uses the authenticator; waiting for it")
+            self.tell("another program is using the authenticator; waiting for it")
 
     def call_off(self) -> None:
         """Have all that wait, in whichever thread, give up."""

@@ -50,7 +50,7 @@ def _load_of_token(request: ResidentRequest, configuration: Configuration, opera
         if not is_whole:
             # Nobody can tell how it goes on.
             operation.tell(
-                f"the authenticator knows only the beginning of an application, {rp_id}, whose keys are left out; "
+                f"the authenticator has kept only the beginning of an application, {rp_id}, and its keys are left out; "
                 "use the key files made at enrollment"
             )
         return is_whole
@@ -89,7 +89,7 @@ def to_key(credential: ResidentCredential, operation: Operation, *, asks_for_pin
     try:
         public_key = public_key_bytes(cose_key, cose_algorithm)
     except AuthenticatorError:
-        operation.tell(f"a key for {credential.rp_id} has no sound public key, and is left out; enroll another")
+        operation.tell(f"a key for {credential.rp_id} has no valid public key, and is left out; enroll another")
         return None
     wants_pin = credential.cred_protect == commands.CRED_PROTECT_REQUIRED and asks_for_pin
     return ResidentKey(

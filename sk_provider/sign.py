@@ -27,14 +27,14 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     Raises SecurityKeyError; PinRequired where another call with a PIN can succeed.
     """
     if request.algorithm not in (ALGORITHM_ECDSA, ALGORITHM_ED25519):
-        raise Unsupported(f"there is no security key algorithm {request.algorithm}", "use ecdsa-sk or ed25519-sk")
+        raise Unsupported(f"security key algorithm {request.algorithm} is not known", "use ecdsa-sk or ed25519-sk")
     if operation.trace is not None:
         operation.trace(
             f"sign: application {request.application}, algorithm {request.algorithm}, flags 0x{request.flags:02x}, "
             f"{'no PIN' if request.pin is None else 'a PIN'}"
         )
     if not request.key_handle:
-        raise InvalidRequest("the key has no key handle", "enroll it again")
+        raise InvalidRequest("the key file has no key handle", "enroll the key again")
     token = selection.open_for_signature(request, configuration, operation)
     try:
         uv, pin_uv_auth = _authorize(request, token, operation)
@@ -66,7 +66,7 @@ def _authorize(request: SignRequest, token: Token, operation: Operation) -> tupl
         case True:
             raise refusal.verification_question_or_error(info, token, operation)
         case False:
-            raise refusal.lost_pin_error("this key wants a PIN for every use, and the authenticator has none", token)
+            raise refusal.lost_pin_error("this key requires a PIN for every use, and the authenticator has none", token)
         case _:
             raise refusal.unverifiable_error()
 
@@ -78,8 +78,8 @@ def _check_signature(request: SignRequest, assertion: Assertion, public_key: tup
     message = assertion.signed(request.application, request.message_digest)
     if not verifies(*public_key, message, assertion.signature):
         raise AuthenticatorError(
-            "the signature is not by this key, which the authenticator only pretends to hold",
-            "connect the one that the key was enrolled on, and no other",
+            "the authenticator's signature does not match the public key, so it only pretends to hold this key",
+            "connect only the authenticator that the key was enrolled on",
         )
 
 
@@ -95,15 +95,19 @@ def _error_of(code: int, request: SignRequest, token: Token, operation: Operatio
     if request.pin is not None:
         return refusal.error_of(code, token)
     if request.flags & FLAG_USER_VERIFICATION:
-        question = PinRequired("the authenticator does not verify you itself now", "enter its PIN when you are asked")
+        question = PinRequired(
+            "the authenticator's built-in user verification is not available now", "enter its PIN when you are asked"
+        )
     else:
         question = PinAlwaysRequired(
-            "the authenticator wants its PIN for every use (alwaysUv)",
+            "the authenticator requires its PIN for every use (alwaysUv)",
             "enter it if you are asked, or sign through ssh-agent, which asks",
         )
         if code == status.NO_CREDENTIALS and _may_hide_keys(token, operation):
             return refusal.hidden_key_error("the authenticator does not hold this key, or hides it")
-    no_pin = refusal.lost_pin_error("the authenticator wants its PIN for every use (alwaysUv), and has none", token)
+    no_pin = refusal.lost_pin_error(
+        "the authenticator requires user verification for every use (alwaysUv), and has no PIN", token
+    )
     return refusal.error_without_pin(code, question, no_pin, token, operation)
 
 
@@ -118,7 +122,7 @@ def _split_signature(algorithm: int, signature: bytes) -> tuple[bytes, bytes]:
     if algorithm == ALGORITHM_ED25519:
         if len(signature) != 64:
             raise AuthenticatorError(
-                "the authenticator's signature is not an Ed25519 one", "check the type in the key file"
+                "the authenticator's signature is not an Ed25519 signature", "check the type in the key file"
             )
         return signature, b""
     return _parse_ecdsa_signature(signature)
@@ -136,7 +140,7 @@ def _parse_ecdsa_signature(der: bytes) -> tuple[bytes, bytes]:
         return r.to_bytes(32, "big"), s.to_bytes(32, "big")
     except (IndexError, ValueError, OverflowError):
         raise AuthenticatorError(
-            "the authenticator's signature is not an ECDSA one", "check the type in the key file"
+            "the authenticator's signature is not an ECDSA signature", "check the type in the key file"
         ) from None
 
 

@@ -22,7 +22,10 @@ def load(group: str, scheme: str, what: str, own: Iterable[str], *, named_where:
 
     for entry_point in entry_points(group=group, name=scheme):
         if own_only:
-            raise ConfigurationError(f"{scheme}: is another package's {what}", f"name it {named_where}")
+            raise ConfigurationError(
+                f"{scheme}: is another package's {what}, which a file named in PYSK_CONFIG may not use",
+                f"name it {named_where}",
+            )
         try:
             return entry_point.load()
         except Exception as error:

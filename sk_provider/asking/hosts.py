@@ -17,14 +17,14 @@ def remedy_for_a_pin(api_major: int) -> str | None:
     api_major: of the host's API.
     """
     if api_major < MAJOR_SIGNING_ASKS:
-        return "this OpenSSH asks for no PIN when it signs: use 8.4 or newer, or a key that wants none"
+        return "this OpenSSH cannot ask for a PIN when it signs: use OpenSSH 8.4 or newer, or a key that needs none"
     if _name("self") != _HELPER:
         return None
     parent = _name(str(posix.getppid()))
     if parent in _SERVERS:
-        return "sshd asks for no PIN: name a HostKey that wants none"
+        return "sshd cannot ask for a PIN: use a HostKey that needs none"
     if parent == _AGENT and api_major < MAJOR_AGENT_ASKS:
-        return "this ssh-agent asks for no PIN: sign without it, or use OpenSSH 8.9 or newer"
+        return "this ssh-agent cannot ask for a PIN: sign without the agent, or use OpenSSH 8.9 or newer"
     return None
 
 

@@ -125,7 +125,7 @@ class _Race(Operation):
     def reason(self) -> SecurityKeyError:
         """See Operation."""
         if self.winner is not None:
-            return Interrupted("another authenticator was used", "nothing is to be done")
+            return Interrupted("another authenticator was used", "no action is needed")
         return self._operation.reason()
 
     def wait_for_others(self, since: float) -> None:
@@ -276,7 +276,7 @@ def _error_to_tell(failure: BaseException, address: str) -> BaseException:
     if isinstance(failure, TimedOut):
         return CredentialNotFound(
             f"{address} does not answer, and no other authenticator is known to hold this key",
-            "unplug it, plug it in and try again, or connect the one that does",
+            "unplug it, plug it in and try again, or connect the one that the key was enrolled on",
         )
     if isinstance(failure, SecurityKeyError) and address not in failure.happened:
         failure.happened = f"{address}: {failure.happened}"
@@ -294,12 +294,12 @@ def _choose(candidates: _Candidates, request: SignRequest, operation: Operation)
     if not claimants:
         if candidates.failures or not candidates.tokens:
             raise candidates.first_error()
-        nobody = "no authenticator that is connected holds this key"
+        nobody = "no connected authenticator holds this key"
         if any(token.speaks_ctap2 for token in candidates.tokens) and request.pin is None:
             from . import refusal
 
             raise refusal.hidden_key_error(f"{nobody}, or one hides it")
-        raise CredentialNotFound(nobody, "connect the one that does")
+        raise CredentialNotFound(nobody, "connect the one that it was enrolled on")
     spends_tries = request.pin is not None or bool(request.flags & FLAG_USER_VERIFICATION)
     if len(claimants) == 1 and not (candidates.failures and spends_tries):
         if operation.trace is not None:
@@ -381,7 +381,7 @@ def _choose_by_touch(
     Raises what ended the wait, or the first authenticator's error if none can wait for a touch.
     """
     if failures and isinstance(failures[0], SecurityKeyError):
-        operation.tell(f"{failures[0].happened}; touch another authenticator to use that one")
+        operation.tell(f"{failures[0].happened}; to use another authenticator, touch it")
     else:
         names = ", ".join(sorted(token.describe() for token in tokens))
         operation.tell(f"{len(tokens)} authenticators {what} ({names}); touch the one to use")
@@ -419,5 +419,6 @@ def _untouchable_error(tokens: list[Token]) -> Unsupported:
     names = " and ".join(sorted(token.address for token in tokens))
     wait = "waits" if len(tokens) == 1 else "wait"
     return Unsupported(
-        f"{names} {wait} for no touch, and cannot be chosen by one", "connect the one to use alone, or name no other"
+        f"{names} {wait} for no touch, and cannot be chosen by touch",
+        "name one with Device in pysk_config, or connect only the one to use",
     )

@@ -46,9 +46,9 @@ def normalize(pin: str, min_length: int = MIN_LENGTH) -> str:
     except UnicodeError:
         raise not_text_error() from None
     if len(normalized) < min_length:
-        raise PinInvalid(f"a PIN has at least {min_length} characters", "try again")
+        raise PinInvalid(f"the PIN is too short: it must have at least {min_length} characters", "try again")
     if len(encoded) > MAX_LENGTH:
-        raise PinInvalid(f"a PIN has at most {MAX_LENGTH} bytes", "try again")
+        raise PinInvalid(f"the PIN is too long: it must have at most {MAX_LENGTH} bytes", "try again")
     return normalized
 
 
@@ -60,7 +60,9 @@ def open_client_pin(ctap2: Ctap2) -> ClientPin:
     try:
         return ClientPin(ctap2)
     except ValueError:
-        raise Unsupported("the authenticator has no PIN protocol that is known here", "use another one") from None
+        raise Unsupported(
+            "the authenticator uses a PIN protocol that libpysk does not know", "use another one"
+        ) from None
 
 
 def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None, token: Token) -> tuple[ClientPin, bytes]:
@@ -71,10 +73,14 @@ def get_token(ctap2: Ctap2, pin: str, permissions: int, rp_id: str | None, token
     has_pin = ctap2.info.options.get("clientPin")
     if has_pin is False:
         verifies_itself = ctap2.info.options.get("uv")
-        remedy = "leave it empty and let the authenticator verify you" if verifies_itself else refusal.set_a_pin(token)
+        remedy = (
+            "leave the PIN empty: the authenticator verifies you itself"
+            if verifies_itself
+            else refusal.set_a_pin(token)
+        )
         raise PinNotSet("the authenticator has no PIN", remedy)
     if has_pin is None:
-        raise Unsupported("the authenticator has no PIN and cannot have one", "leave the PIN empty")
+        raise Unsupported("the authenticator does not support PINs", "leave the PIN empty")
     if ctap2.info.force_pin_change:
         raise refusal.pin_change_error(token)
     client_pin = open_client_pin(ctap2)

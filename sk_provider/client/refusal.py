@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 _POWER_CYCLES = {
-    "nfc": "take it off the reader and put it there again",
+    "nfc": "take it off the reader and put it back",
     "soft": "restart the machine",
     "udp": "restart the program that serves it",
-    "unix": "plug it in again where it is shared, or restart pysk serve",
+    "unix": "unplug it and plug it in again on the machine that shares it, or restart pysk serve",
 }
 """How an authenticator is powered up again, by its address's scheme, where it is not plugged in here."""
 
@@ -62,7 +62,8 @@ def set_a_pin(token: AddressedChannel) -> str:
 def unverifiable_error() -> Unsupported:
     """Return the error where a key wants its user verified by an authenticator that has no way to do that."""
     return Unsupported(
-        "this key wants its user verified, which the authenticator cannot do", "use the one it was enrolled on"
+        "this key requires user verification, which the authenticator does not have",
+        "connect the authenticator that it was enrolled on",
     )
 
 
@@ -73,7 +74,7 @@ def lost_pin_error(happened: str, token: AddressedChannel) -> PinNotSet:
     """
     return PinNotSet(
         happened,
-        "connect the one that the key was enrolled on; if this one has been reset since, enroll a new key; "
+        "connect the authenticator that the key was enrolled on; if this one was reset since, enroll a new key; "
         f"if it never had a PIN, {set_a_pin(token)}",
     )
 
@@ -81,7 +82,7 @@ def lost_pin_error(happened: str, token: AddressedChannel) -> PinNotSet:
 def pin_change_error(token: AddressedChannel) -> PinBlocked:
     """Return the error where the PIN is good for nothing but its change (forcePINChange, CTAP 2.1 §6.4)."""
     return PinBlocked(
-        "the authenticator wants its PIN changed before it is used",
+        "the authenticator requires its PIN to be changed first",
         f"change it with: {command('pin change', token)}",
     )
 
@@ -115,7 +116,7 @@ def verification_question_or_error(info: Info, token: AddressedChannel, operatio
 
     info: the authenticator's. The rest as in question_or_error().
     """
-    question = PinRequired("this key wants a PIN for every use", "enter it when you are asked")
+    question = PinRequired("this key requires a PIN for every use", "enter it when you are asked")
     return question_or_error(question, token, operation, force_pin_change=info.force_pin_change)
 
 
@@ -144,8 +145,8 @@ def error_without_pin(
 def touch_error() -> PresenceDenied:
     """Return the error where a signature without a touch is wanted, which the authenticator does not make."""
     return PresenceDenied(
-        "the key file asks for a signature without a touch, which the authenticator does not make",
-        "enroll a key without -O no-touch-required",
+        "the key file asks for a signature without a touch, but the authenticator requires a touch",
+        "enroll a new key without -O no-touch-required",
     )
 
 
@@ -155,8 +156,8 @@ def hidden_key_error(happened: str) -> CredentialNotFound:
     happened: who does not hold it, or hides it.
     """
     return CredentialNotFound(
-        f"{happened} because it was enrolled with verify-required",
-        "connect the one that it was enrolled on, or have the key file ask for the PIN (OpenSSH 10.5) with: "
+        f"{happened} until it is given the PIN (verify-required)",
+        "connect the authenticator that the key was enrolled on, or have ssh ask for the PIN (OpenSSH 10.5 and later): "
         "ssh-keygen -p -O verify-required",
     )
 
@@ -168,8 +169,8 @@ def failure_error(what: str, token: AddressedChannel) -> AuthenticatorError:
     """
     if _scheme(token) == "unix":
         return AuthenticatorError(
-            f"the authenticator failed where it is shared ({what})",
-            "see there what pysk share prints, and whether the authenticator is plugged in",
+            f"the shared authenticator failed ({what})",
+            "on the machine that shares it, check that it is plugged in, and what pysk share prints",
         )
     return AuthenticatorError(f"the authenticator failed ({what})", f"{power_cycle(token)}, and try again")
 
@@ -179,31 +180,41 @@ def error_of(code: int, token: AddressedChannel) -> SecurityKeyError:
     is_card = _scheme(token) == "nfc"
     match code:
         case status.UNSUPPORTED_ALGORITHM:
-            return Unsupported("the authenticator has no keys of this type", "try the other: ecdsa-sk or ed25519-sk")
+            return Unsupported(
+                "the authenticator does not support this type of key", "use the other one: ecdsa-sk or ed25519-sk"
+            )
         case status.OPERATION_DENIED:
-            return PresenceDenied("the authenticator refused: nobody confirmed", f"try again and {_touch(token)}")
+            return PresenceDenied(
+                "the request was not confirmed on the authenticator", f"try again and {_touch(token)}"
+            )
         case status.KEY_STORE_FULL:
             return AuthenticatorError(
                 "the authenticator has no room for another resident key",
-                f"enroll without -O resident, or delete one, as listed by: {command('keys list --all', token)}",
+                f"enroll without -O resident, or delete one; to list them: {command('keys list --all', token)}",
             )
         case status.UNSUPPORTED_OPTION | status.INVALID_OPTION:
             return Unsupported(
-                f"the authenticator does not know an option that was sent to it (error 0x{code:02x})",
+                f"the authenticator does not support an option of the request (error 0x{code:02x})",
                 "use another authenticator",
             )
         case status.KEEPALIVE_CANCEL:
             return Interrupted("the operation was cancelled", "try again")
         case status.NO_CREDENTIALS:
-            return CredentialNotFound("the authenticator does not hold this key", "use the one that it was enrolled on")
+            return CredentialNotFound(
+                "the authenticator does not hold this key", "connect the one that it was enrolled on"
+            )
         case status.USER_ACTION_TIMEOUT | status.ACTION_TIMEOUT:
-            happened = "the card waited too long" if is_card else "nobody touched the authenticator in time"
+            happened = (
+                "the card has been on the reader for too long"
+                if is_card
+                else "nobody touched the authenticator in time"
+            )
             return TimedOut(happened, f"try again and {_touch(token)}")
         case status.NOT_ALLOWED:
             if _scheme(token) == "unix":
                 return AuthenticatorError(
                     "the authenticator does not allow that",
-                    "see what pysk share prints if that serves it: it refuses what ssh does not need",
+                    "if pysk share serves it, see what that prints: it refuses what ssh does not need",
                 )
             return AuthenticatorError(
                 "the authenticator does not allow that now", "try again when no other program uses it"
@@ -213,27 +224,26 @@ def error_of(code: int, token: AddressedChannel) -> SecurityKeyError:
         case status.PIN_BLOCKED:
             return PinBlocked(
                 "the PIN is blocked for good",
-                f"only a reset helps, which deletes all its keys: {command('reset', token)}",
+                f"only a reset unblocks it, which deletes all keys: {command('reset', token)}",
             )
         case status.PIN_AUTH_BLOCKED:
             return PinBlocked("the PIN is blocked after three wrong tries", f"{power_cycle(token)}, and try again")
         case status.PIN_NOT_SET:
             return PinNotSet("the authenticator has no PIN", set_a_pin(token))
         case status.PUAT_REQUIRED:
-            return PinRequired("the authenticator wants its PIN", "enter it when you are asked")
+            return PinRequired("the authenticator requires its PIN", "enter it when you are asked")
         case status.PIN_POLICY_VIOLATION:
-            return AuthenticatorError("the authenticator refuses this PIN by its policy", "choose a longer one")
+            return AuthenticatorError("the authenticator does not accept this PIN (PIN policy)", "choose a longer one")
         case status.REQUEST_TOO_LARGE:
             return AuthenticatorError(
-                "the request is too large for the authenticator", "use a shorter application, or check the key file"
+                "the request is too large for the authenticator",
+                "use a shorter application name, or check the key file",
             )
         case status.UP_REQUIRED:
-            return PresenceDenied(
-                "the authenticator does not do that without a touch", f"try again and {_touch(token)}"
-            )
+            return PresenceDenied("the authenticator requires a touch", f"try again and {_touch(token)}")
         case status.UV_BLOCKED:
             return PinBlocked(
-                "the authenticator's own user verification is blocked", f"use its PIN, or {set_a_pin(token)}"
+                "the authenticator's built-in user verification is blocked", f"use its PIN, or {set_a_pin(token)}"
             )
         case status.UV_INVALID:
             return PresenceDenied("the authenticator did not recognise you", "try again")
@@ -248,4 +258,4 @@ def _scheme(token: AddressedChannel) -> str:
 
 
 def _touch(token: AddressedChannel) -> str:
-    return "present the card anew" if _scheme(token) == "nfc" else "touch it"
+    return "present the card again" if _scheme(token) == "nfc" else "touch it"

@@ -150,7 +150,7 @@ def open_management(ctap2: Ctap2, given_pin: str | None, token: Token, operation
     elif options.get("uv") and options.get("pinUvAuthToken"):
         client_pin, pin_uv_auth_token = pin.get_uv_token(ctap2, permission, None, token, operation)
     else:
-        question = PinRequired("the authenticator wants its PIN to list its keys", "enter it when you are asked")
+        question = PinRequired("the authenticator requires its PIN to list its keys", "enter it when you are asked")
         raise refusal.question_or_error(question, token, operation, force_pin_change=ctap2.info.force_pin_change)
     return CredentialManagement(ctap2, client_pin.protocol, pin_uv_auth_token)
 
@@ -267,7 +267,7 @@ def _of_one_rp(
         members = ("id", "name", "displayName")
         user_id, name, display_name = (user.get(each) if isinstance(user, dict) else None for each in members)
         if not isinstance(key_handle, bytes) or not key_handle or not isinstance(user_id, bytes):
-            tell(f"a key for {rp_id} is damaged in the authenticator's list, and left out; try again")
+            tell(f"a key for {rp_id} is damaged in the authenticator's list, and is left out; try again")
             continue
         yield ResidentCredential(
             rp_id,
@@ -293,5 +293,5 @@ def _entries(
         raise
     total = first.get(total_member, 1)
     if not isinstance(total, int) or total > _MAX_ENTRIES:
-        raise AuthenticatorError("the authenticator's list of keys has no end", "use another authenticator")
+        raise AuthenticatorError("the authenticator's list of keys does not end", "use another authenticator")
     return [first, *(go_on() for _ in range(1, total))] if total > 0 else []

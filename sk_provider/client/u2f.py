@@ -109,15 +109,13 @@ def get_assertion(request: SignRequest, token: AddressedChannel, operation: Oper
     if len(request.key_handle) > _MAX_KEY_HANDLE:
         raise refusal.error_of(status.NO_CREDENTIALS, token)
     if not request.flags & FLAG_USER_PRESENCE:
-        operation.tell("the authenticator is a U2F one and signs only when touched; touch it")
+        operation.tell("the authenticator supports U2F only, and signs only when it is touched; touch it")
     app_param = sha256(request.application.encode())
     ctap1 = _open(token, operation)
     with _status_words_translated(token):
         signature = _poll(lambda: ctap1.authenticate(request.message_digest, app_param, request.key_handle), operation)
         if signature.user_presence != _TEST_OF_USER_PRESENCE:
-            raise AuthenticatorError(
-                "the authenticator's answer does not confirm that anybody was present", "try again"
-            )
+            raise AuthenticatorError("the authenticator's answer does not confirm a touch", "try again")
         return Assertion(signature.user_presence, signature.counter, signature.signature)
 
 

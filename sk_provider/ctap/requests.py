@@ -154,9 +154,9 @@ def get_assertion(
         raise _nonsense("has no signature")
     flags, counter = _parse_authenticator_data(authenticator_data, rp_id)
     if up and not flags & AUTHDATA_UP:
-        raise _nonsense("does not confirm that anybody was present")
+        raise _nonsense("does not confirm a touch")
     if (uv or pin_uv_auth is not None) and not flags & AUTHDATA_UV:
-        raise _nonsense("does not confirm that it verified the person")
+        raise _nonsense("does not confirm user verification")
     return Assertion(flags, counter, signature)
 
 

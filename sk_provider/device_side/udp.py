@@ -56,7 +56,7 @@ class UdpServer(HidServer["tuple[str, int]"]):
         except OSError as error:
             self._socket.close()
             raise ServeError(
-                f"who sends to udp:{host}:{port} cannot be told ({error.strerror})",
+                f"the sender to udp:{host}:{port} cannot be found out ({error.strerror})",
                 "mount /proc, or serve unix: instead",
             ) from error
         self.name = "udp:{}:{}".format(*self._socket.getsockname())

@@ -276,7 +276,7 @@ class NfcChannel:
             piece, status_word = self._transmit(_GET_RESPONSE + bytes([status_word & 0xFF]))
             response += piece
             if len(response) > _MAX_RESPONSE or not (piece or status_word == apdu.SW_SUCCESS):
-                raise AuthenticatorError("the card's answer has no end", PRESENT_AGAIN)
+                raise AuthenticatorError("the card's answer does not end", PRESENT_AGAIN)
         return response, status_word
 
     def _transmit_command(self, header: _Header, data: bytes) -> tuple[bytes, int]:
@@ -338,7 +338,7 @@ class NfcChannel:
             raise self._failure(result)
         if not answer:
             # So do some readers put it.
-            raise _CardTakenAway("the card was taken away", PRESENT_AGAIN)
+            raise _CardTakenAway("the card was removed", PRESENT_AGAIN)
         if len(answer) < 2:
             raise AuthenticatorError("the card's answer is cut short", PRESENT_AGAIN)
         return bytes(answer[:-2]), int.from_bytes(bytes(answer[-2:]), "big")
@@ -367,7 +367,7 @@ class NfcChannel:
             scard.SCARD_W_UNPOWERED_CARD,
             scard.SCARD_E_NOT_TRANSACTED,
         ):
-            return _CardTakenAway("the card was taken away", PRESENT_AGAIN)
+            return _CardTakenAway("the card was removed", PRESENT_AGAIN)
         if result in (scard.SCARD_E_READER_UNAVAILABLE, scard.SCARD_E_UNKNOWN_READER):
             return AuthenticatorError(f"the reader {self._reader} was unplugged", "connect it and try again")
         if result in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED):

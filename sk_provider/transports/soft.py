@@ -120,7 +120,8 @@ def open_holder(
         if store is not None and store.store_id == store_id_of(key_handle):
             return location, _channel(store, configuration, operation)
     raise CredentialNotFound(
-        f"the key belongs to a software authenticator that is neither soft: nor named by Device{configuration.aside()}",
+        "the key belongs to a software authenticator that is neither the default one (soft:) nor named by "
+        f"Device{configuration.aside()}",
         "name it with Device in pysk_config: soft:/PATH for its store, or the address at which pysk serve serves it; "
         "if its store was deleted, enroll a new key",
     )
@@ -147,7 +148,7 @@ def _presence(configuration: Configuration, operation: Operation) -> Presence:
             return presence.GRANTED
         if configuration.presence == PRESENCE_DENY:
             raise PresenceDenied(
-                "pysk_config refuses whatever wants a touch of soft: (Presence deny)", "change that line"
+                "pysk_config refuses everything that needs a touch of soft: (Presence deny)", "change that line"
             )
         from sk_provider.asking import confirmation as prompt
 

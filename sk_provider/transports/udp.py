@@ -37,7 +37,8 @@ def _host_and_port(location: str) -> tuple[str, int]:
         address = b""
     if address[:1] != b"\x7f":
         raise ConfigurationError(
-            f"udp:{location} is another machine's, and anybody in between could answer", "forward a unix: socket by ssh"
+            f"udp:{location} is not on this machine, and anybody on the network could answer",
+            "use a unix: socket that ssh forwards",
         )
     return _socket.inet_ntoa(address), int(port)
 
@@ -68,7 +69,8 @@ def _owners(host: str, port: int) -> set[int]:
         owners = peers.udp_owners(port, host)
     except OSError as error:
         raise ConfigurationError(
-            f"whose udp:{host}:{port} is cannot be told ({error.strerror})", "mount /proc, or use a unix: socket"
+            f"the owner of udp:{host}:{port} cannot be found out ({error.strerror})",
+            "mount /proc, or use a unix: socket",
         ) from None
     for user in peers.strangers(owners):
         raise ConfigurationError(f"udp:{host}:{port} belongs to user {user}", "use one of yours")

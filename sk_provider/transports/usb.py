@@ -178,7 +178,7 @@ def _hidraw_number(location: str) -> int:
     except (FileNotFoundError, NotADirectoryError):
         raise DeviceNotFound(f"there is no device {location}", "plug the authenticator in") from None
     except OSError as error:
-        raise ConfigurationError(f"{location} cannot be looked at ({error.strerror})", "correct the address") from None
+        raise ConfigurationError(f"{location} cannot be examined ({error.strerror})", "correct the address") from None
     if status.st_mode & 0o170000 != 0o020000:
         raise _no_authenticator(location)
     try:
@@ -211,7 +211,7 @@ def _node(device: int) -> str:
 
 
 def _no_authenticator(location: str) -> ConfigurationError:
-    return ConfigurationError(f"{location} is no USB authenticator", "correct the address, or leave it out")
+    return ConfigurationError(f"{location} is not a USB authenticator", "correct the address, or leave it out")
 
 
 def _lock(descriptor: int, location: str, operation: Operation) -> None:

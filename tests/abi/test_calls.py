@@ -216,7 +216,7 @@ def test_a_file_that_got_the_number_of_stderr_later_is_no_stderr(
     log = SystemLog(tmp_path)
     played = sk_host.play(host, "replaced", library, env=person.environment | log.variables)
     sk_host.assert_untouched(played)
-    from_python = "libpysk: there is no security key algorithm 2"
+    from_python = "libpysk: security key algorithm 2 is not known"
     from_c = "libpysk: the host left no place for the response"
     assert [line.partition(";")[0] for line in played.stderr.splitlines()] == [from_python]
     assert [line.partition(";")[0] for line in log.lines()] == [from_python, from_c]
@@ -240,7 +240,7 @@ def test_a_stderr_that_nobody_reads_does_not_end_the_host(
     sk_host.assert_untouched(played)
     assert [played.call(label)["rc"] for label in ("from-python", "from-c")] == [-2, -1]
     assert [line.partition(";")[0] for line in log.lines()] == [
-        "libpysk: there is no security key algorithm 2",
+        "libpysk: security key algorithm 2 is not known",
         "libpysk: the host left no place for the response",
     ]
 
@@ -253,7 +253,7 @@ def test_a_stderr_that_takes_no_more_does_not_stop_the_host(
     sk_host.assert_untouched(played)
     assert [played.call(label)["rc"] for label in ("from-python", "from-c")] == [-2, -1]
     assert [line.partition(";")[0] for line in log.lines()] == [
-        "libpysk: there is no security key algorithm 2",
+        "libpysk: security key algorithm 2 is not known",
         "libpysk: the host left no place for the response",
     ]
 

@@ -92,11 +92,19 @@ def play_as_a_child(folder: Path, parent: str, host: Path, library: Path, person
 @pytest.mark.parametrize(
     ("major", "parent", "remedy"),
     [
-        (4, "ssh", "this OpenSSH asks for no PIN when it signs: use 8.4 or newer, or a key that wants none"),
-        (5, "ssh", "this OpenSSH asks for no PIN when it signs: use 8.4 or newer, or a key that wants none"),
-        (7, "ssh-agent", "this ssh-agent asks for no PIN: sign without it, or use OpenSSH 8.9 or newer"),
-        (10, "sshd", "sshd asks for no PIN: name a HostKey that wants none"),
-        (10, "sshd-session", "sshd asks for no PIN: name a HostKey that wants none"),
+        (
+            4,
+            "ssh",
+            "this OpenSSH cannot ask for a PIN when it signs: use OpenSSH 8.4 or newer, or a key that needs none",
+        ),
+        (
+            5,
+            "ssh",
+            "this OpenSSH cannot ask for a PIN when it signs: use OpenSSH 8.4 or newer, or a key that needs none",
+        ),
+        (7, "ssh-agent", "this ssh-agent cannot ask for a PIN: sign without the agent, or use OpenSSH 8.9 or newer"),
+        (10, "sshd", "sshd cannot ask for a PIN: use a HostKey that needs none"),
+        (10, "sshd-session", "sshd cannot ask for a PIN: use a HostKey that needs none"),
         (7, "ssh", ""),
         (9, "ssh-agent", ""),
         (10, "ssh-agent", ""),
@@ -110,7 +118,7 @@ def test_where_a_host_asks_nobody_for_the_pin_a_sentence_tells_that_it_is_wanted
     played = play_as_a_child(tmp_path, parent, host, own, person_with_pin)
     assert played.status == 0, played.stderr
     assert played.call("unasked")["rc"] == -3
-    assert played.said("unasked") == (f"libpysk: this key wants a PIN for every use; {remedy}\n" if remedy else "")
+    assert played.said("unasked") == (f"libpysk: this key requires a PIN for every use; {remedy}\n" if remedy else "")
 
 
 def assert_attested(enrolled: sk_host.Event) -> None:

@@ -190,7 +190,7 @@ def test_a_pin_that_is_too_short_for_the_authenticator_spends_no_try(serve: Serv
         arguments = (VERIFIED, "12345") if call == "sign" else ("12345",)
         error = asker.refusal(getattr(asker, call), *arguments)
         assert type(error) is PinInvalid
-        assert "a PIN has at least 6 characters" in str(error)
+        assert "the PIN is too short: it must have at least 6 characters" in str(error)
         assert asker.store.read().pin_retries == PIN_RETRIES
 
 

@@ -33,7 +33,7 @@ SOON = "after:200"
 
 def choose_another(dead: Relay) -> str:
     """Return the line that tells which token cannot be asked, and that another may be touched."""
-    return f"libpysk: {dead.address}: the authenticator does not answer; touch another authenticator to use that one"
+    return f"libpysk: {dead.address}: the authenticator does not answer; to use another authenticator, touch it"
 
 
 def say_nothing(*_: object) -> list[bytes]:
@@ -104,7 +104,7 @@ def test_no_pin_is_asked_for_where_none_of_several_tokens_would_take_it(person: 
         assert done.status != 0
         assert provider_lines(done.errors) == [
             (
-                "libpysk: the PIN is blocked for good; only a reset helps, which deletes all its keys: "
+                "libpysk: the PIN is blocked for good; only a reset unblocks it, which deletes all keys: "
                 f"pysk reset {first.address}"
             )
         ]

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from support.relay import Connect, Spoil
 
 HIDDEN = (
-    "the authenticator does not hold this key, or hides it because it was enrolled with verify-required; "
-    "connect the one that it was enrolled on, or have the key file ask for the PIN (OpenSSH 10.5) with: "
+    "the authenticator does not hold this key, or hides it until it is given the PIN (verify-required); "
+    "connect the authenticator that the key was enrolled on, or have ssh ask for the PIN (OpenSSH 10.5 and later): "
     "ssh-keygen -p -O verify-required"
 )
 
@@ -113,8 +113,8 @@ def test_a_token_that_signs_only_when_touched_is_told_for_a_key_that_wants_no_to
         asker.enroll()
         refusing.command, refusing.code = commands.GET_ASSERTION, code
         assert told(asker.sign, 0) == (
-            "the key file asks for a signature without a touch, which the authenticator does not make; "
-            "enroll a key without -O no-touch-required"
+            "the key file asks for a signature without a touch, but the authenticator requires a touch; "
+            "enroll a new key without -O no-touch-required"
         )
 
 
@@ -137,54 +137,55 @@ MAKE, ASSERT, LIST = commands.MAKE_CREDENTIAL, commands.GET_ASSERTION, commands.
 REFUSALS = {
     MAKE: {
         status.UNSUPPORTED_ALGORITHM: (
-            "the authenticator has no keys of this type; try the other: ecdsa-sk or ed25519-sk"
+            "the authenticator does not support this type of key; use the other one: ecdsa-sk or ed25519-sk"
         ),
-        status.OPERATION_DENIED: "the authenticator refused: nobody confirmed; try again and touch it",
+        status.OPERATION_DENIED: "the request was not confirmed on the authenticator; try again and touch it",
         status.KEY_STORE_FULL: (
-            "the authenticator has no room for another resident key; enroll without -O resident, or delete one, "
-            "as listed by: pysk keys list --all {address}"
+            "the authenticator has no room for another resident key; enroll without -O resident, or delete one; "
+            "to list them: pysk keys list --all {address}"
         ),
         status.UNSUPPORTED_OPTION: (
-            "the authenticator does not know an option that was sent to it (error 0x2b); use another authenticator"
+            "the authenticator does not support an option of the request (error 0x2b); use another authenticator"
         ),
         status.INVALID_OPTION: (
-            "the authenticator does not know an option that was sent to it (error 0x2c); use another authenticator"
+            "the authenticator does not support an option of the request (error 0x2c); use another authenticator"
         ),
         status.KEEPALIVE_CANCEL: "the operation was cancelled; try again",
         status.NOT_ALLOWED: (
-            "the authenticator does not allow that; see what pysk share prints if that serves it: it refuses what "
-            "ssh does not need"
+            "the authenticator does not allow that; if pysk share serves it, see what that prints: it refuses "
+            "what ssh does not need"
         ),
         status.PIN_NOT_SET: "the authenticator has no PIN; set one with: pysk pin set {address}",
-        status.PIN_POLICY_VIOLATION: "the authenticator refuses this PIN by its policy; choose a longer one",
+        status.PIN_POLICY_VIOLATION: "the authenticator does not accept this PIN (PIN policy); choose a longer one",
         status.ACTION_TIMEOUT: "nobody touched the authenticator in time; try again and touch it",
         0x11: "the authenticator answered with error 0x11; try again",
     },
     ASSERT: {
-        status.NO_CREDENTIALS: "the authenticator does not hold this key; use the one that it was enrolled on",
+        status.NO_CREDENTIALS: "the authenticator does not hold this key; connect the one that it was enrolled on",
         status.USER_ACTION_TIMEOUT: "nobody touched the authenticator in time; try again and touch it",
         status.PIN_AUTH_BLOCKED: (
-            "the PIN is blocked after three wrong tries; plug it in again where it is shared, or restart pysk "
-            "serve, and try again"
+            "the PIN is blocked after three wrong tries; unplug it and plug it in again on the machine that shares it, "
+            "or restart pysk serve, and try again"
         ),
         status.REQUEST_TOO_LARGE: (
-            "the request is too large for the authenticator; use a shorter application, or check the key file"
+            "the request is too large for the authenticator; use a shorter application name, or check the key file"
         ),
-        status.UP_REQUIRED: "the authenticator does not do that without a touch; try again and touch it",
+        status.UP_REQUIRED: "the authenticator requires a touch; try again and touch it",
         status.UV_INVALID: "the authenticator did not recognise you; try again",
         status.OTHER: (
-            "the authenticator failed where it is shared (error 0x7f); see there what pysk share prints, and "
-            "whether the authenticator is plugged in"
+            "the shared authenticator failed (error 0x7f); on the machine that shares it, check that it is plugged in, "
+            "and what pysk share prints"
         ),
     },
     LIST: {
         status.PIN_INVALID: "wrong PIN; try again",
         status.PIN_BLOCKED: (
-            "the PIN is blocked for good; only a reset helps, which deletes all its keys: pysk reset {address}"
+            "the PIN is blocked for good; only a reset unblocks it, which deletes all keys: pysk reset {address}"
         ),
-        status.PUAT_REQUIRED: "the authenticator wants its PIN; enter it when you are asked",
+        status.PUAT_REQUIRED: "the authenticator requires its PIN; enter it when you are asked",
         status.UV_BLOCKED: (
-            "the authenticator's own user verification is blocked; use its PIN, or set one with: pysk pin set {address}"
+            "the authenticator's built-in user verification is blocked; "
+            "use its PIN, or set one with: pysk pin set {address}"
         ),
     },
 }
@@ -212,10 +213,10 @@ def test_each_status_has_its_sentence(person: Person, connect: Connect, command:
     [
         ("/dev/hidraw0", "unplug it and plug it in again"),
         ("usb:", "unplug it and plug it in again"),
-        ("nfc:A Reader", "take it off the reader and put it there again"),
+        ("nfc:A Reader", "take it off the reader and put it back"),
         ("soft:", "restart the machine"),
         ("udp:127.0.0.1:8111", "restart the program that serves it"),
-        ("unix:/socket", "plug it in again where it is shared, or restart pysk serve"),
+        ("unix:/socket", "unplug it and plug it in again on the machine that shares it, or restart pysk serve"),
     ],
 )
 def test_what_starts_an_authenticator_anew_depends_on_where_it_is(address: str, remedy: str) -> None:
@@ -229,7 +230,7 @@ def test_what_starts_an_authenticator_anew_depends_on_where_it_is(address: str, 
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ("nfc:A Reader", "the card waited too long; try again and present the card anew"),
+        ("nfc:A Reader", "the card has been on the reader for too long; try again and present the card again"),
         ("/dev/hidraw0", "nobody touched the authenticator in time; try again and touch it"),
     ],
 )
@@ -256,7 +257,8 @@ def test_a_key_that_wants_verification_is_told_of_a_token_that_cannot_verify(
         asker = Asker(relay.address)
         asker.enroll()
         assert told(asker.sign, FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION) == (
-            "this key wants its user verified, which the authenticator cannot do; use the one it was enrolled on"
+            "this key requires user verification, which the authenticator does not have; "
+            "connect the authenticator that it was enrolled on"
         )
 
 
@@ -266,13 +268,13 @@ def test_a_pin_that_is_to_be_changed_is_told(person: Person, connect: Connect) -
         asker = Asker(relay.address)
         asker.enroll(FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION, PIN)
         verified = FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION
-        assert told(asker.sign, verified) == "this key wants a PIN for every use; enter it when you are asked"
+        assert told(asker.sign, verified) == "this key requires a PIN for every use; enter it when you are asked"
         with Store.open(str(person.store)).transaction() as state:
             state.force_pin_change = True
         # Neither asked for nor sent
         for pin in (None, PIN):
             assert told(asker.sign, verified, pin) == (
-                "the authenticator wants its PIN changed before it is used; "
+                "the authenticator requires its PIN to be changed first; "
                 f"change it with: pysk pin change {relay.address}"
             )
 
@@ -308,7 +310,7 @@ def test_a_card_is_not_to_be_touched() -> None:
     card = token_at("nfc:A Reader")
     for code in (status.OPERATION_DENIED, status.USER_ACTION_TIMEOUT, status.ACTION_TIMEOUT, status.UP_REQUIRED):
         error = refusal.error_of(code, card)
-        assert error.remedy == "try again and present the card anew"
+        assert error.remedy == "try again and present the card again"
         assert "nobody touched" not in error.happened
         assert refusal.error_of(code, token_at("/dev/hidraw0")).remedy == "try again and touch it"
 
@@ -330,8 +332,8 @@ def test_a_shared_token_that_is_gone_is_told(person: Person, connect: Connect, s
             finally:
                 process.terminate()
                 process.communicate(timeout=60)
-    assert sentence.startswith("the authenticator failed where it is shared (")
-    assert sentence.endswith("; see there what pysk share prints, and whether the authenticator is plugged in")
+    assert sentence.startswith("the shared authenticator failed (")
+    assert sentence.endswith("; on the machine that shares it, check that it is plugged in, and what pysk share prints")
 
 
 def test_a_share_that_passes_no_reset_on_is_told_to(person: Person, connect: Connect, sockets: Path) -> None:
@@ -382,8 +384,8 @@ def test_a_token_that_cannot_hide_a_key_does_not_hold_it(connect: Connect) -> No
 @pytest.mark.parametrize(
     ("profile", "flags", "happened"),
     [
-        ("fido2.1", FLAG_USER_VERIFICATION, "this key wants a PIN for every use, and the authenticator has none"),
-        ("always-uv", 0, "the authenticator wants its PIN for every use (alwaysUv), and has none"),
+        ("fido2.1", FLAG_USER_VERIFICATION, "this key requires a PIN for every use, and the authenticator has none"),
+        ("always-uv", 0, "the authenticator requires user verification for every use (alwaysUv), and has no PIN"),
     ],
 )
 def test_a_pin_alone_brings_no_key_back_to_a_token_that_was_reset(
@@ -396,8 +398,8 @@ def test_a_pin_alone_brings_no_key_back_to_a_token_that_was_reset(
         assert pysk(person, "reset", "--yes", relay.address).returncode == 0
         sentence = told(asker.sign, FLAG_USER_PRESENCE | flags)
     assert sentence == (
-        f"{happened}; connect the one that the key was enrolled on; if this one has been reset since, enroll a new "
-        f"key; if it never had a PIN, set one with: pysk pin set {relay.address}"
+        f"{happened}; connect the authenticator that the key was enrolled on; if this one was reset since, "
+        f"enroll a new key; if it never had a PIN, set one with: pysk pin set {relay.address}"
     )
 
 
@@ -410,7 +412,9 @@ def test_the_key_of_a_served_token_that_is_not_named_is_told_with_what_may_hold_
         assert enrolled_elsewhere.status == 0
         done, _ = person.sign(key)
     (line,) = provider_lines(done.errors)
-    assert line.startswith("libpysk: the key belongs to a software authenticator that is neither soft: nor named ")
+    assert line.startswith(
+        "libpysk: the key belongs to a software authenticator that is neither the default one (soft:) nor "
+    )
     assert "the address at which pysk serve serves it" in line
     assert line.endswith("if its store was deleted, enroll a new key")
 
@@ -436,8 +440,8 @@ def test_several_tokens_that_wait_for_no_touch_are_told_once(person: Person, con
     choice, error = done.stderr.splitlines()
     assert asks_to_choose(choice, 2)
     assert error == (
-        f"pysk: {first.address} and {second.address} wait for no touch, and cannot be chosen by one; "
-        "connect the one to use alone, or name no other"
+        f"pysk: {first.address} and {second.address} wait for no touch, and cannot be chosen by touch; "
+        "name one with Device in pysk_config, or connect only the one to use"
     )
 
 
@@ -450,8 +454,8 @@ def test_a_token_that_waits_for_no_touch_is_named_once_beside_one_that_does(pers
     choice, notice = done.stderr.splitlines()
     assert asks_to_choose(choice, 2)
     assert notice == (
-        f"libpysk: {untouchable.address} waits for no touch, and cannot be chosen by one; "
-        "connect the one to use alone, or name no other"
+        f"libpysk: {untouchable.address} waits for no touch, and cannot be chosen by touch; "
+        "name one with Device in pysk_config, or connect only the one to use"
     )
 
 

@@ -231,7 +231,7 @@ def test_a_failure_prints_nothing_and_is_logged(installation: Installation, log:
         (("KeyDirectory file:/no/such/file",), "/no/such/file does not exist; make it, or correct KeyDirectory"),
         ((), "no key directory is configured; write KeyDirectory and a URL into ~/.ssh/pysk_config"),
         (("KeyDirectory nonsense",), "nonsense is not a key directory's URL; write one such as file:/etc/ssh/sk_keys"),
-        (("NoSuchKeyword yes",), f"{installation.config} line 1: unknown keyword NoSuchKeyword; see the README "),
+        (("NoSuchKeyword yes",), f"{installation.config} line 1: unknown keyword NoSuchKeyword; see pysk_config"),
     ):
         installation.configure(*lines)
         logged = len(log.lines())

@@ -78,7 +78,7 @@ def test_a_failure_is_told_in_one_sentence(example: Path, person: Person) -> Non
     done = run(example, person, "enroll", "ed25519-sk", "id")
     assert done.returncode == 1
     assert provider_lines(done.stderr) == [
-        "libpysk: pysk_config refuses whatever wants a touch of soft: (Presence deny); change that line"
+        "libpysk: pysk_config refuses everything that needs a touch of soft: (Presence deny); change that line"
     ]
     assert not (person.folder / "id").exists()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support.serve import Served
     from support.terminal import Done
 
-WANTS_PIN = "libpysk: the authenticator wants its PIN to list its keys; enter it when you are asked"
+WANTS_PIN = "libpysk: the authenticator requires its PIN to list its keys; enter it when you are asked"
 NEVER = "after:60000"
 
 
@@ -142,7 +142,10 @@ def test_several_tokens_are_asked_and_none_is_touched(person: Person, tokens: To
     assert done.status == 0, done
     assert set(listed) == handles(tokens.a, tokens.b, tokens.hidden)
     assert provider_lines(done.errors) == [
-        "libpysk: the keys of several authenticators are not listed without a PIN; enter one when you are asked"
+        (
+            "libpysk: several authenticators are connected, whose keys are listed only with a PIN; enter "
+            "one when you are asked"
+        )
     ]
 
 

@@ -157,7 +157,7 @@ def test_user_that_is_too_long_is_refused_with_a_sentence(person: Person) -> Non
     assert done.status != 0
     assert not path.exists()
     assert provider_lines(done.errors) == [
-        "libpysk: the user is longer than 31 bytes; choose a shorter one with -O user="
+        "libpysk: the user name is longer than 31 bytes; choose a shorter one with -O user="
     ]
 
 
@@ -169,7 +169,7 @@ def test_refused_presence_is_told_in_a_sentence(person: Person, kind: str) -> No
         assert not made.exists()
         assert "PIN" not in done.screen
         assert provider_lines(done.errors) == [
-            "libpysk: pysk_config refuses whatever wants a touch of soft: (Presence deny); change that line"
+            "libpysk: pysk_config refuses everything that needs a touch of soft: (Presence deny); change that line"
         ]
 
 
@@ -210,9 +210,9 @@ class TestOverwriting:
         assert not signature.exists()
         (line,) = provider_lines(done.errors)
         assert line == (
-            "libpysk: the authenticator does not hold this key, or hides it because it was enrolled with "
-            "verify-required; connect the one that it was enrolled on, or have the key file ask for the PIN "
-            "(OpenSSH 10.5) with: ssh-keygen -p -O verify-required"
+            "libpysk: the authenticator does not hold this key, or hides it until it is given "
+            "the PIN (verify-required); connect the authenticator that the key was enrolled on, or have ssh ask for "
+            "the PIN (OpenSSH 10.5 and later): ssh-keygen -p -O verify-required"
         )
 
     def test_no_keeps_the_key(self, person: Person, kind: str, old: Path) -> None:

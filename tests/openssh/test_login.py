@@ -210,5 +210,5 @@ def test_a_host_that_can_ask_nobody_says_that_its_key_wants_a_pin(person: Person
         assert done.status == 255, done
     # It is its errors that a service's manager logs.
     assert provider_lines(server.log()) == [
-        "libpysk: this key wants a PIN for every use; sshd asks for no PIN: name a HostKey that wants none"
+        "libpysk: this key requires a PIN for every use; sshd cannot ask for a PIN: use a HostKey that needs none"
     ]

@@ -27,7 +27,7 @@ def test_missing_pin_is_told_and_not_asked_for(person: Person, kind: str) -> Non
     assert PIN_PROMPT not in done.screen or version() < ASKS_ON_DEMAND
     assert provider_lines(done.errors) == [
         (
-            "libpysk: a key that wants a PIN for every use needs an authenticator with one; "
+            "libpysk: a key with verify-required needs an authenticator with a PIN, and this one has none; "
             f"set one with: pysk pin set soft:{person.store}"
         )
     ]

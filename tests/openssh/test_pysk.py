@@ -78,10 +78,10 @@ def test_two_different_new_pins_set_none(person: Person) -> None:
 @pytest.mark.parametrize(
     ("pin", "sentence"),
     [
-        ("123", "a PIN has at least 4 characters; try again"),
-        ("", "a PIN has at least 4 characters; try again"),
-        ("x" * 64, "a PIN has at most 63 bytes; try again"),
-        ("é" * 32, "a PIN has at most 63 bytes; try again"),
+        ("123", "the PIN is too short: it must have at least 4 characters; try again"),
+        ("", "the PIN is too short: it must have at least 4 characters; try again"),
+        ("x" * 64, "the PIN is too long: it must have at most 63 bytes; try again"),
+        ("é" * 32, "the PIN is too long: it must have at most 63 bytes; try again"),
     ],
 )
 def test_an_impossible_pin_is_told_before_the_authenticator_hears_of_it(

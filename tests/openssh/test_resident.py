@@ -85,7 +85,7 @@ def test_empty_pin_for_an_authenticator_with_one_is_explained(person: Person) ->
     done = download(person, "")
     assert done.status != 0
     assert provider_lines(done.errors) == [
-        "libpysk: the authenticator wants its PIN to list its keys; enter it when you are asked"
+        "libpysk: the authenticator requires its PIN to list its keys; enter it when you are asked"
     ]
 
 

@@ -50,8 +50,9 @@ def test_key_of_another_store_is_told_how_to_be_used(person: Person, kind: str) 
     assert not signature.exists()
     (line,) = provider_lines(done.errors)
     assert line == (
-        "libpysk: the key belongs to a software authenticator that is neither soft: nor named by Device; "
-        "name it with Device in pysk_config: soft:/PATH for its store, or the address at which pysk serve serves it; "
+        "libpysk: the key belongs to a software authenticator that is neither the default one (soft:) nor named "
+        "by Device; name it with Device in pysk_config: soft:/PATH for its store, or the address at "
+        "which pysk serve serves it; "
         "if its store was deleted, enroll a new key"
     )
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from support.relay import Connect, Relay
 
 SHORT_S = 0.3
-OTHERS = "libpysk: another program uses the authenticator; waiting for it"
+OTHERS = "libpysk: another program is using the authenticator; waiting for it"
 BUSY = "libpysk: the authenticator is busy with another program; end that, or try again when it is done"
 
 # A credential for nobody, and what need not wait for a touch

@@ -81,7 +81,7 @@ def test_no_pin_is_asked_for_a_key_that_the_token_does_not_make(person: Person, 
         relay.reports.clear()
         done, _ = person.enroll("id", "ed25519-sk", "resident")
         assert provider_lines(done.errors) == [
-            "libpysk: the authenticator has no keys of this type; try the other: ecdsa-sk or ed25519-sk"
+            "libpysk: the authenticator does not support this type of key; use the other one: ecdsa-sk or ed25519-sk"
         ]
         assert relay.messages() == ["init", "info"]
 
@@ -136,7 +136,7 @@ def test_the_pin_is_asked_for_when_built_in_verification_is_blocked(person: Pers
         assert provider_lines(done.errors) == [
             "libpysk: the authenticator did not recognise you; try again",
             "libpysk: the authenticator did not recognise you; try again",
-            "libpysk: the authenticator refused: nobody confirmed; try again and touch it",
+            "libpysk: the request was not confirmed on the authenticator; try again and touch it",
         ]
         done, _ = person.enroll("id", "ed25519-sk", "resident", answers=[(PIN_PROMPT, WRONG_PIN), (PIN_PROMPT, "")])
         assert done.status != 0
@@ -166,7 +166,9 @@ def test_a_person_is_told_to_set_a_pin_when_built_in_verification_is_blocked_wit
         enrolling, _ = person.enroll("id2", "ed25519-sk", "resident")
     for done in (signing, enrolling):
         (line,) = provider_lines(done.errors)
-        assert line.startswith("libpysk: the authenticator's own user verification is blocked; use its PIN, or set one")
+        assert line.startswith(
+            "libpysk: the authenticator's built-in user verification is blocked; use its PIN, or set one"
+        )
 
 
 def test_other_programs_packets_are_skipped(person: Person, connect: Connect) -> None:
@@ -251,7 +253,7 @@ def test_a_token_that_falls_silent_is_given_up_in_time(person: Person, connect: 
         (lambda packet: packet[:4] + b"\x00" + packet[5:], "the authenticator began in the middle of a message"),
         (lambda packet: packet[:5] + b"\xff\xff" + packet[7:], "the authenticator announced an impossible message"),
         (lambda packet: packet[:4] + b"\x81" + packet[5:], "the authenticator answered another question"),
-        (lambda packet: packet[:7] + b"\x7f" + packet[8:], "the authenticator failed where it is shared (error 0x7f)"),
+        (lambda packet: packet[:7] + b"\x7f" + packet[8:], "the shared authenticator failed (error 0x7f)"),
         (lambda packet: packet[:8] + b"\xff" * 56, "the authenticator's answer is not CBOR"),
     ],
     ids=["continuation", "length", "command", "status", "cbor"],
@@ -430,7 +432,7 @@ def test_a_token_that_tells_nothing_without_a_pin_is_taken_for_the_holder(person
             relay.reports.clear()
         done, _ = person.sign(key)
         (sentence,) = provider_lines(done.errors)
-        assert sentence.startswith("libpysk: the authenticator wants its PIN for every use (alwaysUv); ")
+        assert sentence.startswith("libpysk: the authenticator requires its PIN for every use (alwaysUv); ")
         # a channel and the silent question, to which only the other says that it does not hold the key
         assert other.messages() == ["init", "get"]
         assert secretive.messages()[:3] == ["init", "get", "get"]
@@ -486,7 +488,7 @@ def test_a_stuck_token_is_not_said_to_be_without_the_key(person: Person, connect
         (sentence,) = provider_lines(done.errors)
         assert sentence == (
             f"libpysk: {stuck.address} does not answer, and no other authenticator is known to hold this key; "
-            "unplug it, plug it in and try again, or connect the one that does"
+            "unplug it, plug it in and try again, or connect the one that the key was enrolled on"
         )
 
 
@@ -500,9 +502,9 @@ def test_a_key_that_no_token_holds_is_told(person: Person, connect: Connect) -> 
         assert done.status != 0
         (line,) = provider_lines(done.errors)
         assert line == (
-            "libpysk: no authenticator that is connected holds this key, or one hides it because it was enrolled "
-            "with verify-required; connect the one that it was enrolled on, or have the key file ask for the PIN "
-            "(OpenSSH 10.5) with: ssh-keygen -p -O verify-required"
+            "libpysk: no connected authenticator holds this key, or one hides it until it is given "
+            "the PIN (verify-required); connect the authenticator that the key was enrolled on, or have ssh ask for "
+            "the PIN (OpenSSH 10.5 and later): ssh-keygen -p -O verify-required"
         )
 
 

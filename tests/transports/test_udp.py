@@ -78,7 +78,9 @@ def test_no_pin_goes_to_a_port_that_anybody_may_take_next() -> None:
 
 def test_where_nothing_tells_whose_a_port_is_it_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "_TABLES", ("/nowhere/udp",))
-    with pytest.raises(ConfigurationError, match=r"whose udp:127\.0\.0\.1:8111 is cannot be told \(No such file"):
+    with pytest.raises(
+        ConfigurationError, match=r"the owner of udp:127\.0\.0\.1:8111 cannot be found out \(No such file"
+    ):
         udp.open("127.0.0.1:8111", Configuration(), Operation(60), may_create=False)
 
 
@@ -87,11 +89,11 @@ def test_where_nothing_tells_whose_a_port_is_it_is_not_used(monkeypatch: pytest.
     [
         (
             "udp:192.0.2.1:8111",
-            "is another machine's, and anybody in between could answer; forward a unix: socket by ssh",
+            "is not on this machine, and anybody on the network could answer; use a unix: socket that ssh forwards",
         ),
         (
             "udp:127.example.org:8111",
-            "is another machine's, and anybody in between could answer; forward a unix: socket by ssh",
+            "is not on this machine, and anybody on the network could answer; use a unix: socket that ssh forwards",
         ),
         ("udp:127.0.0.1", "is not an authenticator's address; write one as udp:127.0.0.1:8111"),
     ],

@@ -35,7 +35,7 @@ def test_a_token_is_waited_for_as_long_as_another_program_waits_for_its_touch() 
             usb._lock(device.fileno(), held.name, Operation(60, tell=told.append))
         finally:
             release.join()
-        assert told == ["another program uses the authenticator; waiting for it"]
+        assert told == ["another program is using the authenticator; waiting for it"]
 
 
 def test_a_token_that_another_program_never_lets_go_is_told_in_the_end() -> None:
@@ -64,7 +64,7 @@ def test_nothing_but_a_hid_device_is_opened(tmp_path: Path, monkeypatch: pytest.
     watched = {**vars(posix), "open": lambda path, *_: opened.append(path)}
     monkeypatch.setattr(usb, "posix", types.SimpleNamespace(**watched))
     for path in other_devices(tmp_path):
-        with pytest.raises(ConfigurationError, match="is no USB authenticator"):
+        with pytest.raises(ConfigurationError, match="is not a USB authenticator"):
             usb.open(path, Configuration(), Operation(5), may_create=False)
     with pytest.raises(DeviceNotFound):
         usb.open("/dev/hidraw99", Configuration(), Operation(5), may_create=False)
@@ -76,7 +76,7 @@ def test_a_file_that_is_named_as_a_device_is_left_as_it_is(person: Person, tmp_p
     done, _ = person.enroll("id", "ed25519-sk", f"device=/dev/..{tmp_path}/file")
     assert done.status != 0
     (line,) = provider_lines(done.errors)
-    assert "is no USB authenticator" in line
+    assert "is not a USB authenticator" in line
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 

@@ -142,7 +142,7 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("Timeout 1e3", "Timeout cannot be 1e3"),
         ("Timeout 99999", "Timeout cannot be 99999"),
         ("Match host x", "Match takes"),
-        ("Match application a\nPresence auto", "Presence cannot stand in a Match block"),
+        ("Match application a\nPresence auto", "Presence is not allowed in a Match block"),
         ("LogFile /tmp/x", "may not set LogFile"),
         ("LogLevel trace", "may not set LogLevel"),
     ],
@@ -300,7 +300,7 @@ def test_only_addresses_of_the_file_that_the_environment_names_are_limited(
 
 def test_nothing_of_a_file_is_told_where_the_environment_is_not_trusted(home: Path) -> None:
     path = user_file(home, "\nSecret words\n")
-    with pytest.raises(ConfigurationError, match="line 2: unknown keyword Secret; see the README") as caught:
+    with pytest.raises(ConfigurationError, match="line 2: unknown keyword Secret; see pysk_config") as caught:
         config.load()
     with pytest.raises(ConfigurationError) as caught:
         config.load(trusts_environment=False)
@@ -502,7 +502,7 @@ def test_what_is_said_of_ldap_goes_to_the_end_of_the_line_and_the_first_value_st
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("KeyDirectoryLdapBase", "says nothing"),
+        ("KeyDirectoryLdapBase", "has no value"),
         ("KeyDirectoryLdapElse x", "unknown keyword"),
         ("base x", "unknown keyword"),
         ("KeyDirectoryCA ca.crt", "not an absolute path"),

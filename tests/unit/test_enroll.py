@@ -138,9 +138,9 @@ def nothing(_answer: dict[int, object]) -> None:
 @pytest.mark.parametrize(
     ("lie", "sentence"),
     [
-        (without_flag(AUTHDATA_UP), "does not confirm that anybody was present"),
+        (without_flag(AUTHDATA_UP), "does not confirm a touch"),
         (changed(without_key_handle), "has no key handle"),
-        (changed(without_key), "has no key in it"),
+        (changed(without_key), "answer has no key"),
         (changed(lambda data: bytes(32) + data[32:]), "is for another application"),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_key_of_another_type_is_refused(device: Device, monkeypatch: pytest.Mo
 def test_verification_that_was_asked_for_is_looked_for(
     device: Device, flags: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AuthenticatorError, match="does not confirm that it verified the person"):
+    with pytest.raises(AuthenticatorError, match="does not confirm user verification"):
         make(device, without_flag(AUTHDATA_UV), monkeypatch, flags)
 
 
@@ -171,7 +171,7 @@ def test_verification_that_was_asked_for_is_looked_for(
 def test_protection_that_was_asked_for_is_looked_for(
     device: Device, lie: Lie, flags: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AuthenticatorError, match="has not protected the new key as it was asked to"):
+    with pytest.raises(AuthenticatorError, match="did not protect the new key as requested"):
         make(device, lie, monkeypatch, flags)
 
 
@@ -179,7 +179,7 @@ def test_a_refused_resident_key_is_named_with_what_deletes_it(device: Device, mo
     with pytest.raises(AuthenticatorError) as caught:
         make(device, with_cred_protect(1), monkeypatch, RESIDENT)
     (key_handle,) = device.store.read().credentials
-    assert caught.value.happened.endswith("; the resident key that it made for ssh: stays on it")
+    assert caught.value.happened.endswith("; the resident key that it made for ssh: is still on it")
     key = hashlib.sha256(key_handle).hexdigest()[:16]
     assert caught.value.remedy == f"delete it with: pysk keys delete unix:/liar {key}"
 
@@ -325,7 +325,7 @@ def test_an_answer_without_a_key_is_told_for_a_resident_one_too(table: Table, de
     device.set_pin(PIN)
     without_anything = changed(lambda data: data[:32] + bytes([AUTHDATA_UP | AUTHDATA_UV]) + data[33:37])
     error = table.refusal(Liar(device, about_the_key(without_anything)), RESIDENT, pin=PIN)
-    assert error.happened == "the authenticator's answer has no key in it"
+    assert error.happened == "the authenticator's answer has no key"
 
 
 def test_a_key_that_only_the_flags_deny_is_none(table: Table, device: Device) -> None:
@@ -350,7 +350,7 @@ def test_a_user_has_32_bytes_of_which_the_last_is_zero(table: Table, device: Dev
 @pytest.mark.parametrize("user", [32 * "a", 16 * "\u00e9"])
 def test_a_longer_user_is_refused_before_anything_is_opened(table: Table, user: str) -> None:
     error = table.refusal(Scripted({}), user=user)
-    assert (type(error), error.happened) == (InvalidRequest, "the user is longer than 31 bytes")
+    assert (type(error), error.happened) == (InvalidRequest, "the user name is longer than 31 bytes")
     assert table.opened == 0
 
 
@@ -442,7 +442,7 @@ def test_the_person_is_verified_by_the_token_where_that_will_be_wanted(
 )
 def test_the_pin_is_asked_for_where_it_will_be_wanted(table: Table, flags: int, options: dict[str, bool]) -> None:
     error = refused_by(table, flags, info(options))
-    assert (type(error), error.happened) == (PinRequired, "the authenticator wants its PIN for this enrollment")
+    assert (type(error), error.happened) == (PinRequired, "the authenticator requires its PIN for this enrollment")
     error = refused_by(table, flags, info(options, m12=True))
     assert (type(error), error.remedy) == (PinBlocked, "change it with: pysk pin change unix:/token")
 
@@ -450,28 +450,43 @@ def test_the_pin_is_asked_for_where_it_will_be_wanted(table: Table, flags: int, 
 @pytest.mark.parametrize(
     ("flags", "options", "kind", "sentence"),
     [
-        (PLAIN, {"alwaysUv": True}, PinNotSet, f"the authenticator makes keys only with a PIN, and has none; {SET}"),
+        (
+            PLAIN,
+            {"alwaysUv": True},
+            PinNotSet,
+            f"the authenticator requires user verification to make a key, and has no PIN; {SET}",
+        ),
         (
             PLAIN,
             {"alwaysUv": True, "clientPin": False},
             PinNotSet,
-            f"the authenticator makes keys only with a PIN, and has none; {SET}",
+            f"the authenticator requires user verification to make a key, and has no PIN; {SET}",
         ),
         (
             VERIFIED,
             {"clientPin": False},
             PinNotSet,
-            f"a key that wants a PIN for every use needs an authenticator with one; {SET}",
+            f"a key with verify-required needs an authenticator with a PIN, and this one has none; {SET}",
         ),
-        (VERIFIED, {}, Unsupported, "the authenticator cannot verify its user; leave out -O verify-required"),
+        (
+            VERIFIED,
+            {},
+            Unsupported,
+            "the authenticator has neither a PIN nor other user verification; leave out -O verify-required",
+        ),
         (
             VERIFIED,
             {"uv": False},
             Unsupported,
-            "the authenticator cannot verify its user; leave out -O verify-required",
+            "the authenticator has neither a PIN nor other user verification; leave out -O verify-required",
         ),
-        (RESIDENT, {}, Unsupported, "the authenticator cannot hold resident keys; leave out -O resident"),
-        (RESIDENT, {"rk": False}, Unsupported, "the authenticator cannot hold resident keys; leave out -O resident"),
+        (RESIDENT, {}, Unsupported, "the authenticator does not support resident keys; leave out -O resident"),
+        (
+            RESIDENT,
+            {"rk": False},
+            Unsupported,
+            "the authenticator does not support resident keys; leave out -O resident",
+        ),
     ],
 )
 def test_what_the_token_cannot_do_is_told_before_a_touch(
@@ -508,7 +523,7 @@ def test_a_type_of_key_is_asked_for_unless_the_token_lists_others(
     if is_made:
         assert asked_to_make(table, PLAIN, told)[4] == [{"type": "public-key", "alg": -7}]
     else:
-        assert refused_by(table, PLAIN, told).happened == "the authenticator has no keys of this type"
+        assert refused_by(table, PLAIN, told).happened == "the authenticator does not support this type of key"
 
 
 def refused(table: Table, code: int, flags: int = PLAIN, options: dict[str, bool] | None = None) -> SecurityKeyError:
@@ -536,17 +551,17 @@ def test_an_option_that_a_token_does_not_know_is_to_be_left_out_where_it_was_giv
 def test_a_refusal_for_want_of_a_pin_is_a_question_for_it_where_there_is_one(table: Table) -> None:
     options = {"clientPin": True, "makeCredUvNotRqd": True}
     error = refused(table, status.PUAT_REQUIRED, options=options)
-    assert (type(error), error.happened) == (PinRequired, "the authenticator wants its PIN for this enrollment")
+    assert (type(error), error.happened) == (PinRequired, "the authenticator requires its PIN for this enrollment")
     error = refused(table, status.PUAT_REQUIRED)
     assert (type(error), error.remedy) == (PinNotSet, SET)
-    assert error.happened == "the authenticator wants its PIN for every use (alwaysUv), and has none"
+    assert error.happened == "the authenticator requires user verification for every use (alwaysUv), and has no PIN"
 
 
 def test_a_refusal_of_a_pin_is_no_question_for_one(table: Table, device: Device) -> None:
     device.set_pin(PIN)
     channel = Scripted({commands.MAKE_CREDENTIAL: bytes([status.UV_BLOCKED])}, device)
     error = table.refusal(channel, VERIFIED, pin=PIN)
-    assert (type(error), error.happened) == (PinBlocked, "the authenticator's own user verification is blocked")
+    assert (type(error), error.happened) == (PinBlocked, "the authenticator's built-in user verification is blocked")
     assert channel.times_closed == 1
 
 
@@ -583,11 +598,12 @@ def test_a_resident_key_of_the_same_user_is_not_overwritten_unasked(table: Table
     error = table.refusal(device, RESIDENT, pin=PIN, user="alice")
     assert (type(error), error.happened) == (
         CredentialExists,
-        "the authenticator has a resident key for ssh: and this user",
+        "the authenticator already has a resident key for ssh: and this user",
     )
     key = hashlib.sha256(first.key_handle).hexdigest()[:16]
     assert error.remedy == (
-        f"choose another with -O user= or -O application=, or delete it with: pysk keys delete unix:/token {key}"
+        f"choose another user (-O user=) or application (-O application=), or delete it with: pysk keys "
+        f"delete unix:/token {key}"
     )
     again = table.enroll(device, FORCED, pin=PIN, user="alice")
     assert set(device.store.read().credentials) == {others.key_handle, again.key_handle}
@@ -604,7 +620,7 @@ USER_ID = b"alice".ljust(32, b"\0")
 @pytest.mark.parametrize(
     ("user", "credential", "delete"),
     [
-        ({"id": USER_ID}, {"id": 5}, "delete it, as listed by: pysk keys list unix:/token"),
+        ({"id": USER_ID}, {"id": 5}, "delete it; to list the keys: pysk keys list unix:/token"),
         ({"id": USER_ID}, {"id": b"k", "type": "public-key"}, "delete it with: pysk keys delete unix:/token "),
         ({"id": b"alice"}, {"id": b"k", "type": "public-key"}, None),
         ({}, {"id": b"k", "type": "public-key"}, None),
@@ -666,6 +682,6 @@ def test_verification_by_the_token_itself_is_looked_for(table: Table, tmp_path: 
     device = make_device(tmp_path, "uv")
     for flags in (RESIDENT, FORCED):
         error = table.refusal(Liar(device, without_attestation(without_flag(AUTHDATA_UV))), flags)
-        assert "does not confirm that it verified the person" in error.happened
+        assert "does not confirm user verification" in error.happened
         assert device.person.requests
         device.person.requests.clear()

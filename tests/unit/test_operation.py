@@ -11,7 +11,7 @@ from sk_provider.errors import AuthenticatorError, Interrupted, TimedOut
 from sk_provider.operation import Operation
 
 TICK = 0.1
-LINE = "another program uses the authenticator; waiting for it"
+LINE = "another program is using the authenticator; waiting for it"
 BUSY = "the authenticator is busy with another program"
 
 

@@ -138,7 +138,7 @@ def test_a_list_without_an_end_is_an_error(
             answer[member] = total
 
     device.make_resident("ssh:")
-    with pytest.raises(AuthenticatorError, match="has no end"):
+    with pytest.raises(AuthenticatorError, match="does not end"):
         load(device, lengthen, monkeypatch)
 
 
@@ -203,7 +203,7 @@ def test_a_token_that_verifies_by_itself_needs_no_pin_to_be_asked_for(
 def test_a_pin_that_is_wanted_is_told_as_no_host_asks_after_this_call(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(PinRequired, match="the authenticator wants its PIN to list its keys") as caught:
+    with pytest.raises(PinRequired, match="the authenticator requires its PIN to list its keys") as caught:
         listed(device, monkeypatch, None)
     assert not caught.value.is_question
     with pytest.raises(PinInvalid):

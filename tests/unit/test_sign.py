@@ -172,7 +172,7 @@ def test_a_pin_must_have_verified_the_person(table: Table, device: Device) -> No
     device.set_pin()
     made = credential_id(device.make(verified=True))
     error = table.refusal(Liar(device, lie_of_no_verification), key_handle=made, flags=VERIFIED, pin=PIN)
-    assert "does not confirm that it verified the person" in str(error)
+    assert "does not confirm user verification" in str(error)
 
 
 def test_a_token_that_can_verifies_the_person_itself(table: Table, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_token_that_can_verifies_the_person_itself(table: Table, tmp_path: Pat
     assert table.sign(channel, made).flags == 1
     assert [data[0] for data in channel.asked] == [GET_ASSERTION]
     error = table.refusal(Liar(device, lie_of_no_verification), key_handle=made, flags=VERIFIED)
-    assert "does not confirm that it verified the person" in str(error)
+    assert "does not confirm user verification" in str(error)
 
 
 def info(options: dict[str, bool], *extensions: str, **more: object) -> bytes:
@@ -199,11 +199,11 @@ TRIES = answer({3: 8})
 @pytest.mark.parametrize(
     ("options", "kind", "happened"),
     [
-        ({"clientPin": True}, PinRequired, "this key wants a PIN for every use"),
-        ({"clientPin": True, "uv": False}, PinRequired, "this key wants a PIN for every use"),
-        ({"clientPin": False}, PinNotSet, "this key wants a PIN for every use, and the authenticator has none"),
-        ({}, Unsupported, "this key wants its user verified, which the authenticator cannot do"),
-        ({"uv": False}, Unsupported, "this key wants its user verified, which the authenticator cannot do"),
+        ({"clientPin": True}, PinRequired, "this key requires a PIN for every use"),
+        ({"clientPin": True, "uv": False}, PinRequired, "this key requires a PIN for every use"),
+        ({"clientPin": False}, PinNotSet, "this key requires a PIN for every use, and the authenticator has none"),
+        ({}, Unsupported, "this key requires user verification, which the authenticator does not have"),
+        ({"uv": False}, Unsupported, "this key requires user verification, which the authenticator does not have"),
     ],
 )
 def test_a_key_that_wants_verification_is_not_tried_without_any(
@@ -225,7 +225,7 @@ def test_a_signature_without_a_touch_that_is_refused_is_told_as_that(table: Tabl
     channel = Scripted({GET_ASSERTION: bytes([code])})
     error = table.refusal(channel, flags=0)
     assert type(error) is PresenceDenied
-    assert error.remedy == "enroll a key without -O no-touch-required"
+    assert error.remedy == "enroll a new key without -O no-touch-required"
     assert "no-touch-required" not in str(table.refusal(channel))
 
 
@@ -239,7 +239,7 @@ def test_a_touch_that_is_refused_is_told(table: Table, device: Device) -> None:
     device.person.answer = DENIED
     error = table.refusal(device, key_handle=made)
     assert type(error) is PresenceDenied
-    assert "nobody confirmed" in str(error)
+    assert "was not confirmed" in str(error)
 
 
 def test_a_token_that_wants_its_pin_for_every_use_is_told_as_that(table: Table) -> None:
@@ -248,11 +248,11 @@ def test_a_token_that_wants_its_pin_for_every_use_is_told_as_that(table: Table) 
     )
     error = table.refusal(channel)
     assert type(error) is PinAlwaysRequired
-    assert error.happened == "the authenticator wants its PIN for every use (alwaysUv)"
+    assert error.happened == "the authenticator requires its PIN for every use (alwaysUv)"
     channel.answers[GET_INFO] = [info({"clientPin": False})]
     error = table.refusal(channel)
     assert type(error) is PinNotSet
-    assert error.happened == "the authenticator wants its PIN for every use (alwaysUv), and has none"
+    assert error.happened == "the authenticator requires user verification for every use (alwaysUv), and has no PIN"
 
 
 def test_a_token_that_verifies_nobody_itself_any_more_is_told_as_that(table: Table) -> None:
@@ -265,7 +265,7 @@ def test_a_token_that_verifies_nobody_itself_any_more_is_told_as_that(table: Tab
     )
     error = table.refusal(channel, flags=VERIFIED)
     assert type(error) is PinRequired
-    assert error.happened == "the authenticator does not verify you itself now"
+    assert error.happened == "the authenticator's built-in user verification is not available now"
     assert channel.parameters(GET_ASSERTION)[0][5] == {"uv": True}
 
 
@@ -274,13 +274,13 @@ def test_what_a_token_says_to_a_pin_is_no_question_for_one(table: Table, device:
     channel = Scripted({GET_ASSERTION: bytes([status.UV_BLOCKED])}, device)
     error = table.refusal(channel, flags=VERIFIED, pin=PIN)
     assert type(error) is PinBlocked
-    assert "own user verification is blocked" in error.happened
+    assert "built-in user verification is blocked" in error.happened
     channel.answers[GET_ASSERTION] = [bytes([status.NO_CREDENTIALS])]
     error = table.refusal(channel, pin=PIN)
     assert error.happened == "the authenticator does not hold this key"
 
 
-HIDDEN = "the authenticator does not hold this key, or hides it because it was enrolled with verify-required"
+HIDDEN = "the authenticator does not hold this key, or hides it until it is given the PIN (verify-required)"
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_signature_by_ed25519_has_64_bytes(table: Table, device: Device, lengt
             told[3] = bytes(length)
 
     error = table.refusal(Liar(device, lie), key_handle=made, algorithm=ALGORITHM_ED25519)
-    assert str(error) == "the authenticator's signature is not an Ed25519 one; check the type in the key file"
+    assert str(error) == "the authenticator's signature is not an Ed25519 signature; check the type in the key file"
 
 
 def test_a_key_of_another_type_than_the_key_file_says_is_told(table: Table, device: Device) -> None:
@@ -334,7 +334,7 @@ def test_a_known_public_key_is_what_the_signature_is_checked_by(table: Table, de
     other = device.make(user_id=b"other")
     error = table.refusal(device, key_handle=credential_id(other))
     assert type(error) is AuthenticatorError
-    assert "is not by this key" in error.happened
+    assert "does not match the public key" in error.happened
 
 
 INTEGERS = st.integers(0, 2**256 - 1)
@@ -381,7 +381,7 @@ def test_zeros_in_front_are_none_of_a_number() -> None:
     ],
 )
 def test_what_is_no_signature_by_ecdsa_is_told_as_that(untrusted_der: str) -> None:
-    with pytest.raises(AuthenticatorError, match="not an ECDSA one; check the type in the key file"):
+    with pytest.raises(AuthenticatorError, match="not an ECDSA signature; check the type in the key file"):
         sign._split_signature(ALGORITHM_ECDSA, bytes.fromhex(untrusted_der))
 
 

@@ -40,7 +40,7 @@ def test_a_keyboard_is_no_authenticator(person: Person, keyboard: tuple[int, str
     done, _ = person.enroll("id", "ed25519-sk", f"device={path}")
     assert done.status != 0
     assert provider_lines(done.errors) == [
-        f"libpysk: {path} is no USB authenticator; correct the address, or leave it out"
+        f"libpysk: {path} is not a USB authenticator; correct the address, or leave it out"
     ]
     kinds = [struct.unpack_from("=I", event)[0] for event in events(descriptor)]
     assert uhid.OUTPUT not in kinds

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 NOBODY = 65534
 
 TIMEOUT_S = 2
-WAITING = "libpysk: another program uses the authenticator; waiting for it"
+WAITING = "libpysk: another program is using the authenticator; waiting for it"
 
 # Rows of tests/hardware/side-by-side: one in which each profile is told apart from the others, and, on the profile with
 # the oldest way to list keys, what else there is to do with them, for which one preparation serves.

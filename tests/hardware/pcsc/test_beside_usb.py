@@ -29,8 +29,8 @@ NAME = "full"  # of a file in /dev that the terminal is laid over, in this names
 CLASSES = Path("/sys/class")
 NODES = Path("/sys/dev/char")
 WANTS_NO_TOUCH = (
-    "libpysk: nfc:Virtual PCD 00 00 waits for no touch, and cannot be chosen by one; "
-    "connect the one to use alone, or name no other"
+    "libpysk: nfc:Virtual PCD 00 00 waits for no touch, and cannot be chosen by touch; "
+    "name one with Device in pysk_config, or connect only the one to use"
 )
 FIDO_REPORT_DESCRIPTOR = bytes.fromhex("06d0f10901a101")
 
@@ -112,7 +112,7 @@ def test_a_card_serves_where_the_usb_token_cannot_be_used(person: Person) -> Non
             done, key = person.enroll("id", "ed25519-sk")
             assert done.status == 0, done
             assert provider_lines(done.errors) == [
-                f"libpysk: /dev/{NAME}: the authenticator does not answer; touch another authenticator to use that one"
+                f"libpysk: /dev/{NAME}: the authenticator does not answer; to use another authenticator, touch it"
             ]
             assert_signs(person, key)
         assert_signs(person, key)

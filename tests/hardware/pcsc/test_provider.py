@@ -54,8 +54,8 @@ LONG_APPLICATION = "ssh:" + "a" * 500
 NEVER = "after:600000"
 SILENCE_S = 5.0
 AID = bytes.fromhex("a0000006472f0001")
-OTHERS = "libpysk: another program uses the authenticator; waiting for it"
-TAKEN_AWAY = "libpysk: the card was taken away; present it again and leave it there until the operation ends"
+OTHERS = "libpysk: another program is using the authenticator; waiting for it"
+TAKEN_AWAY = "libpysk: the card was removed; present it again and leave it there until the operation ends"
 NO_ANSWER = "libpysk: the card does not answer; present it again and leave it there until the operation ends"
 PRESENT = f"libpysk: present the security key to the reader {READER}"
 
@@ -589,7 +589,8 @@ def test_a_software_authenticators_key_is_not_looked_for_elsewhere_than_configur
         done, _ = person.sign(key)
     (line,) = provider_lines(done.errors)
     assert line == (
-        "libpysk: the key belongs to a software authenticator that is neither soft: nor named by Device; "
-        "name it with Device in pysk_config: soft:/PATH for its store, or the address at which pysk serve serves it; "
+        "libpysk: the key belongs to a software authenticator that is neither the default one (soft:) nor named "
+        "by Device; name it with Device in pysk_config: soft:/PATH for its store, or the address at "
+        "which pysk serve serves it; "
         "if its store was deleted, enroll a new key"
     )

@@ -189,19 +189,19 @@ def test_the_others_give_up_once_one_has_told_that_it_holds_the_key(desk: Desk) 
 
 
 def test_a_key_that_nobody_holds_is_told(desk: Desk) -> None:
-    hidden = "or one hides it because it was enrolled with verify-required"
+    hidden = "or one hides it until it is given the PIN (verify-required)"
     error = desk.refusal(desk.sign, Player(), Player())
-    assert error.happened == f"no authenticator that is connected holds this key, {hidden}"
+    assert error.happened == f"no connected authenticator holds this key, {hidden}"
     assert type(error) is CredentialNotFound
     error = desk.refusal(desk.sign, Player(), Player(), pin=PIN)
-    assert str(error) == "no authenticator that is connected holds this key; connect the one that does"
+    assert str(error) == "no connected authenticator holds this key; connect the one that it was enrolled on"
     u2f = Player(0x6A80, capabilities=0), Player(0x6A80, capabilities=0)
     error = desk.refusal(desk.sign, *u2f)
-    assert str(error) == "no authenticator that is connected holds this key; connect the one that does"
+    assert str(error) == "no connected authenticator holds this key; connect the one that it was enrolled on"
 
 
 def test_an_invalid_credential_is_one_that_is_not_there(desk: Desk) -> None:
-    assert "no authenticator" in str(desk.refusal(desk.sign, Player(status.INVALID_CREDENTIAL), Player()))
+    assert "no connected authenticator" in str(desk.refusal(desk.sign, Player(status.INVALID_CREDENTIAL), Player()))
 
 
 def test_u2f_tells_whether_it_holds_the_key(desk: Desk) -> None:
@@ -230,7 +230,7 @@ def test_what_costs_a_try_goes_to_none_but_the_touched_one_while_another_cannot_
     desk: Desk, flags: int, pin: str | None
 ) -> None:
     assert desk.sign(broken(), Player(SAYS_NOTHING, SOON), flags=flags, pin=pin) == "unix:/1"
-    assert desk.told == ["unix:/0: it is broken; touch another authenticator to use that one"]
+    assert desk.told == ["unix:/0: it is broken; to use another authenticator, touch it"]
 
 
 def test_a_pin_goes_to_none_of_several_that_say_that_they_hold_the_key_but_the_touched_one(desk: Desk) -> None:
@@ -247,7 +247,7 @@ def test_a_pin_goes_to_none_of_several_that_say_that_they_hold_the_key_but_the_t
             lambda: TimedOut("nobody came", "come"),
             (
                 "unix:/0 does not answer, and no other authenticator is known to hold this key; "
-                "unplug it, plug it in and try again, or connect the one that does"
+                "unplug it, plug it in and try again, or connect the one that the key was enrolled on"
             ),
         ),
     ],
@@ -317,7 +317,7 @@ def test_the_pin_is_asked_for_before_the_touch_where_each_that_may_hold_the_key_
     error = desk.refusal(desk.sign, wanting_pin(), wanting_pin(), flags=VERIFIED)
     assert (type(error), str(error)) == (
         PinRequired,
-        "this key wants a PIN for every use; enter it when you are asked",
+        "this key requires a PIN for every use; enter it when you are asked",
     )
     assert type(desk.refusal(desk.sign, wanting_pin(0), wanting_pin(), flags=VERIFIED)) is PinRequired
     assert type(desk.refusal(desk.sign, wanting_pin(0), wanting_pin(0), flags=VERIFIED)) is PinBlocked
@@ -380,7 +380,7 @@ def test_the_only_one_that_is_there_is_enrolled_on_without_a_touch(desk: Desk) -
 def test_one_of_several_that_cannot_be_used_is_told_and_another_is_to_be_touched(desk: Desk) -> None:
     for pin in (None, PIN):
         assert desk.enroll(broken(), Player(touched_after=SOON), pin=pin) == "unix:/1"
-        assert desk.told == ["unix:/0: it is broken; touch another authenticator to use that one"]
+        assert desk.told == ["unix:/0: it is broken; to use another authenticator, touch it"]
         desk.told.clear()
 
 
@@ -394,7 +394,10 @@ def test_one_that_wants_no_touch_gets_no_pin_while_another_cannot_be_used(desk: 
     error = desk.refusal(desk.enroll, broken(), at_once(), pin=PIN)
     assert (type(error), str(error)) == (
         Unsupported,
-        "unix:/1 waits for no touch, and cannot be chosen by one; connect the one to use alone, or name no other",
+        (
+            "unix:/1 waits for no touch, and cannot be chosen by touch; name one with Device in "
+            "pysk_config, or connect only the one to use"
+        ),
     )
     # Whoever manages one sends it a PIN.
     assert type(desk.refusal(desk.manage, broken(), at_once())) is Unsupported
@@ -404,7 +407,7 @@ def test_several_that_want_no_touch_cannot_be_chosen_from(desk: Desk) -> None:
     error = desk.refusal(desk.enroll, at_once(), at_once())
     assert (type(error), error.happened) == (
         Unsupported,
-        "unix:/0 and unix:/1 wait for no touch, and cannot be chosen by one",
+        "unix:/0 and unix:/1 wait for no touch, and cannot be chosen by touch",
     )
     assert len(desk.told) == 1
 
@@ -428,7 +431,10 @@ def test_one_of_several_that_wants_no_touch_is_told_while_another_is_waited_for(
     monkeypatch.setattr(candidates, "_MOMENT", 0.1)
     assert desk.enroll(at_once(), Player(touched_after=1.0), Player()) == "unix:/1"
     assert desk.told[1:] == [
-        "unix:/0 waits for no touch, and cannot be chosen by one; connect the one to use alone, or name no other"
+        (
+            "unix:/0 waits for no touch, and cannot be chosen by touch; name one with Device in "
+            "pysk_config, or connect only the one to use"
+        )
     ]
     desk.told.clear()
     assert desk.enroll(at_once(), at_once(), Player(touched_after=1.0)) == "unix:/2"

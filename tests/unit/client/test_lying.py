@@ -208,7 +208,7 @@ def test_a_signature_that_is_not_the_known_keys_is_an_error(table: Table) -> Non
         return table.device.call(framing.CBOR, data) if is_probe else invented(data, event)
 
     table.remember()
-    with pytest.raises(AuthenticatorError, match="not by this key"):
+    with pytest.raises(AuthenticatorError, match="does not match the public key"):
         table.sign(Recorded(pass_probes_on), Recorded(invented))
 
 

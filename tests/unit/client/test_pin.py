@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 RP_ID = "ssh:"
 WRONG = "9999"
 UV_ATTEMPTS = 0x11  # the member of getInfo's answer
-CHANGE = "the authenticator wants its PIN changed before it is used; change it with: pysk pin change unix:/token"
+CHANGE = "the authenticator requires its PIN to be changed first; change it with: pysk pin change unix:/token"
 SET = "set one with: pysk pin set unix:/token"
 
 
@@ -84,19 +84,19 @@ def test_a_pin_has_at_least_4_characters_and_at_most_63_bytes(text: str) -> None
 
 @pytest.mark.parametrize("text", ["123", "", "\u00e9\u00e9\u00e9", "e\u0301e\u0301e\u0301"])
 def test_a_shorter_pin_is_no_pin(text: str) -> None:
-    with pytest.raises(PinInvalid, match="a PIN has at least 4 characters; try again"):
+    with pytest.raises(PinInvalid, match="the PIN is too short: it must have at least 4 characters; try again"):
         pin.normalize(text)
 
 
 @pytest.mark.parametrize("text", [64 * "a", 32 * "\u00e9"])
 def test_a_longer_pin_is_no_pin(text: str) -> None:
-    with pytest.raises(PinInvalid, match="a PIN has at most 63 bytes; try again"):
+    with pytest.raises(PinInvalid, match="the PIN is too long: it must have at most 63 bytes; try again"):
         pin.normalize(text)
 
 
 def test_a_pin_may_have_to_be_longer() -> None:
     assert pin.normalize("123456", 6) == "123456"
-    with pytest.raises(PinInvalid, match="a PIN has at least 6 characters"):
+    with pytest.raises(PinInvalid, match="the PIN is too short: it must have at least 6 characters"):
         pin.normalize("12345", 6)
 
 
@@ -130,7 +130,7 @@ def test_a_pins_token_is_good_for_its_application_and_its_permissions(device: De
 
 def test_a_pin_that_no_token_can_have_costs_no_try(device: Device) -> None:
     client = Client(device)
-    assert str(client.refusal("123")) == "a PIN has at least 4 characters; try again"
+    assert str(client.refusal("123")) == "the PIN is too short: it must have at least 4 characters; try again"
     assert device.store.read().pin_retries == 8
 
 
@@ -139,7 +139,10 @@ def test_a_pin_that_this_token_cannot_have_costs_no_try(device: Device) -> None:
         if request[0] == commands.GET_INFO:
             told[0x0D] = 6
 
-    assert str(Client(Liar(device, lie)).refusal("12345")) == "a PIN has at least 6 characters; try again"
+    assert (
+        str(Client(Liar(device, lie)).refusal("12345"))
+        == "the PIN is too short: it must have at least 6 characters; try again"
+    )
     assert device.store.read().pin_retries == 8
 
 
@@ -192,9 +195,9 @@ def test_a_third_wrong_pin_may_be_refused_as_a_wrong_one(device: Device) -> None
         (
             {"clientPin": False, "uv": True},
             PinNotSet,
-            "the authenticator has no PIN; leave it empty and let the authenticator verify you",
+            "the authenticator has no PIN; leave the PIN empty: the authenticator verifies you itself",
         ),
-        ({}, Unsupported, "the authenticator has no PIN and cannot have one; leave the PIN empty"),
+        ({}, Unsupported, "the authenticator does not support PINs; leave the PIN empty"),
     ],
 )
 def test_a_pin_is_not_sent_where_there_is_none(
@@ -234,7 +237,7 @@ def test_a_pin_protocol_that_is_not_known_is_told() -> None:
     info = answer({1: ["FIDO_2_1"], 3: bytes(16), 4: {"clientPin": True}, 6: [77]})
     error = Client(Scripted({commands.GET_INFO: info})).refusal()
     assert type(error) is Unsupported
-    assert "no PIN protocol that is known here" in str(error)
+    assert "a PIN protocol that libpysk does not know" in str(error)
 
 
 @pytest.fixture
@@ -323,7 +326,7 @@ def test_no_pin_is_asked_for_where_there_is_none_or_where_it_would_not_help(veri
     channel = Unrecognised(verifying, 3, status.OPERATION_DENIED)
     error = Client(channel).refusal_to_verify()
     assert type(error) is PresenceDenied
-    assert "nobody confirmed" in str(error)
+    assert "was not confirmed" in str(error)
     assert channel.tries == 1
 
 

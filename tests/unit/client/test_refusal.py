@@ -32,10 +32,10 @@ ADDRESSES = {
     "/dev/hidraw3": REPLUG,
     "usb:": REPLUG,
     "pigeon:x": REPLUG,
-    "nfc:A Reader": "take it off the reader and put it there again",
+    "nfc:A Reader": "take it off the reader and put it back",
     "soft:/store": "restart the machine",
     "udp:127.0.0.1:8111": "restart the program that serves it",
-    "unix:/token": "plug it in again where it is shared, or restart pysk serve",
+    "unix:/token": "unplug it and plug it in again on the machine that shares it, or restart pysk serve",
 }
 QUESTION = PinRequired("it wants its PIN", "enter it")
 NO_PIN = PinNotSet("it has no PIN", "set one")
@@ -53,35 +53,39 @@ def told(code: int, address: str = "unix:/token") -> tuple[type[SecurityKeyError
 @pytest.mark.parametrize(
     ("code", "kind", "sentence"),
     [
-        (0x26, Unsupported, "the authenticator has no keys of this type; try the other: ecdsa-sk or ed25519-sk"),
-        (0x27, PresenceDenied, "the authenticator refused: nobody confirmed; try again and touch it"),
+        (
+            0x26,
+            Unsupported,
+            "the authenticator does not support this type of key; use the other one: ecdsa-sk or ed25519-sk",
+        ),
+        (0x27, PresenceDenied, "the request was not confirmed on the authenticator; try again and touch it"),
         (
             0x28,
             AuthenticatorError,
             (
-                "the authenticator has no room for another resident key; enroll without -O resident, or delete one, "
-                "as listed by: pysk keys list --all unix:/token"
+                "the authenticator has no room for another resident key; enroll without -O resident, or delete one; "
+                "to list them: pysk keys list --all unix:/token"
             ),
         ),
         (
             0x2B,
             Unsupported,
-            "the authenticator does not know an option that was sent to it (error 0x2b); use another authenticator",
+            "the authenticator does not support an option of the request (error 0x2b); use another authenticator",
         ),
         (
             0x2C,
             Unsupported,
-            "the authenticator does not know an option that was sent to it (error 0x2c); use another authenticator",
+            "the authenticator does not support an option of the request (error 0x2c); use another authenticator",
         ),
         (0x2D, Interrupted, "the operation was cancelled; try again"),
-        (0x2E, CredentialNotFound, "the authenticator does not hold this key; use the one that it was enrolled on"),
+        (0x2E, CredentialNotFound, "the authenticator does not hold this key; connect the one that it was enrolled on"),
         (0x2F, TimedOut, "nobody touched the authenticator in time; try again and touch it"),
         (0x3A, TimedOut, "nobody touched the authenticator in time; try again and touch it"),
         (
             0x30,
             AuthenticatorError,
             (
-                "the authenticator does not allow that; see what pysk share prints if that serves it: "
+                "the authenticator does not allow that; if pysk share serves it, see what that prints: "
                 "it refuses what ssh does not need"
             ),
         ),
@@ -89,30 +93,30 @@ def told(code: int, address: str = "unix:/token") -> tuple[type[SecurityKeyError
         (
             0x32,
             PinBlocked,
-            "the PIN is blocked for good; only a reset helps, which deletes all its keys: pysk reset unix:/token",
+            "the PIN is blocked for good; only a reset unblocks it, which deletes all keys: pysk reset unix:/token",
         ),
         (
             0x34,
             PinBlocked,
             (
                 "the PIN is blocked after three wrong tries; "
-                "plug it in again where it is shared, or restart pysk serve, and try again"
+                "unplug it and plug it in again on the machine that shares it, or restart pysk serve, and try again"
             ),
         ),
         (0x35, PinNotSet, "the authenticator has no PIN; set one with: pysk pin set unix:/token"),
-        (0x36, PinRequired, "the authenticator wants its PIN; enter it when you are asked"),
-        (0x37, AuthenticatorError, "the authenticator refuses this PIN by its policy; choose a longer one"),
+        (0x36, PinRequired, "the authenticator requires its PIN; enter it when you are asked"),
+        (0x37, AuthenticatorError, "the authenticator does not accept this PIN (PIN policy); choose a longer one"),
         (
             0x39,
             AuthenticatorError,
-            "the request is too large for the authenticator; use a shorter application, or check the key file",
+            "the request is too large for the authenticator; use a shorter application name, or check the key file",
         ),
-        (0x3B, PresenceDenied, "the authenticator does not do that without a touch; try again and touch it"),
+        (0x3B, PresenceDenied, "the authenticator requires a touch; try again and touch it"),
         (
             0x3C,
             PinBlocked,
             (
-                "the authenticator's own user verification is blocked; "
+                "the authenticator's built-in user verification is blocked; "
                 "use its PIN, or set one with: pysk pin set unix:/token"
             ),
         ),
@@ -121,8 +125,8 @@ def told(code: int, address: str = "unix:/token") -> tuple[type[SecurityKeyError
             0x7F,
             AuthenticatorError,
             (
-                "the authenticator failed where it is shared (error 0x7f); "
-                "see there what pysk share prints, and whether the authenticator is plugged in"
+                "the shared authenticator failed (error 0x7f); "
+                "on the machine that shares it, check that it is plugged in, and what pysk share prints"
             ),
         ),
         (0x14, AuthenticatorError, "the authenticator answered with error 0x14; try again"),
@@ -149,14 +153,14 @@ def test_what_helps_is_what_can_be_done_with_the_token_at_its_address(address: s
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        (0x27, "the authenticator refused: nobody confirmed"),
-        (0x2F, "the card waited too long"),
-        (0x3A, "the card waited too long"),
-        (0x3B, "the authenticator does not do that without a touch"),
+        (0x27, "the request was not confirmed on the authenticator"),
+        (0x2F, "the card has been on the reader for too long"),
+        (0x3A, "the card has been on the reader for too long"),
+        (0x3B, "the authenticator requires a touch"),
     ],
 )
 def test_a_card_is_presented_and_not_touched(code: int, sentence: str) -> None:
-    assert told(code, "nfc:")[1] == f"{sentence}; try again and present the card anew"
+    assert told(code, "nfc:")[1] == f"{sentence}; try again and present the card again"
 
 
 def test_a_command_is_one_that_a_shell_takes() -> None:
@@ -177,35 +181,39 @@ def test_nothing_is_imported_for_a_command_before_there_is_one() -> None:
         (
             refusal.unverifiable_error(),
             Unsupported,
-            "this key wants its user verified, which the authenticator cannot do; use the one it was enrolled on",
+            (
+                "this key requires user verification, which the authenticator does not have; "
+                "connect the authenticator that it was enrolled on"
+            ),
         ),
         (
             refusal.lost_pin_error("it has none", token()),
             PinNotSet,
             (
-                "it has none; connect the one that the key was enrolled on; if this one has been reset since, enroll a "
+                "it has none; connect the authenticator that the key was enrolled on; if this one was reset "
+                "since, enroll a "
                 "new key; if it never had a PIN, set one with: pysk pin set unix:/token"
             ),
         ),
         (
             refusal.pin_change_error(token()),
             PinBlocked,
-            "the authenticator wants its PIN changed before it is used; change it with: pysk pin change unix:/token",
+            "the authenticator requires its PIN to be changed first; change it with: pysk pin change unix:/token",
         ),
         (
             refusal.touch_error(),
             PresenceDenied,
             (
-                "the key file asks for a signature without a touch, which the authenticator does not make; "
-                "enroll a key without -O no-touch-required"
+                "the key file asks for a signature without a touch, but the authenticator requires a touch; "
+                "enroll a new key without -O no-touch-required"
             ),
         ),
         (
             refusal.hidden_key_error("it hides it"),
             CredentialNotFound,
             (
-                "it hides it because it was enrolled with verify-required; connect the one that it was enrolled on, or "
-                "have the key file ask for the PIN (OpenSSH 10.5) with: ssh-keygen -p -O verify-required"
+                "it hides it until it is given the PIN (verify-required); connect the authenticator that the key was "
+                "enrolled on, or have ssh ask for the PIN (OpenSSH 10.5 and later): ssh-keygen -p -O verify-required"
             ),
         ),
         (
@@ -266,7 +274,7 @@ def test_the_question_for_a_key_that_wants_verification_is_of_that_key() -> None
         assert type(error) is kind
     info = requests.Info({}, [], force_pin_change=False)
     error = refusal.verification_question_or_error(info, token(answers={CLIENT_PIN: retries(8)}), Operation(30))
-    assert str(error) == "this key wants a PIN for every use; enter it when you are asked"
+    assert str(error) == "this key requires a PIN for every use; enter it when you are asked"
 
 
 def without_pin(code: int, info: bytes) -> SecurityKeyError:
@@ -291,7 +299,7 @@ def test_what_a_pin_helps_against_is_a_question_for_it(code: int) -> None:
 def test_what_a_pin_would_help_against_is_told_where_there_is_none(options: dict[str, bool]) -> None:
     assert without_pin(status.PUAT_REQUIRED, info(options)) is NO_PIN
     for code in (status.UV_BLOCKED, status.PIN_BLOCKED):
-        assert "own user verification is blocked" in str(without_pin(code, info(options)))
+        assert "built-in user verification is blocked" in str(without_pin(code, info(options)))
 
 
 def test_other_refusals_are_told_as_they_are_and_nothing_is_asked() -> None:
@@ -304,5 +312,5 @@ def test_other_refusals_are_told_as_they_are_and_nothing_is_asked() -> None:
 
 def test_a_refusal_is_told_as_it_is_where_the_token_says_nothing_of_itself() -> None:
     error = without_pin(status.PUAT_REQUIRED, bytes([status.INVALID_COMMAND]))
-    assert str(error) == "the authenticator wants its PIN; enter it when you are asked"
+    assert str(error) == "the authenticator requires its PIN; enter it when you are asked"
     assert error is not QUESTION

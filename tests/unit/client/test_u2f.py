@@ -144,9 +144,17 @@ def test_a_registration_of_something_else_is_refused(person: Person, device: Dev
 @pytest.mark.parametrize(
     ("flags", "algorithm", "sentence"),
     [
-        (FLAG_USER_PRESENCE, ALGORITHM_ED25519, "has no keys of this type; try the other"),
-        (FLAG_USER_PRESENCE | FLAG_RESIDENT_KEY, ALGORITHM_ECDSA, "cannot hold resident keys; leave out -O resident"),
-        (FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION, ALGORITHM_ECDSA, "cannot protect keys"),
+        (FLAG_USER_PRESENCE, ALGORITHM_ED25519, "does not support this type of key; use the other"),
+        (
+            FLAG_USER_PRESENCE | FLAG_RESIDENT_KEY,
+            ALGORITHM_ECDSA,
+            "does not support resident keys; leave out -O resident",
+        ),
+        (
+            FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION,
+            ALGORITHM_ECDSA,
+            "does not support keys that require user verification",
+        ),
     ],
 )
 def test_what_u2f_cannot_do_is_refused_before_a_touch(
@@ -169,7 +177,9 @@ def test_a_registration_is_for_the_application_and_the_challenge(person: Person)
 
 def test_a_key_that_wants_verification_is_not_asked_for(person: Person) -> None:
     channel = scripted(SIGNED + DONE)
-    with pytest.raises(Unsupported, match="which the authenticator cannot do; use the one it was enrolled on"):
+    with pytest.raises(
+        Unsupported, match="which the authenticator does not have; connect the authenticator that it was"
+    ):
         person.sign(channel, FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION)
     assert channel.asked == []
 
@@ -179,14 +189,16 @@ def test_a_pin_does_not_verify_anybody_either(person: Person) -> None:
     request = SignRequest(
         ALGORITHM_ECDSA, DIGEST, APPLICATION, HANDLE, FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION, "1234", None
     )
-    with pytest.raises(Unsupported, match="which the authenticator cannot do; use the one it was enrolled on"):
+    with pytest.raises(
+        Unsupported, match="which the authenticator does not have; connect the authenticator that it was"
+    ):
         u2f.get_assertion(request, token(channel), person.operation)
     assert channel.asked == []
 
 
 def test_a_signature_without_a_touch_is_told_to_want_one(person: Person) -> None:
     person.sign(scripted(SIGNED + DONE), 0)
-    assert person.told == ["the authenticator is a U2F one and signs only when touched; touch it"]
+    assert person.told == ["the authenticator supports U2F only, and signs only when it is touched; touch it"]
 
 
 def test_a_signature_is_for_the_application_the_message_and_the_key(person: Person) -> None:
@@ -202,7 +214,7 @@ def test_a_signature_is_for_the_application_the_message_and_the_key(person: Pers
 
 @pytest.mark.parametrize("presence", [0, 2, 4, 5])
 def test_presence_must_be_confirmed_and_nothing_else(person: Person, presence: int) -> None:
-    with pytest.raises(AuthenticatorError, match="does not confirm that anybody was present"):
+    with pytest.raises(AuthenticatorError, match="does not confirm a touch"):
         person.sign(scripted(bytes([presence]) + SIGNED[1:] + DONE))
 
 
@@ -210,7 +222,7 @@ def test_presence_must_be_confirmed_and_nothing_else(person: Person, presence: i
     ("answered", "kind", "sentence"),
     [
         (WRONG_DATA, CredentialNotFound, "the authenticator does not hold this key"),
-        (UNKNOWN, AuthenticatorError, r"the authenticator failed where it is shared \(status 6f00\)"),
+        (UNKNOWN, AuthenticatorError, r"the shared authenticator failed \(status 6f00\)"),
         (b"\x6d\x00", AuthenticatorError, "the authenticator answered with status 6d00"),
         (b"\x67\x00", AuthenticatorError, "the authenticator answered with status 6700"),
     ],

@@ -42,7 +42,7 @@ PIN_REQUEST = bytes([commands.CLIENT_PIN]) + cbor.encode({1: 1, 2: commands.GET_
 MAKE = bytes([commands.MAKE_CREDENTIAL])
 LONG = GET_INFO + bytes(300)
 AGAIN = "present it again and leave it there until the operation ends"
-TAKEN_AWAY = f"the card was taken away; {AGAIN}"
+TAKEN_AWAY = f"the card was removed; {AGAIN}"
 DISTURBED = "another program reset the card, or used it in between; try again"
 
 
@@ -314,7 +314,7 @@ def test_a_long_answer_is_collected(table: Table) -> None:
 def test_an_answer_without_an_end_is_told(table: Table, piece: bytes) -> None:
     channel = table.opened()
     table.card.instead = lambda _: word(0x61FF, piece)
-    with pytest.raises(AuthenticatorError, match=f"the card's answer has no end; {AGAIN}"):
+    with pytest.raises(AuthenticatorError, match=f"the card's answer does not end; {AGAIN}"):
         channel.call(framing.CBOR, GET_INFO)
     assert len(table.card.commands) == (2 if not piece else 65537 // 250 + 1)
     channel.close()

@@ -106,7 +106,7 @@ def test_a_key_is_signed_by_the_store_that_made_it_wherever_that_is(home: Path) 
         assert Ctap2(held[1]).get_assertion(  # type: ignore[arg-type]  # as above
             "ssh:", bytes(32), [{"type": "public-key", "id": key_handle}]
         )
-    with pytest.raises(CredentialNotFound, match=r"neither soft: nor named by Device; name it with Device"):
+    with pytest.raises(CredentialNotFound, match=r"neither the default one \(soft:\) nor named by Device; name it"):
         soft.open_holder(key_handle, [], settings(), Operation(30))
     default = open_store("", may_create=True)
     with pytest.raises(CredentialNotFound):
@@ -137,7 +137,9 @@ def test_whether_a_person_is_asked_is_as_configured(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(confirmation, "confirm", confirm)
     path = str(tmp_path / "store")
     make(open_store(path, may_create=True))
-    with pytest.raises(PresenceDenied, match=r"refuses whatever wants a touch of soft: \(Presence deny\); change that"):
+    with pytest.raises(
+        PresenceDenied, match=r"refuses everything that needs a touch of soft: \(Presence deny\); change that"
+    ):
         make(open_store(path, "deny"))
     assert asked == []
     channel = open_store(path, "ask")

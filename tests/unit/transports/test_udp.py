@@ -131,7 +131,9 @@ def test_another_port_is_none(port: str) -> None:
 
 @pytest.mark.parametrize("host", ["128.0.0.1", "126.255.255.255", "0.0.0.0", "example.org", "::1", ""])
 def test_another_machine_is_refused(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="is another machine's, and anybody in between could answer; forward"):
+    with pytest.raises(
+        ConfigurationError, match="is not on this machine, and anybody on the network could answer; use"
+    ):
         udp._host_and_port(f"{host}:8111")
 
 
@@ -171,7 +173,7 @@ def test_whose_a_port_is_must_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(peers, "udp_owners", refuse)
     with pytest.raises(
-        ConfigurationError, match=r"whose udp:127.0.0.1:1 is cannot be told \(No such .*\); mount /proc"
+        ConfigurationError, match=r"the owner of udp:127.0.0.1:1 cannot be found out \(No such .*\); mount /proc"
     ):
         open_channel("127.0.0.1:1")
 

@@ -243,7 +243,9 @@ def test_another_device_is_refused_and_nothing_is_written_to_it(
 ) -> None:
     with plugged(tmp_path, monkeypatch, **kind) as device:
         before = open_files()
-        with pytest.raises(ConfigurationError, match=f"{device.path} is no USB authenticator; correct the address, or"):
+        with pytest.raises(
+            ConfigurationError, match=f"{device.path} is not a USB authenticator; correct the address, or"
+        ):
             open_channel(device.path)
         assert open_files() == before
         assert select.select([device.end], [], [], 0)[0] == []
@@ -252,14 +254,14 @@ def test_another_device_is_refused_and_nothing_is_written_to_it(
 def test_a_device_that_the_kernel_does_not_know_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with plugged(tmp_path, monkeypatch) as device:
         device.node.unlink()
-        with pytest.raises(ConfigurationError, match="is no USB authenticator"):
+        with pytest.raises(ConfigurationError, match="is not a USB authenticator"):
             open_channel(device.path)
 
 
 def test_a_device_that_takes_anothers_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with plugged(tmp_path, monkeypatch) as device:
         monkeypatch.setattr(usb, "_hidraw_number", lambda _: os.makedev(7, 7))
-        with pytest.raises(ConfigurationError, match="is no USB authenticator"):
+        with pytest.raises(ConfigurationError, match="is not a USB authenticator"):
             open_channel(device.path)
 
 
@@ -297,7 +299,7 @@ def test_a_device_that_cannot_be_locked_is_told() -> None:
         ("/dev/null/x", DeviceNotFound, "there is no device /dev/null/x; plug the authenticator in"),
         ("", DeviceNotFound, "no security key is plugged in; plug it in"),
         ("1050:0407", DeviceNotFound, "no security key 1050:0407 is plugged in; plug it in"),
-        ("/dev/null", ConfigurationError, "/dev/null is no USB authenticator; correct the address, or leave it out"),
+        ("/dev/null", ConfigurationError, "/dev/null is not a USB authenticator; correct the address, or leave it out"),
     ],
 )
 def test_what_is_not_there_is_told(path: str, kind: type[Exception], sentence: str) -> None:
@@ -309,7 +311,7 @@ def test_what_is_not_there_is_told(path: str, kind: type[Exception], sentence: s
 def test_a_device_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     path = f"/dev/..{tmp_path}/loop"
-    with pytest.raises(ConfigurationError, match=r"cannot be looked at \(.*symbolic links\); correct the address"):
+    with pytest.raises(ConfigurationError, match=r"cannot be examined \(.*symbolic links\); correct the address"):
         open_channel(path)
 
 
