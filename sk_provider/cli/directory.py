@@ -120,7 +120,7 @@ def export(user: str | None, output: str | None, key: str | None) -> None:
             click.echo(path)
     elif len(records) > 1:
         raise DirectoryError(
-            f"standard output takes one key, and there are {len(records)}",
+            f"there are {len(records)} keys, and standard output takes one",
             "name one with --key, or a folder with --output",
         )
     else:
@@ -203,7 +203,7 @@ def _failure(user: str, error: Exception) -> SecurityKeyError:
 
     if isinstance(error, _TooLateError):
         return DirectoryError(
-            f"{user} was not looked up within {_PATIENCE} seconds", "make KeyDirectoryTimeout shorter"
+            f"{user} was not looked up within {_PATIENCE} seconds", "set a shorter KeyDirectoryTimeout"
         )
     return DirectoryError(f"{user} cannot be looked up ({type(error).__name__})", "reinstall sk-provider")
 
@@ -325,7 +325,7 @@ def _read_key_file(path: str, user: str) -> Record:
         try:
             passphrase = read_secret(f"Passphrase of {path}", "passphrase")
         except PinInvalid:
-            raise KeyFileRefused(f"that is no text, and not the passphrase of {path}", "try again") from None
+            raise KeyFileRefused(f"the passphrase of {path} is not text", "try again") from None
         content = key_file.decrypted(content, path, passphrase)
     return key_file.parse(content, path, user)
 

@@ -37,7 +37,7 @@ def set_pin(address: str | None) -> None:
 
     with _client_pin(address, may_create=True) as (client_pin, token, operation):
         if client_pin.ctap.info.options.get("clientPin"):
-            raise PinInvalid("the authenticator has a PIN", f"change it with: {command('pin change', token)}")
+            raise PinInvalid("the authenticator already has a PIN", f"change it with: {command('pin change', token)}")
         new = _read_new_pin(client_pin)
         operation.restart()
         with errors_translated(token):
@@ -114,7 +114,7 @@ def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[Clie
     try:
         ctap2 = token.open_client(operation)
         if "clientPin" not in ctap2.info.options:
-            raise Unsupported("the authenticator cannot have a PIN", "use one that can")
+            raise Unsupported("the authenticator does not support PINs", "use one that does")
         yield open_client_pin(ctap2), token, operation
     finally:
         token.close()

@@ -14,14 +14,14 @@ _LATE_USB = (
 _LATE = {
     "nfc": (
         "the card allows a reset only within 10 seconds of being put on the reader",
-        "take it off, put it there again and reset it at once",
+        "take it off, put it back and reset it at once",
     ),
     "udp": (
         "the authenticator allows a reset only within 10 seconds of its start",
         "restart the program that serves it and reset it at once",
     ),
     "unix": (
-        "pysk share passes no reset on, and pysk serve allows one only within 10 seconds of its start",
+        "pysk share refuses resets, and pysk serve allows one only within 10 seconds of its start",
         "reset it on the machine that it is plugged into, or restart pysk serve and reset it at once",
     ),
 }
@@ -59,7 +59,7 @@ def reset(address: str, *, yes: bool) -> None:
     try:
         ctap2 = token.open_client(operation)
         if not token.speaks_ctap2:
-            raise Unsupported("the authenticator speaks U2F alone, which has no reset", "use another one")
+            raise Unsupported("the authenticator supports U2F only, which has no reset", "use another one")
         with errors_translated(token, pass_status=True):
             ctap2.reset(event=operation)  # type: ignore[arg-type]  # is_set() is all that is wanted of it
     except CtapError as error:

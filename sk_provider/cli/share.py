@@ -31,10 +31,11 @@ def share(arguments: tuple[str, ...]) -> None:
     *addresses, target = arguments
     scheme, _, path = target.partition(":")
     if scheme != "unix" or not path.startswith("/") or len(addresses) > 1:
-        raise click.UsageError("give an authenticator's address, or none, and then unix:/PATH")
+        raise click.UsageError("give the address of an authenticator, or none, and then unix:/PATH")
     if sys.stdout is None:
         raise click.ClickException(
-            "nobody would be told who wants what, as standard output is closed; start it on a terminal, or with a file"
+            "standard output is closed, so that requests could not be shown; "
+            "start it on a terminal, or redirect standard output to a file"
         )
     show = partial(write_in_time, sys.stdout.fileno())
     loop = Loop()

@@ -186,7 +186,7 @@ def decrypted(content: bytes, path: str, passphrase: str) -> bytes:
                 f"ssh-keygen cannot be run to decrypt {path} ({error.__class__.__name__})", "install openssh-client"
             ) from None
         if b"incorrect passphrase" in done.stderr:
-            raise KeyFileRefused(f"that is not the passphrase of {path}", "try again")
+            raise KeyFileRefused(f"wrong passphrase for {path}", "try again")
         if done.returncode != 0:
             raise KeyFileRefused(f"ssh-keygen cannot read {path}", "see what ssh-keygen -y -f says of it")
         return os.pread(descriptor, MAX_SIZE, 0)
@@ -206,7 +206,7 @@ def parse(content: bytes, path: str, user: str) -> Record:
         algorithm, public_key, application = openssh_key.parse_public_blob(untrusted_blob)
     except ValueError:
         raise KeyFileRefused(
-            f"{path} is no key of a security key", "give one that ssh-keygen -t ed25519-sk or ecdsa-sk has made"
+            f"{path} is not the key of a security key", "use one that ssh-keygen -t ed25519-sk or ecdsa-sk has made"
         ) from None
     try:
         start = 8 + len(untrusted_blob)
@@ -238,8 +238,8 @@ def _opened(content: bytes, path: str) -> tuple[bytes, bytes, bytes]:
     text = content.decode("ascii", "replace")
     if not text.startswith(_BEGIN):
         if text.startswith(tuple(openssh_key.TYPES.values())):
-            raise KeyFileRefused(f"{path} is a public key", "give the private-key file, which has no .pub in its name")
-        raise KeyFileRefused(f"{path} is no OpenSSH private-key file", "give one that ssh-keygen has made")
+            raise KeyFileRefused(f"{path} is a public key", "use the private-key file, without .pub")
+        raise KeyFileRefused(f"{path} is not an OpenSSH private-key file", "use one that ssh-keygen has made")
     try:
         encoded, end, _ = text[len(_BEGIN) :].partition(_END)
         if not end:

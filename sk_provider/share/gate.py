@@ -131,7 +131,7 @@ class Gate:
                     command, permitted.only(untrusted_parameters, permitted.CREDENTIAL_MANAGEMENT), event
                 )
             case commands.SELECTION:
-                self._say("wants a touch that chooses this authenticator")
+                self._say("asks for a touch that chooses this authenticator")
                 return self._forward(command, {}, event, on_keepalive)
             case _:
                 raise Refused(f"the command 0x{command:02x}", status.NOT_ALLOWED)
@@ -291,7 +291,7 @@ class Gate:
         rp_id = permitted.application(parameters[10]) if 10 in parameters else None
         if rp_id is None and permissions & _PERMISSIONS_FOR_AN_APPLICATION:
             raise Refused("a PIN's token for any application", status.MISSING_PARAMETER)
-        what = "enters a PIN" if subcommand == commands.GET_TOKEN_USING_PIN else "wants you verified"
+        what = "enters a PIN" if subcommand == commands.GET_TOKEN_USING_PIN else "wants user verification"
         self._say(f"{what}, to list keys" if rp_id is None else f"{what} for {permitted.shown(rp_id)}")
 
     def _manage_credentials(self, command: int, parameters: dict[int, object], event: Event) -> bytes:

@@ -60,10 +60,10 @@ def test_it_has_no_pin_and_no_resident_keys(person: Person, relay: AbstractConte
     with relay as token:
         person.configure(device=token.address)
         done = person.run(str(person.pysk), "pin", "status", token.address)
-        assert done.errors.splitlines() == ["pysk: the authenticator cannot have a PIN; use one that can"]
+        assert done.errors.splitlines() == ["pysk: the authenticator does not support PINs; use one that does"]
         done = person.run(str(person.pysk), "reset", "--yes", token.address)
         assert done.errors.splitlines() == [
-            "pysk: the authenticator speaks U2F alone, which has no reset; use another one"
+            "pysk: the authenticator supports U2F only, which has no reset; use another one"
         ]
         done = person.run("ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, PIN)])
         assert provider_lines(done.errors) == [

@@ -124,7 +124,7 @@ def test_an_encrypted_file_is_added_after_its_passphrase(person: Person, records
     subprocess.run(["ssh-keygen", "-q", "-p", "-N", PASSPHRASE, "-f", key], check=True, timeout=60)
     done = run("add", str(key), lines=("wrong",))
     assert done.returncode == 1
-    assert done.stderr.endswith(f"pysk: that is not the passphrase of {key}; try again\n")
+    assert done.stderr.endswith(f"pysk: wrong passphrase for {key}; try again\n")
     assert listed(run) == []
     done = run("add", str(key), lines=(PASSPHRASE,))
     assert done.returncode == 0, done
@@ -139,8 +139,8 @@ def test_an_encrypted_file_is_added_after_its_passphrase(person: Person, records
 def test_nothing_is_added_if_one_of_the_files_cannot_be(person: Person, records: Path, run: Run) -> None:
     key = enroll(person, "id")
     for other, sentence in (
-        (f"{key}.pub", "is a public key; give the private-key file, which has no .pub in its name"),
-        (str(person.config), "is no OpenSSH private-key file; give one that ssh-keygen has made"),
+        (f"{key}.pub", "is a public key; use the private-key file, without .pub"),
+        (str(person.config), "is not an OpenSSH private-key file; use one that ssh-keygen has made"),
         ("/no such file", "cannot be read (No such file or directory); correct it"),
         (str(person.folder), "cannot be read (Is a directory); correct it"),
     ):
@@ -230,7 +230,7 @@ def test_one_key_is_exported_to_standard_output(person: Person, records: Path, r
     run("add", str(blue), str(red))
     done = run("export")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "standard output takes one key, and there are 2; name one with --key" in done.stderr
+    assert "there are 2 keys, and standard output takes one; name one with --key" in done.stderr
     exported = person.folder / "exported"
     exported.write_text(run("export", "--key", fingerprint(red)).stdout)
     assert KeyFile(exported).key_handle == KeyFile(red).key_handle
@@ -254,7 +254,7 @@ def test_a_directory_that_fails_is_told_beside_what_others_have(
     configure(person, f"KeyDirectory {web.url()} file:{folder}", f"KeyDirectoryCA {tmp_path}/authority.pem")
     web.documents["/alice.json"] = b"nonsense"
     assert run("add", str(key)).returncode == 0
-    sentence = "pysk: localhost answered with no list of keys; see the README for what it should be\n"
+    sentence = "pysk: localhost did not answer with a list of keys; see pysk_config(5) for the format\n"
     done = run("list")
     assert (done.returncode, done.stderr) == (1, sentence)
     assert fingerprint(key) in done.stdout

@@ -197,7 +197,7 @@ def test_a_server_on_another_machine_is_asked_by_tls(slapd: Slapd) -> None:
 
 def test_a_wrong_password_lets_nobody_in(slapd: Slapd, password_file: Path) -> None:
     password_file.write_text("wrong")
-    with pytest.raises(DirectoryError, match="does not let this user in") as raised:
+    with pytest.raises(DirectoryError, match="does not accept this user or password") as raised:
         found(slapd, "x", bind=READER, passwordfile=str(password_file))
     assert "wrong" not in str(raised.value)
 
@@ -277,7 +277,7 @@ def test_with_kerberos_the_server_knows_who_asks(tmp_path: Path) -> None:
             for tickets, what in (
                 (kdc.ticket("alice"), "1"),
                 (kdc.ticket("bob"), "0"),
-                (nobody, "get a ticket by kinit"),
+                (nobody, "get a ticket with kinit"),
             ):
                 for url in (slapd.ldaps, slapd.ldap):
                     variables = kdc.variables | {"KRB5CCNAME": tickets}
@@ -291,7 +291,7 @@ def test_a_server_of_another_authority_is_not_asked(slapd: Slapd, tmp_path: Path
         settings = said(slapd)
         settings.ca = authority
         for url in (slapd.ldaps, f"ldap://127.1:{slapd.port}"):
-            with pytest.raises(DirectoryError, match="does not prove by a certificate"):
+            with pytest.raises(DirectoryError, match="has no valid certificate"):
                 ldap.look_up(url, "x", settings, print)
 
 
@@ -307,7 +307,7 @@ def test_a_server_of_another_name_or_time_is_not_asked(tmp_path: Path, host: str
             received.append(wrapped.recv(1))
 
     settings = Settings(DEADLINE_S, 0, ca=str(authority.certificate))
-    with serving(shake_hands) as port, pytest.raises(DirectoryError, match="does not prove by a certificate"):
+    with serving(shake_hands) as port, pytest.raises(DirectoryError, match="has no valid certificate"):
         ldap.look_up(f"ldaps://127.0.0.1:{port}", "x", settings, print)
     assert b"".join(received) == b""
 
@@ -494,13 +494,13 @@ def test_nobodys_name_is_a_pattern(slapd: Slapd, user: str) -> None:
 
 @pytest.mark.parametrize("user", ["", "a\0b", "a\nb", "\udcff", "x" * 1000])
 def test_what_is_no_name_is_not_asked_for(slapd: Slapd, user: str) -> None:
-    with pytest.raises(DirectoryError, match="not a user's name"):
+    with pytest.raises(DirectoryError, match="not a user name"):
         found(slapd, user)
 
 
 @pytest.mark.parametrize("text", ["(uid=*)", "(objectClass=*)", "uid=%u"])
 def test_a_filter_that_finds_anybody_is_refused(slapd: Slapd, text: str) -> None:
-    with pytest.raises(ConfigurationError, match="finds anybody"):
+    with pytest.raises(ConfigurationError, match="does not select the user by name"):
         found(slapd, "x", filter=text)
 
 
@@ -589,7 +589,7 @@ def test_keys_of_types_that_ssh_has_not_are_left_out_with_a_sentence(slapd: Slap
     assert "ipapasskey" in sentence
     user = somebody(slapd, "ipaPasskeyUser", ipapasskey=[passkey("es384")])
     (sentence,) = left_out(slapd, user)
-    assert "ssh has no security keys of" in sentence
+    assert "that ssh does not support" in sentence
 
 
 # Values that nobody should have written
@@ -835,5 +835,5 @@ def test_a_server_without_the_schema_is_told(password_file: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="pysk-") as folder, Slapd(Path(folder), has_schema=False) as slapd:
         user = somebody(slapd)
         assert found(slapd, user) == []
-        with pytest.raises(SecurityKeyError, match="does not know security keys; load its schema"):
+        with pytest.raises(SecurityKeyError, match="does not have the schema for security keys; load its schema"):
             ldap.add(slapd.ldaps, record(user), said(slapd, {"bind": ADMIN, "passwordfile": str(password_file)}))

@@ -227,7 +227,7 @@ def test_nobody_that_is_known_has_no_keys(installation: Installation, log: Syste
 def test_a_failure_prints_nothing_and_is_logged(installation: Installation, log: SystemLog) -> None:
     gone = f"https://localhost:{free_port()}/%u"
     for lines, sentence in (
-        ((f"KeyDirectory {gone}",), "localhost cannot be reached (Connection refused); see whether it runs"),
+        ((f"KeyDirectory {gone}",), "localhost cannot be reached (Connection refused); check that it is running"),
         (("KeyDirectory file:/no/such/file",), "/no/such/file does not exist; make it, or correct KeyDirectory"),
         ((), "no key directory is configured; write KeyDirectory and a URL into ~/.ssh/pysk_config"),
         (("KeyDirectory nonsense",), "nonsense is not a key directory's URL; write one such as file:/etc/ssh/sk_keys"),
@@ -298,7 +298,7 @@ def test_sshd_is_answered_in_time_whatever_is_configured(tmp_path: Path) -> None
         url = f"https://localhost:{silent.getsockname()[1]}/%u"
         done = run_at_home(tmp_path, f"KeyDirectory {url}\nKeyDirectoryTimeout 300\nLogFile {tmp_path}/log\n")
     assert (done.returncode, done.stdout) == (1, "")
-    sentence = "alice was not looked up within 1 seconds; make KeyDirectoryTimeout shorter"
+    sentence = "alice was not looked up within 1 seconds; set a shorter KeyDirectoryTimeout"
     assert done.stderr == f"pysk: {sentence}\n"
     assert (tmp_path / "log").read_text().endswith(f"{sentence}\n")
 

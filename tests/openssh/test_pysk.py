@@ -157,7 +157,7 @@ def test_a_second_first_pin_is_refused(person: Person) -> None:
     done = pysk(person, "pin", "set", lines=(NEW_PIN,))
     assert (done.returncode, done.stderr) == (
         1,
-        f"pysk: the authenticator has a PIN; change it with: pysk pin change soft:{person.store}\n",
+        f"pysk: the authenticator already has a PIN; change it with: pysk pin change soft:{person.store}\n",
     )
 
 
@@ -203,7 +203,7 @@ def test_a_reset_that_comes_too_late_is_explained(person: Person, sockets: Path,
         done = pysk(person, "reset", "--yes", served.names[0])
     assert done.returncode == 1
     assert done.stderr == (
-        "pysk: pysk share passes no reset on, and pysk serve allows one only within 10 seconds of its start; "
+        "pysk: pysk share refuses resets, and pysk serve allows one only within 10 seconds of its start; "
         "reset it on the machine that it is plugged into, or restart pysk serve and reset it at once\n"
     )
 

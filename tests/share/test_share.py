@@ -252,7 +252,7 @@ def test_nothing_is_shared_where_nobody_is_told(person: Person, sockets: Path) -
     done = subprocess.run(command, env=person.environment, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("Error: nobody would be told who wants what, as standard output is closed; ")
+    assert line.startswith("Error: standard output is closed, so that requests could not be shown; ")
 
 
 @pytest.mark.usefixtures("impatient")
@@ -544,7 +544,7 @@ def test_what_a_touch_is_for_stays_in_sight_whatever_other_clients_do(person: Pe
                 ask(other, b"\x04")
                 other.call(framing.INIT, bytes(8))
             other.close()
-        _, _, after = sharing.told().partition("wants a touch that chooses this authenticator\n")
+        _, _, after = sharing.told().partition("asks for a touch that chooses this authenticator\n")
         assert after.count("\n") == 1
         assert " waits until process " in after
 

@@ -31,7 +31,7 @@ def carry_out(request: Request) -> Answer:
             if record.user == request.user:
                 answer.records.append(record)
             else:
-                answer.leave_out(f"{request.url} has answered with another user's key; ask whoever keeps it")
+                answer.leave_out(f"{request.url} has answered with another user's key; ask its administrator")
     elif not hasattr(kind, "add") or not hasattr(kind, "remove"):
         raise DirectoryError(f"{request.url} cannot be written by this program", "write it with its own tools")
     elif request.action == exchange.ADD:
@@ -69,11 +69,14 @@ def main() -> None:
         answer.failure = error.happened, error.remedy
     except Exception as error:  # noqa: BLE001 - a library's, or a third party's
         answer = Answer()
-        answer.failure = f"{request.url} cannot be asked ({type(error).__name__})", "report this with the URL"
+        answer.failure = (
+            f"{request.url} cannot be asked ({type(error).__name__})",
+            "report this as a bug of libpysk, with the URL",
+        )
     content = exchange.answer_to_bytes(answer)
     if len(content) > exchange.MAX_ANSWER:
         answer = Answer()
-        answer.failure = f"{request.url} has more keys than anybody can have", "ask whoever keeps it"
+        answer.failure = f"{request.url} has too many keys for one user", "ask its administrator"
         content = exchange.answer_to_bytes(answer)
     while content:
         content = content[os.write(output, content) :]

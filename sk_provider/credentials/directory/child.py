@@ -62,7 +62,8 @@ def ask(request: Request, event: Event | None = None, *, trusts_environment: boo
             answer = exchange.parse_answer(_receive(ours, request, deadline, event))
         except (OSError, ValueError):
             raise DirectoryError(
-                f"{request.url} cannot be asked, as the process that should do it ended", "report this with the URL"
+                f"{request.url} cannot be asked, because the process that asks it ended",
+                "report this as a bug of libpysk, with the URL",
             ) from None
         finally:
             process.kill()
@@ -97,7 +98,7 @@ def _start(url: str, theirs: socket.socket, environment: dict[str, str]) -> subp
         )
     except OSError as error:
         raise DirectoryError(
-            f"{url} cannot be asked, as {python} cannot be started ({error.strerror})",
+            f"{url} cannot be asked, because {python} cannot be started ({error.strerror})",
             "install that program, or raise this one's limits (ulimit -u, ulimit -v)",
         ) from None
 
@@ -116,7 +117,7 @@ def _receive(ours: socket.socket, request: Request, deadline: float, event: Even
             seconds = request.settings.deadline
             raise DirectoryError(
                 f"{request.url} has not answered within {seconds:g} second{'' if seconds == 1 else 's'}",
-                "try again, or let it take longer by KeyDirectoryTimeout",
+                "try again, or set KeyDirectoryTimeout in pysk_config",
             )
         if poll.poll(_TICK * 1000):
             piece = ours.recv(exchange.MAX_ANSWER)

@@ -61,9 +61,7 @@ def add(url: str, record: Record, _settings: Settings) -> None:
     target = path
     if isdir(path):
         if "/" in record.user or not _is_read(record.user):
-            raise DirectoryError(
-                f'no file can have the name of the user "{record.user}"', "name a file in KeyDirectory"
-            )
+            raise DirectoryError(f'no file can be named after the user "{record.user}"', "name a file in KeyDirectory")
         target = f"{path}/{record.user}"
 
     def is_replaced(other: Record) -> bool:
@@ -124,16 +122,18 @@ def parse(untrusted_line: str) -> Record:
     """Return the record of a line. Raises RecordRefused if it is none."""
     fields = untrusted_line.split(None, 5)
     if len(fields) < 5:
-        raise RecordRefused("a record has too few fields", "write user, options, type, public key and key handle")
+        raise RecordRefused("a record has too few fields", "a record is: user, options, type, public key, key handle")
     user, options, type_name, public_key, key_handle = fields[:5]
     try:
         algorithm, key, application = openssh_key.parse_public_blob(from_base64(public_key))
     except ValueError:
         raise RecordRefused(
-            "a record has no public key of a security key", "copy type and key of a .pub file"
+            "a record has no public key of a security key", "copy the type and the key from a .pub file"
         ) from None
     if openssh_key.TYPES[algorithm] != type_name:
-        raise RecordRefused("a public key is not of the type before it", "copy type and key of a .pub file")
+        raise RecordRefused(
+            "a public key does not match the type before it", "copy the type and the key from a .pub file"
+        )
     try:
         handle = from_base64(key_handle)
     except ValueError:
@@ -145,7 +145,7 @@ def parse(untrusted_line: str) -> Record:
 def line_of(record: Record) -> str:
     """Return the line of a record, without its end. Raises DirectoryError if the user's name cannot stand in one."""
     if len(record.user.split()) != 1 or record.user.startswith("#"):
-        raise DirectoryError(f'a file has no room for the user "{record.user}"', "use another kind of key directory")
+        raise DirectoryError(f'a file cannot hold the user "{record.user}"', "use another kind of key directory")
     options = ",".join(record.options()) or _NO_OPTIONS
     type_name, public_key, *_ = record.public_line().split(" ")
     key_handle = b2a_base64(record.key_handle, newline=False).decode()

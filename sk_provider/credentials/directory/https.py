@@ -96,7 +96,7 @@ def look_up(url: str, user: str, settings: Settings, tell: Callable[[str], objec
             cache.forget(folder, url, user)
             raise _Refused(
                 f"{place.host} does not give {user}'s keys to this machine (status {response.status})",
-                "see who may read them there",
+                "check there who may read them",
             )
         answer = _answer(place, response, cached)
         records, left_out = _records(answer.content, user, place.host)
@@ -107,7 +107,7 @@ def look_up(url: str, user: str, settings: Settings, tell: Callable[[str], objec
             raise
         records, left_out = _records(cached.content, user, place.host)
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(cached.asked_at))
-        tell(f"{error.happened}, and what it said on {when} is used; {error.remedy}")
+        tell(f"{error.happened}, so its answer of {when} is used; {error.remedy}")
     else:
         cache.remember(folder, url, user, answer)
     for refused in left_out:
@@ -127,7 +127,7 @@ def _place_of(url: str, user: str) -> _Place:
     from urllib.parse import quote, urlsplit
 
     if not user.strip(".") or "/" in user or "\\" in user or not user.isprintable():
-        raise DirectoryError(f'"{user}" is not the name of a user in {url}', "give another name")
+        raise DirectoryError(f'"{user}" is not the name of a user in {url}', "use another name")
     try:
         if _USER not in url or _USER in urlsplit(url).netloc:
             raise ValueError
@@ -222,7 +222,7 @@ def _redirected(place: _Place, untrusted_location: str) -> _Place:
 
 
 def _leads_elsewhere(place: _Place) -> DirectoryError:
-    return DirectoryError(f"{place.host} leads to somewhere else", "write where the documents are into KeyDirectory")
+    return DirectoryError(f"{place.host} redirects to another server", "write the new URL into KeyDirectory")
 
 
 def _trusted(ca: str | None) -> ssl.SSLContext:
@@ -261,25 +261,23 @@ def _error(error: Exception, place: _Place, settings: Settings) -> DirectoryErro
     if isinstance(error, ssl.SSLCertVerificationError):
         return DirectoryError(
             f"the certificate of {place.host} is not trusted ({error.verify_message})",
-            "correct it, or name the file of its authority as KeyDirectoryCA",
+            "correct it, or name a file of certificate authorities with KeyDirectoryCA",
         )
     if isinstance(error, TimeoutError):
         unit = "second" if settings.deadline == 1 else "seconds"
         return DirectoryError(
-            f"{place.host} did not answer within {settings.deadline:g} {unit}", "try again, or see whether it runs"
+            f"{place.host} did not answer within {settings.deadline:g} {unit}", "try again, or check that it is running"
         )
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "SSL").replace("_", " ").lower()
         return DirectoryError(
-            f"no connection by TLS to {place.host} can be made ({reason})", "see whether it is the server"
+            f"no TLS connection to {place.host} can be made ({reason})", "check the host and port in KeyDirectory"
         )
     if isinstance(error, OSError):
         return DirectoryError(
-            f"{place.host} cannot be reached ({error.strerror or type(error).__name__})", "see whether it runs"
+            f"{place.host} cannot be reached ({error.strerror or type(error).__name__})", "check that it is running"
         )
-    return DirectoryError(
-        f"{place.host} does not answer as a web server does ({type(error).__name__})", "look at its log"
-    )
+    return DirectoryError(f"{place.host} does not answer like a web server ({type(error).__name__})", "look at its log")
 
 
 def _records(untrusted_content: bytes, user: str, host: str) -> tuple[list[Record], list[RecordRefused]]:
@@ -296,9 +294,11 @@ def _records(untrusted_content: bytes, user: str, host: str) -> tuple[list[Recor
         if not isinstance(untrusted_keys, list):
             raise TypeError
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise DirectoryError(f"{host} answered with no list of keys", "see the README for what it should be") from None
+        raise DirectoryError(
+            f"{host} did not answer with a list of keys", "see pysk_config(5) for the format"
+        ) from None
     if untrusted_user != user:
-        raise DirectoryError(f"{host} answered with the keys of somebody else than {user}", "correct that document")
+        raise DirectoryError(f"{host} answered with keys of another user than {user}", "correct that document")
     records, left_out = [], []
     for untrusted_key in untrusted_keys:
         try:
@@ -311,19 +311,21 @@ def _records(untrusted_content: bytes, user: str, host: str) -> tuple[list[Recor
 def _record(untrusted: object, user: str) -> Record:
     """Return the record of a member of a list of keys. Raises RecordRefused if it is none."""
     if not isinstance(untrusted, dict):
-        raise RecordRefused("a key is no JSON object", "correct that document")
+        raise RecordRefused("a key is not a JSON object", "correct that document")
     try:
         type_name, public_key, *_ = untrusted["public_key"].split()
         algorithm, key, application = openssh_key.parse_public_blob(from_base64(public_key))
         if openssh_key.TYPES[algorithm] != type_name:
             raise ValueError
     except (KeyError, AttributeError, ValueError):
-        raise RecordRefused("a key has no public key of a security key", "copy type and key of a .pub file") from None
+        raise RecordRefused(
+            "a key has no public key of a security key", "copy the type and the key from a .pub file"
+        ) from None
     try:
         handle = from_base64(untrusted["key_handle"])
     except (KeyError, AttributeError, ValueError):
         raise RecordRefused("a key handle is not base64", "correct that key's record") from None
     options = untrusted.get("options", [])
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise RecordRefused("the options of a key are no list of words", "correct that key's record")
+        raise RecordRefused("the options of a key are not a list of words", "correct that key's record")
     return checked(user, application, algorithm, key, handle, flags_of(options), untrusted.get("comment", ""))

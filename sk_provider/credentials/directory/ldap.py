@@ -133,10 +133,10 @@ def passkey(untrusted_value: bytes, user: str, domain: str | None, flags: int) -
     Raises RecordRefused if it is none.
     """
     if domain is None:
-        raise RecordRefused("a passkey is of a domain that is not known", "name it by KeyDirectoryLdapDomain")
+        raise RecordRefused("the domain of a passkey is not known", "set KeyDirectoryLdapDomain")
     fields = untrusted_value[len(_PASSKEY) :].split(b",")
     if not 2 <= len(fields) <= 3:
-        raise RecordRefused("a passkey is not two or three values", "register it again")
+        raise RecordRefused("a passkey does not have two or three values", "register it again")
     try:
         key_handle, key = (from_base64(field.decode()) for field in fields[:2])
     except ValueError:
@@ -154,9 +154,9 @@ def _public_key(untrusted_key: bytes) -> tuple[int, bytes]:
             return algorithm, untrusted_key[len(prefix) :]
     if _RSA in untrusted_key[:24]:
         raise RecordRefused(
-            "a passkey is an RSA key (rs256), of which ssh has no security keys", "register one of another type"
+            "a passkey is an RSA key (rs256), which ssh does not support", "register one of another type"
         )
-    raise RecordRefused("a passkey is of a type that ssh has no security keys of", "register another")
+    raise RecordRefused("a passkey is of a type that ssh does not support", "register another")
 
 
 def _held(attributes: Attributes, user: str) -> list[tuple[bytes, Record]]:
@@ -215,7 +215,8 @@ class _Server:
         wanted = dict(_ASSERTION.findall(filter_template))
         if not wanted:
             raise ConfigurationError(
-                "the filter of KeyDirectoryLdapFilter finds anybody", "write a filter such as (uid=%u)"
+                "the filter of KeyDirectoryLdapFilter does not select the user by name",
+                "write a filter such as (uid=%u)",
             )
         condition = filter_template.replace(_USER, self.ldap.filter.escape_filter_chars(checked_user(user)))
         entries = []
@@ -231,11 +232,11 @@ class _Server:
                 self._is_one_of(attributes.get(each.lower(), []), template.replace(_USER, user))
                 for each, template in wanted.items()
             ):
-                tell(f"{self._url} answers with the entry of another than {user}, which is left out; correct the entry")
+                tell(f"{self._url} answered with an entry that is not of {user}, which is left out; correct the entry")
                 continue
             if sum(len(value) for values in attributes.values() for value in values) > _MAX_SIZE:
                 raise DirectoryError(
-                    f"{self._url} has more than {_MAX_SIZE >> 20} MB about {user}", "remove what is no key"
+                    f"{self._url} has more than {_MAX_SIZE >> 20} MB about {user}", "remove what is not a key"
                 )
             return name, attributes
         return "", {}
@@ -246,7 +247,7 @@ class _Server:
         filter_template = self._settings.ldap.get("filter", _FILTER_TO_WRITE)
         name, attributes = self.find(user, filter_template, ["objectClass", ATTRIBUTE], told.append)
         if not name:
-            raise DirectoryError(f"{self._url} has no entry for {user}", "make the account first")
+            raise DirectoryError(f"{self._url} has no entry for {user}", "create the account first")
         return name, attributes
 
     def modify(self, name: str, changes: list[tuple[int, str, list[bytes]]]) -> None:
@@ -307,7 +308,9 @@ class _Server:
             return
         authorities = self._settings.ca or _system_authorities()
         if not posix.access(authorities, posix.R_OK):
-            raise ConfigurationError(f"{authorities} cannot be read", "name a file of certificates by KeyDirectoryCA")
+            raise ConfigurationError(
+                f"{authorities} cannot be read", "name a file of certificate authorities with KeyDirectoryCA"
+            )
         self._connection.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
         self._connection.set_option(ldap.OPT_X_TLS_CACERTFILE, authorities)
         self._connection.set_option(ldap.OPT_X_TLS_PROTOCOL_MIN, ldap.OPT_X_TLS_PROTOCOL_TLS1_2)
@@ -338,7 +341,7 @@ class _Server:
             self._connection.sasl_gssapi_bind_s()
         elif who.lower() == "external":
             if self._scheme != "ldapi":
-                raise ConfigurationError("KeyDirectoryLdapBind external is for ldapi: alone", "write another")
+                raise ConfigurationError("KeyDirectoryLdapBind external works with ldapi: only", "use another value")
             self._connection.sasl_external_bind_s()
 
     def _naming_contexts(self) -> list[str]:
@@ -349,7 +352,7 @@ class _Server:
                 contexts = [value.decode("utf-8", "replace") for value in attributes.get(name.lower(), []) if value]
                 if contexts:
                     return contexts
-        raise DirectoryError(f"{self._url} does not say where its entries are", "set KeyDirectoryLdapBase")
+        raise DirectoryError(f"{self._url} does not tell its base DN", "set KeyDirectoryLdapBase")
 
     def _search(self, base: str, scope: int, condition: str, names: list[str]) -> list[tuple[str, Attributes]]:
         """Return the entries, of which there shall be one, and none of other servers."""
@@ -379,39 +382,41 @@ class _Server:
             raise DirectoryError(f"{self._url} {happened}", remedy) from None
         except ValueError:
             # Also of a name that has a zero byte in it
-            raise DirectoryError(f"{self._url} answers with names that are no text", "ask its administrator") from None
+            raise DirectoryError(
+                f"{self._url} answers with names that are not UTF-8 text", "ask its administrator"
+            ) from None
 
 
 _SENTENCES = {
     "AUTH_UNKNOWN": (
         "cannot be asked in the way of KeyDirectoryLdapBind",
-        "install the SASL module for it, see the README",
+        "install the SASL module for it, see pysk_config(5)",
     ),
-    "CONFIDENTIALITY_REQUIRED": ("wants a protected connection", "use ldaps: in KeyDirectory"),
+    "CONFIDENTIALITY_REQUIRED": ("requires a protected connection", "use ldaps: in KeyDirectory"),
     "CONNECT_ERROR": (
-        "does not prove by a certificate to be that host",
-        "name its authority by KeyDirectoryCA, and the host as its certificate does",
+        "has no valid certificate for that host",
+        "name its certificate authority with KeyDirectoryCA, and the host as in the certificate",
     ),
     "DECODING_ERROR": ("has no such names", "set KeyDirectoryLdapBase"),
     "FILTER_ERROR": ("cannot be asked by that filter", "correct KeyDirectoryLdapFilter"),
-    "INAPPROPRIATE_AUTH": ("does not let this user in so", "correct KeyDirectoryLdapBind"),
+    "INAPPROPRIATE_AUTH": ("does not accept this way to bind", "correct KeyDirectoryLdapBind"),
     "INSUFFICIENT_ACCESS": ("does not allow that", "ask its administrator, or set KeyDirectoryLdapBind"),
     "INVALID_CREDENTIALS": (
-        "does not let this user in",
+        "does not accept this user or password",
         "correct KeyDirectoryLdapBind and KeyDirectoryLdapPasswordFile",
     ),
     "INVALID_DN_SYNTAX": ("has no such names", "correct KeyDirectoryLdapBase and KeyDirectoryLdapBind"),
-    "INVALID_SYNTAX": ("does not know security keys", "load its schema, see the README"),
-    "LOCAL_ERROR": ("cannot be asked with Kerberos", "get a ticket by kinit, and install the SASL module for GSSAPI"),
+    "INVALID_SYNTAX": ("does not have the schema for security keys", "load the schema, see pysk_config(5)"),
+    "LOCAL_ERROR": ("cannot be asked with Kerberos", "get a ticket with kinit, and install the SASL module for GSSAPI"),
     "NO_SUCH_ATTRIBUTE": ("has changed meanwhile", "try again"),
-    "OBJECT_CLASS_VIOLATION": ("does not know security keys", "load its schema, see the README"),
+    "OBJECT_CLASS_VIOLATION": ("does not have the schema for security keys", "load the schema, see pysk_config(5)"),
     "REFERRAL": ("refers to another server, which is not asked", "name that one in KeyDirectory"),
     "SERVER_DOWN": ("cannot be reached", "start it, or correct the URL"),
     "SIZELIMIT_EXCEEDED": ("has several entries for the user", "set KeyDirectoryLdapBase or KeyDirectoryLdapFilter"),
-    "STRONG_AUTH_REQUIRED": ("wants to know who asks", "set KeyDirectoryLdapBind"),
-    "TIMELIMIT_EXCEEDED": ("takes too long", "have it index uid, or set KeyDirectoryTimeout"),
+    "STRONG_AUTH_REQUIRED": ("requires a bind", "set KeyDirectoryLdapBind"),
+    "TIMELIMIT_EXCEEDED": ("took too long", "have it index uid, or set KeyDirectoryTimeout"),
     "TIMEOUT": ("does not answer", "try again, or correct the URL"),
-    "UNDEFINED_TYPE": ("does not know security keys", "load its schema, see the README"),
+    "UNDEFINED_TYPE": ("does not have the schema for security keys", "load the schema, see pysk_config(5)"),
     "UNWILLING_TO_PERFORM": ("does not do that", "ask its administrator, or set KeyDirectoryLdapBind"),
 }
 """By the names of python-ldap's exceptions, what has happened and what to do."""
@@ -429,7 +434,7 @@ def _library() -> Any:
         import ldap.filter
     except ImportError:
         raise ConfigurationError(
-            "ldap:, ldaps: and ldapi: need the Python package python-ldap", "install it, see the README"
+            "ldap:, ldaps: and ldapi: need the Python package python-ldap", "install it, see pysk_config(5)"
         ) from None
     return ldap
 
@@ -484,7 +489,7 @@ def _password(settings: Settings) -> str:
     path = settings.ldap.get("passwordfile")
     if path is None:
         raise ConfigurationError(
-            "KeyDirectoryLdapBind names somebody who has a password", "name its file by KeyDirectoryLdapPasswordFile"
+            "KeyDirectoryLdapBind names a DN, which needs a password", "name its file with KeyDirectoryLdapPasswordFile"
         )
     try:
         descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY)
@@ -494,7 +499,8 @@ def _password(settings: Settings) -> str:
         status = posix.fstat(descriptor)
         if status.st_mode & 0o170000 != 0o100000 or status.st_uid not in (0, posix.geteuid()) or status.st_mode & 0o077:
             raise ConfigurationError(
-                f"{path} is not safe for a password", "it must be a file of yours or root's that nobody else can read"
+                f"{path} is not safe to hold a password",
+                "it must be a file of yours or root's that nobody else can read",
             )
         line = posix.read(descriptor, _MAX_PASSWORD + 1).split(b"\n")[0].rstrip(b"\r")
     except OSError as error:

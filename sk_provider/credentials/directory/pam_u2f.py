@@ -68,7 +68,7 @@ def parse_url(url: str) -> tuple[str, str, str]:
     for each in query.split("&") if query else ():
         name, _, value = each.partition("=")
         if name not in ("origin", "appid") or not value:
-            raise DirectoryError(f"{url} has more than a path, origin and appid", "correct it in KeyDirectory")
+            raise DirectoryError(f"{url} has other parts than a path, origin and appid", "correct it in KeyDirectory")
         given[name] = unquote(value)
     origin = given.get("origin") or f"pam://{posix.uname().nodename}"
     return location, origin, given.get("appid") or origin
@@ -95,7 +95,7 @@ def parse(untrusted_credential: str, user: str, origin: str, appid: str) -> Reco
         type_name = fields[2].lower()
         if type_name not in _ALGORITHMS:
             raise RecordRefused(
-                "a key is of a type that ssh has no security keys of", "register another of the type es256 or eddsa"
+                "a key is of a type that ssh does not support", "register another of the type es256 or eddsa"
             )
         public_key = from_base64(fields[1])
         handle_bytes = from_base64(handle)

@@ -124,7 +124,7 @@ def flags_of(options: list[str]) -> int:
     flags = FLAG_USER_PRESENCE
     for name in options:
         if name not in OPTIONS:
-            raise RecordRefused(f"there is no option {_quoted(name)} of a key", f"use {' or '.join(OPTIONS)}")
+            raise RecordRefused(f"a key has the unknown option {_quoted(name)}", f"use {' or '.join(OPTIONS)}")
         removed, added = OPTIONS[name]
         flags = flags & ~removed | added
     return flags
@@ -160,7 +160,7 @@ def checked(
 def checked_user(untrusted: object) -> str:
     """Return a user's name that can stand in any directory. Raises RecordRefused if it is not one."""
     if not isinstance(untrusted, str) or not 0 < len(untrusted) <= MAX_USER or not untrusted.isprintable():
-        raise RecordRefused(f"{_quoted(untrusted)} is not a user's name", "correct it")
+        raise RecordRefused(f"{_quoted(untrusted)} is not a user name", "correct it")
     return untrusted
 
 
@@ -186,7 +186,7 @@ def _application(untrusted: object) -> str:
 def _algorithm(untrusted: object) -> int:
     # True is a number, too.
     if type(untrusted) is not int or untrusted not in openssh_key.TYPES:
-        raise RecordRefused("a key is of a type that ssh has no security keys of", "use es256 (ecdsa-sk) or ed25519")
+        raise RecordRefused("a key is of a type that ssh does not support", "use es256 (ecdsa-sk) or ed25519")
     return untrusted
 
 
@@ -196,7 +196,7 @@ def _public_key(untrusted: object, algorithm: int) -> bytes:
             return untrusted
         if algorithm == ALGORITHM_ECDSA and len(untrusted) == 65 and untrusted[0] == 4 and _is_on_curve(untrusted[1:]):
             return untrusted
-    raise RecordRefused("a public key is not one of its type", "enroll that key again, or correct its record")
+    raise RecordRefused("a public key is not valid for its type", "enroll that key again, or correct its record")
 
 
 def _is_on_curve(coordinates: bytes) -> bool:
@@ -212,7 +212,7 @@ def _key_handle(untrusted: object) -> bytes:
 
 def _flags(untrusted: object) -> int:
     if type(untrusted) is not int or untrusted & ~FLAGS:
-        raise RecordRefused("a key has flags that are not known", "correct its record")
+        raise RecordRefused("a key has unknown flags", "correct its record")
     return untrusted
 
 

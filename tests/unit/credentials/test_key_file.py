@@ -106,7 +106,7 @@ def test_an_encrypted_file_is_read_with_its_passphrase(make: Make, kind: str, ci
     assert key_file.is_encrypted(content, str(path))
     with pytest.raises(KeyFileRefused, match=r"is encrypted; give its passphrase"):
         key_file.parse(content, str(path), "alice")
-    with pytest.raises(KeyFileRefused, match="that is not the passphrase of"):
+    with pytest.raises(KeyFileRefused, match="wrong passphrase for"):
         key_file.decrypted(content, str(path), "wrong")
     opened = key_file.decrypted(content, str(path), PASSPHRASE)
     assert not key_file.is_encrypted(opened, str(path))
@@ -122,10 +122,10 @@ def test_what_is_no_key_file_of_a_security_key_is_told(tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", plain], check=True, timeout=60)
     content = key_file.serialize(RECORD)
     for wrong, sentence in (
-        (plain.read_bytes(), "is no key of a security key"),
+        (plain.read_bytes(), "is not the key of a security key"),
         (RECORD.public_line().encode(), "is a public key"),
-        (b"", "is no OpenSSH private-key file"),
-        (b"\xff" * 1000, "is no OpenSSH private-key file"),
+        (b"", "is not an OpenSSH private-key file"),
+        (b"\xff" * 1000, "is not an OpenSSH private-key file"),
         (content[:-30], "is damaged"),
         (content.replace(b"AAAA", b"BBBB"), "is damaged"),
         (with_another_check(content), "is damaged"),

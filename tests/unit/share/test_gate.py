@@ -243,10 +243,10 @@ def key_agreement() -> dict[int, Any]:
     ("subcommand", "permissions", "rp_id", "told"),
     [
         (0x09, 0x01, "ssh:work", "enters a PIN for ssh:work"),
-        (0x06, 0x03, "ssh:work", "wants you verified for ssh:work"),
-        (0x06, 0x02, "ssh:two words", "wants you verified for ssh:two words"),
+        (0x06, 0x03, "ssh:work", "wants user verification for ssh:work"),
+        (0x06, 0x02, "ssh:two words", "wants user verification for ssh:two words"),
         (0x09, 0x04, None, "enters a PIN, to list keys"),
-        (0x06, 0x04, None, "wants you verified, to list keys"),
+        (0x06, 0x04, None, "wants user verification, to list keys"),
         (0x09, 0x01, None, "refused: a PIN's token for any application"),
         (0x06, 0x02, None, "refused: a PIN's token for any application"),
         (0x09, 0x05, None, "refused: a PIN's token for any application"),
@@ -333,7 +333,7 @@ def test_only_keys_that_could_be_used_are_listed(shared: Shared) -> None:
 
 def test_the_person_is_told_of_a_touch_that_chooses(shared: Shared) -> None:
     assert shared.request(0x0B) == b"\0"
-    assert shared.told == ["wants a touch that chooses this authenticator"]
+    assert shared.told == ["asks for a touch that chooses this authenticator"]
 
 
 def test_u2f_requests_are_told_once_however_often_the_client_asks(shared: Shared) -> None:

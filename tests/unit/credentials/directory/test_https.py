@@ -139,15 +139,15 @@ def test_what_is_no_template_is_told(settings: Settings, url: str) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "answered with no list of keys"),
-        (b"<html>", "answered with no list of keys"),
-        (b"[" * 100_000, "answered with no list of keys"),
-        (b"\xff", "answered with no list of keys"),
-        (b"[]", "answered with no list of keys"),
-        (b'{"user": "alice"}', "answered with no list of keys"),
-        (b'{"user": "alice", "keys": {}}', "answered with no list of keys"),
-        (b'{"user": "bob", "keys": []}', "answered with the keys of somebody else than alice"),
-        (b'{"user": ["alice"], "keys": []}', "answered with the keys of somebody else than alice"),
+        (b"", "did not answer with a list of keys"),
+        (b"<html>", "did not answer with a list of keys"),
+        (b"[" * 100_000, "did not answer with a list of keys"),
+        (b"\xff", "did not answer with a list of keys"),
+        (b"[]", "did not answer with a list of keys"),
+        (b'{"user": "alice"}', "did not answer with a list of keys"),
+        (b'{"user": "alice", "keys": {}}', "did not answer with a list of keys"),
+        (b'{"user": "bob", "keys": []}', "answered with keys of another user than alice"),
+        (b'{"user": ["alice"], "keys": []}', "answered with keys of another user than alice"),
         (b" " * (10 << 20), "answered with more than 1 MB"),
     ],
 )
@@ -184,10 +184,13 @@ def test_keys_that_cannot_be_used_are_left_out(web: WebServer, settings: Setting
     blue = member(BLUE)
     wrong: dict[str, dict[str, object]] = {
         "no public key": {**blue, "public_key": "ssh-ed25519 AAAA"},
-        "copy type and key": {**blue, "public_key": BLUE.public_line().replace("ssh-ed25519", "ecdsa-sha2-nistp256")},
+        "copy the type and the key": {
+            **blue,
+            "public_key": BLUE.public_line().replace("ssh-ed25519", "ecdsa-sha2-nistp256"),
+        },
         "not base64": {**blue, "key_handle": "a,b"},
-        "no list of words": {**blue, "options": "verify-required"},
-        'no option "command': {**blue, "options": ['command="x"']},
+        "not a list of words": {**blue, "options": "verify-required"},
+        'unknown option "command': {**blue, "options": ['command="x"']},
         "1 to 1023 bytes": {**blue, "key_handle": b64encode(bytes(2000)).decode()},
         "comment is not text": {**blue, "comment": ["x"]},
     }
@@ -225,7 +228,7 @@ def test_a_redirect_on_the_same_server_is_followed(web: WebServer, settings: Set
 def test_a_redirect_elsewhere_is_not_followed(web: WebServer, settings: Settings, location: str) -> None:
     web.publish("alice", member(BLUE))
     web.answer = lambda handler: send(handler, 302, Location=location.format(port=web.port))
-    with pytest.raises(DirectoryError, match="localhost leads to somewhere else"):
+    with pytest.raises(DirectoryError, match="localhost redirects to another server"):
         look_up(web.url("old/%u"), settings)
     assert {path for path, _ in web.asked} == {"/old/alice"}
 
@@ -268,7 +271,7 @@ def test_authorities_that_cannot_be_read_are_told(web: WebServer, settings: Sett
 
 
 def test_a_server_without_tls_is_told(settings: Settings) -> None:
-    with WebServer(None) as web, pytest.raises(DirectoryError, match="no connection by TLS to localhost can be made"):
+    with WebServer(None) as web, pytest.raises(DirectoryError, match="no TLS connection to localhost can be made"):
         look_up(web.url(), settings)
     assert web.asked == []
 
@@ -298,11 +301,14 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_in_time(web: WebServer,
 @pytest.mark.parametrize(
     ("greeting", "sentence"),
     [
-        (b"", "localhost cannot be reached|does not answer as a web server does"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer as a web server does"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n", "does not answer as a web server does"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", "does not answer as a web server does|no list of keys"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "does not answer as a web server does"),
+        (b"", "localhost cannot be reached|does not answer like a web server"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer like a web server"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n", "does not answer like a web server"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
+            "does not answer like a web server|not answer with a list of keys",
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", "does not answer like a web server"),
     ],
 )
 def test_a_server_that_speaks_no_http_is_told(
@@ -334,14 +340,17 @@ def test_a_server_that_cannot_be_asked_locks_nobody_out(web: WebServer, settings
     web.answer = lambda handler: send(handler, 503)
     for answer, reason in (
         (lambda handler: send(handler, 503), "localhost answered with status 503"),
-        (lambda handler: send(handler, 200, b"<html>"), "localhost answered with no list of keys"),
-        (lambda handler: send(handler, 302, Location="https://login.example/"), "localhost leads to somewhere else"),
+        (lambda handler: send(handler, 200, b"<html>"), "localhost did not answer with a list of keys"),
+        (
+            lambda handler: send(handler, 302, Location="https://login.example/"),
+            "localhost redirects to another server",
+        ),
     ):
         web.answer = answer
-        assert known(web.url(), settings, [f"{reason}, and what it said on "]) == shown(BLUE)
+        assert known(web.url(), settings, [f"{reason}, so its answer of "]) == shown(BLUE)
     web.__exit__()
     try:
-        refused = "localhost cannot be reached (Connection refused), and what it said on "
+        refused = "localhost cannot be reached (Connection refused), so its answer of "
         assert known(web.url(), settings, [refused]) == shown(BLUE)
         # It is hers alone, and that server's.
         with pytest.raises(DirectoryError, match="cannot be reached"):
@@ -357,7 +366,7 @@ def test_a_silent_server_locks_nobody_out(web: WebServer, settings: Settings) ->
     assert look_up(web.url(), settings) == shown(BLUE)
     settings.deadline = 1
     web.answer = drip
-    assert known(web.url(), settings, ["did not answer within 1 second, and what it said on "]) == shown(BLUE)
+    assert known(web.url(), settings, ["did not answer within 1 second, so its answer of "]) == shown(BLUE)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -385,7 +394,7 @@ def test_a_key_that_was_removed_does_not_live_on_in_the_cache(web: WebServer, se
         web.publish("alice", *(member(record) for record in left))
         assert look_up(web.url(), settings) == shown(*left)
         web.answer = lambda handler: send(handler, 500)
-        assert known(web.url(), settings, ["and what it said on "]) == shown(*left)
+        assert known(web.url(), settings, ["so its answer of "]) == shown(*left)
 
 
 def test_a_cached_answer_is_used_for_so_long_and_no_longer(
@@ -401,7 +410,7 @@ def test_a_cached_answer_is_used_for_so_long_and_no_longer(
     assert look_up(web.url(), settings) == shown(BLUE)
     web.answer = lambda handler: send(handler, 500)
     at[0] = now + 12 * DAY
-    assert known(web.url(), settings, ["and what it said on "]) == shown(BLUE)
+    assert known(web.url(), settings, ["so its answer of "]) == shown(BLUE)
     for moment in (now + 13 * DAY + 1, now - 1):
         at[0] = moment
         with pytest.raises(DirectoryError, match="status 500"):

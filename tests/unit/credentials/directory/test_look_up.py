@@ -232,10 +232,16 @@ def test_the_process_outlives_by_little_whoever_started_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("dying", "dying:x cannot be asked, as the process that should do it ended; report this with the URL"),
-        ("failing", "failing:x cannot be asked (KeyError); report this with the URL"),
+        (
+            "dying",
+            (
+                "dying:x cannot be asked, because the process that asks it ended; report this as a bug of "
+                "libpysk, with the URL"
+            ),
+        ),
+        ("failing", "failing:x cannot be asked (KeyError); report this as a bug of libpysk, with the URL"),
         ("refusing", "refusing:x refuses; ask it again"),
-        ("big", "big:x has more keys than anybody can have; ask whoever keeps it"),
+        ("big", "big:x has too many keys for one user; ask its administrator"),
     ],
 )
 def test_whatever_a_kind_does_it_costs_only_its_own_keys(kind: str, said: str) -> None:
@@ -296,7 +302,7 @@ def test_what_is_added_and_removed_reaches_the_kind() -> None:
 
 def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "base_exec_prefix", "/nonexistent")
-    assert "as /nonexistent/bin/python" in failure("https")
+    assert "because /nonexistent/bin/python" in failure("https")
 
 
 SETTINGS = Settings(1.0, 1)

@@ -84,7 +84,7 @@ def test_anything_else_in_the_url_is_an_error(query: str, tmp_path: Path) -> Non
     if query == "?":
         assert look_up(tmp_path, query=query) == ([], [])
         return
-    with pytest.raises(DirectoryError, match="more than a path, origin and appid"):
+    with pytest.raises(DirectoryError, match="other parts than a path, origin and appid"):
         look_up(tmp_path, query=query)
 
 
@@ -92,11 +92,11 @@ def test_anything_else_in_the_url_is_an_error(query: str, tmp_path: Path) -> Non
     ("credential", "said"),
     [
         (f"*,{base64_of(POINT[1:])},es256,+presence", "a resident key is without its key handle"),
-        (f"{base64_of(HANDLE)},{base64_of(bytes(270))},rs256,+presence", "of a type that ssh has no security keys of"),
+        (f"{base64_of(HANDLE)},{base64_of(bytes(270))},rs256,+presence", "of a type that ssh does not support"),
         (base64_of(HANDLE), "has no public key"),
-        (f"{base64_of(HANDLE)},{base64_of(ED25519)},es256,+presence", "public key is not one of its type"),
+        (f"{base64_of(HANDLE)},{base64_of(ED25519)},es256,+presence", "public key is not valid for its type"),
         (f"{base64_of(HANDLE)},{POINT.hex()},es256,+presence", "is not in base64"),
-        (f"{OLD[:-2]}", "public key is not one of its type"),
+        (f"{OLD[:-2]}", "public key is not valid for its type"),
         (f"{OLD[:-1]}x", "is not in base64"),
         (f"?,{base64_of(ED25519)},eddsa,+presence", "is not in base64"),
         (f",{base64_of(ED25519)},eddsa,+presence", "key handle does not have"),
