@@ -167,6 +167,7 @@ def test_pysk_config_5_has_the_defaults_and_limits(mandoc: Path, share: Path) ->
     assert f"The default is {config.DEFAULT_DIRECTORY_MAX_AGE // 86400}d." in of("KeyDirectoryMaxAge")
     assert f"at most {config.MAX_DIRECTORY_MAX_AGE // 86400}d." in of("KeyDirectoryMaxAge")
     assert f"The default is {Configuration().presence}." in of("Presence")
+    assert f"The default is {Configuration().log_level}." in of("LogLevel")
     assert f"no larger than {config.MAX_FILE_SIZE >> 20} MiB" in page
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(config.VARIABLE, raising=False)

@@ -110,7 +110,7 @@ def test_a_token_that_does_not_allow_a_renaming_is_told(device: Device, monkeypa
     use(monkeypatch, Refusing(device, status.NOT_ALLOWED))
     done = run("rename", key, "a name")
     assert done.exit_code == 1
-    assert done.stderr.startswith("pysk: the authenticator does not allow that; see what pysk share prints")
+    assert done.stderr.startswith("pysk: the authenticator does not allow that; if pysk share serves it")
 
 
 def test_a_key_that_could_be_several_is_refused(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
