@@ -221,7 +221,7 @@ def test_that_resident_keys_want_a_pin_first_is_told(person: Person, connect: Co
     ("address", "sentence"),
     [
         ("nonsense", "nonsense is not an authenticator's address; write one such as usb: or soft:"),
-        ("udp:192.0.2.1:1", "udp:192.0.2.1:1 is another machine's, and anybody in between could answer"),
+        ("udp:192.0.2.1:1", "udp:192.0.2.1:1 is not on this machine, and anybody on the network could answer"),
         ("unix:relative", "unix:relative is not an absolute path; begin it with / or ~/"),
         ("crow:", "there is no transport crow:; use one of"),
     ],

@@ -348,7 +348,7 @@ def test_a_share_that_passes_no_reset_on_is_told_to(person: Person, connect: Con
                 process.terminate()
                 process.communicate(timeout=60)
     assert done.returncode == 1
-    assert done.stderr.startswith("pysk: pysk share passes no reset on, ")
+    assert done.stderr.startswith("pysk: pysk share refuses resets, ")
     assert "reset it on the machine that it is plugged into" in done.stderr
 
 

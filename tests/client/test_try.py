@@ -102,7 +102,7 @@ def test_a_refused_touch_is_told(person: Person, connect: Connect) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         f"ed25519-sk: {MAKES}",
-        "pysk: the authenticator refused: nobody confirmed; try again and touch it",
+        "pysk: the request was not confirmed on the authenticator; try again and touch it",
     ]
 
 

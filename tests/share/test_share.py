@@ -536,7 +536,7 @@ def test_what_a_touch_is_for_stays_in_sight_whatever_other_clients_do(person: Pe
     token = sockets / "token"
     with serve(f"unix:{token}", presence="after:60000"), share(person, sockets / "near", f"unix:{token}") as sharing:
         ask(sharing.device(), b"\x0b")
-        wait_until(lambda: "wants a touch" in sharing.told(), "the request")
+        wait_until(lambda: "asks for a touch" in sharing.told(), "the request")
         for _ in range(5):
             other = sharing.device()
             for _ in range(5):
