@@ -33,7 +33,7 @@ def test_the_file_and_its_settings_are_told(account: Account) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("Pressence auto", "unknown keyword Pressence; see the README for those that exist"),
+        ("Pressence auto", "unknown keyword Pressence; see pysk_config(5) for those that exist"),
         ("Timeout soon", "Timeout cannot be soon; write whole seconds from 1 to 600"),
         ("Device", "Device names no authenticator; write an address after it, such as usb:"),
         ("KnownKeys here", "KnownKeys is not an absolute path; begin it with / or ~/"),
