@@ -108,6 +108,19 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
+def _build_name() -> str:
+    """Return what CFFI tells copies of the library by that meet in one process: another for each build.
+
+    A build that is to be reproducible, as SOURCE_DATE_EPOCH tells, is another one if it is made from anything else.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if not epoch:
+        return secrets.token_hex(8)
+    return hashlib.sha256(
+        f"{epoch} {sys.version} {os.environ.get(_SITE_PACKAGES)} {source_hash()}".encode()
+    ).hexdigest()[:16]
+
+
 def _imported(package: str, *groups: Iterable[str]) -> list[list[str]]:
     """Import modules of the package, and return for each group the full names of those that it was the first to want.
 
@@ -280,7 +293,11 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
     def get_source_files(self) -> list[str]:
         """Return what a source distribution needs for a build, besides the package: see setuptools."""
         folder = os.path.basename(_HERE)
-        return [os.path.join(folder, name) for name in sorted(os.listdir(_HERE)) if name != "__pycache__"]
+        return [
+            os.path.join(folder, name)
+            for name in sorted(os.listdir(_HERE))
+            if os.path.isfile(os.path.join(_HERE, name))
+        ]
 
     def run(self) -> None:
         """Build the libraries, and what they carry beside them."""
@@ -293,8 +310,7 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
         api_major = LIBRARIES[ext.name.rpartition(".")[2]]
         folder = os.path.join(self.build_temp, ext.name)
         os.makedirs(folder, exist_ok=True)
-        # Copies of different builds may meet in one process, where CFFI tells them apart by this name.
-        module = f"_pysk_{api_major >> 16}_{secrets.token_hex(8)}"
+        module = f"_pysk_{api_major >> 16}_{_build_name()}"
         write_headers(folder, module, api_major)
         # Each library has copies of its own, for their object files lie beside each other and differ by the major.
         copies = [

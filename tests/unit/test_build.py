@@ -44,6 +44,18 @@ def test_the_c_files_compile_without_a_warning(builder: ModuleType, major: int, 
         assert done.returncode == 0, done.stderr
 
 
+def test_a_build_has_a_name_of_its_own_unless_the_same_is_to_come_of_the_same(
+    builder: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert builder._build_name() != builder._build_name()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    name = builder._build_name()
+    assert name == builder._build_name()
+    monkeypatch.setenv("LIBPYSK_SITE_PACKAGES", "/elsewhere")
+    assert builder._build_name() != name
+
+
 def python_with(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
     real = sysconfig.get_config_vars()
     monkeypatch.setattr(sysconfig, "get_config_vars", lambda: {**real, **variables})
