@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
-from support.minimal import USER, Minimal, minimal
-from support.provider_tree import REPOSITORY, copy_source
+from support.minimal import USER, minimal, where_it_can_be_made
+from support.provider_tree import REPOSITORY
 
 SUCCESS = "All of it worked."
-
-
-def make_clone(system: Minimal) -> Path:
-    """Make a clone of the repository in the user's home, and theirs."""
-    home = system.home(USER)
-    copy_source(home / "clone")
-    owner = home.stat()
-    for path in (home / "clone", *(home / "clone").rglob("*")):
-        os.chown(path, owner.st_uid, owner.st_gid)
-    return home / "clone"
 
 
 def block(heading: str) -> str:
@@ -33,15 +20,12 @@ def block(heading: str) -> str:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(
-    os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0,
-    reason="only root that is not confined to a container can make a system in a folder",
-)
+@where_it_can_be_made
 @pytest.mark.parametrize("release", ["bookworm", "trixie"])
 def test_the_demo_works_on_a_minimal_system(release: str) -> None:
     demo = ("make", "--no-print-directory", "-C", f"/home/{USER}/clone", "demo")
     with minimal(release) as system:
-        clone = make_clone(system)
+        clone = system.clone()
         told = system.run(*demo, user=USER)
         assert told.status != 0, told.output
         (packages,) = re.findall(r"^    sudo apt-get install --no-install-recommends (.*)$", told.output, re.MULTILINE)

@@ -12,7 +12,10 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from support.debian import CACHE, ENTER, made_once, mirror
+from support.provider_tree import copy_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +25,11 @@ SYSTEMS = CACHE.with_name("minimal")
 # Its user, who has a home, and neither sudo nor a password.
 USER = "person"
 MAKE_S = 600
+# What a test says that uses one.
+where_it_can_be_made = pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0,
+    reason="only root that is not confined to a container can make a system in a folder",
+)
 # Whom this machine trusts, and the name under which the system does so too.
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATES_INSIDE = "/etc/outside.crt"
@@ -51,6 +59,15 @@ class Minimal:
     def home(self, user: str) -> Path:
         """Return a user's home, as this machine sees it."""
         return self.root / ("root" if user == "root" else f"home/{user}")
+
+    def clone(self) -> Path:
+        """Make a clone of the repository in the user's home, and theirs, and return where this machine sees it."""
+        clone = self.home(USER) / "clone"
+        copy_source(clone)
+        owner = self.home(USER).stat()
+        for path in (clone, *clone.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
+        return clone
 
     def run(self, *command: str, user: str = "root", patience_s: int = MAKE_S) -> Done:
         """Run a command there, in a user's home and without a terminal."""
