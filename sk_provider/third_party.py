@@ -1,4 +1,7 @@
-"""Modules of other packages, for schemes that are none of ours: found by entry points, whose search takes its time."""
+"""Modules of other packages: those for schemes that are none of ours, and how to get those that are used if there.
+
+The former are found by entry points, whose search takes its time.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +37,14 @@ def load(group: str, scheme: str, what: str, own: Iterable[str], *, named_where:
             ) from error
     known = ", ".join(f"{name}:" for name in own)
     raise ConfigurationError(f"there is no {what} {scheme}:", f"use one of {known} or install the package that has it")
+
+
+def by_apt(module: str, package: str) -> str | None:
+    """Return what installs a module where we are a package of Debian, which refers to where the named one has it."""
+    import posix
+
+    try:
+        posix.readlink(f"{__file__.rpartition('/')[0].rpartition('/')[0]}/{module}")
+    except OSError:
+        return None
+    return f"install it with: apt install {package}"

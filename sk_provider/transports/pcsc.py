@@ -41,9 +41,11 @@ class Context:
         except ImportError:
             import shlex
 
+            from sk_provider.third_party import by_apt
+
             raise ConfigurationError(
                 "cards and NFC need the Python package pyscard",
-                f"install it with: {shlex.quote(_pip())} install pyscard",
+                by_apt("smartcard", "python3-pyscard") or f"install it with: {shlex.quote(_pip())} install pyscard",
             ) from None
         self.scard: Any = scard
         self._handle: Any = None

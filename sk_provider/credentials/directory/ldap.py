@@ -433,8 +433,11 @@ def _library() -> Any:
         import ldap.dn
         import ldap.filter
     except ImportError:
+        from sk_provider.third_party import by_apt
+
         raise ConfigurationError(
-            "ldap:, ldaps: and ldapi: need the Python package python-ldap", "install it, see pysk_config(5)"
+            "ldap:, ldaps: and ldapi: need the Python package python-ldap",
+            by_apt("ldap", "python3-ldap") or "install it, see pysk_config(5)",
         ) from None
     return ldap
 
