@@ -4,6 +4,8 @@ PREFIX ?= /usr/local/lib/pysk
 LINKS ?= $(if $(filter /usr/local/lib/pysk,$(PREFIX:/=)),/usr/local)
 # A release of Debian, besides the one that this is, whose OpenSSH `make test` tries as well.
 RELEASE ?= trixie
+# Of the Debian package: each time that the same version is built again, it is higher.
+REVISION ?= 1
 # Most of the time tests wait, which those of two files can do beside each other.
 pytest = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # What tests/setup makes sure of before anything is built: all that the goal will want, so that it is told at once.
@@ -104,6 +106,11 @@ install:  ## install for everybody, where ssh-agent accepts the library
 .PHONY: uninstall
 uninstall:  ## remove what make install has made
 	@DESTDIR="$(DESTDIR)" cbuild/uninstall "$(PREFIX)"
+
+.PHONY: deb
+deb:  ## build a Debian package for the release that this is; REVISION=2 where it is built again
+	@tests/setup deb
+	@cbuild/deb/package "$(REVISION)" .build/deb
 
 .PHONY: lock
 lock:  ## renew what make install takes from PyPI
