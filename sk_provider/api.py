@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Majors of the API with which something of ours changed, or the hosts have begun to ask for PINs
 MAJOR_RAW_MESSAGE = 0x00050000
 MAJOR_AUTHDATA = 0x00070000
@@ -72,8 +76,9 @@ class EnrollResponse:
 
 
 class SignRequest:
-    """What sk_sign() is asked. message_digest: SHA-256 of the message, 32 bytes; key_handle: the credential ID; the
-    rest as in EnrollRequest.
+    """What sk_sign() is asked. message_digest: SHA-256 of the message, 32 bytes; key_handle: the credential ID;
+    read_message: returns the message, while the operation lasts, None where the host gives its digest alone; the rest
+    as in EnrollRequest.
     """
 
     def __init__(
@@ -85,8 +90,10 @@ class SignRequest:
         flags: int,
         pin: str | None,
         device: str | None,
+        read_message: Callable[[], bytes] | None = None,
     ) -> None:
         self.algorithm = algorithm
+        self.read_message = read_message
         self.message_digest = message_digest
         self.application = application
         self.key_handle = key_handle

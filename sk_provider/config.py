@@ -8,7 +8,11 @@ from .errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Iterator
+    from typing import Any, Final
+
+    _Criteria = list[tuple[str, list[str]]]
+    """Keys of _CRITERIA, each with the patterns of which it must match one."""
 
 SYSTEM_FILE: Final = "/etc/ssh/pysk_config"
 VARIABLE: Final = "PYSK_CONFIG"
@@ -19,6 +23,11 @@ PRESENCE_DENY: Final = "deny"
 
 LOG_LEVEL_ERROR: Final = "error"
 LOG_LEVEL_TRACE: Final = "trace"
+
+PIN_PROMPTS: Final = ("host", "terminal", "askpass", "pinentry")
+NOTICES: Final = ("terminal", "desktop")
+MAX_REMEMBERED: Final = 7 * 86400
+"""Seconds."""
 
 DEFAULT_TIMEOUT: Final = 60
 """Seconds that a person may take."""
@@ -35,11 +44,61 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 MAX_FILE_SIZE: Final = 1 << 20
 
 
+_CRITERIA: Final = {
+    "application": "application",
+    "namespace": "namespace",
+    "user": "user",
+    "hostkey": "host_key",
+    "host-program": "host_program",
+}
+"""What a Match line may name, and the member of a Use that it is compared with."""
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "denied": None,
+    "notices": NOTICES,
+    "notice_command": [],
+    "pin_prompts": PIN_PROMPTS[:1],
+    "presence": PRESENCE_ASK,
+    "remember_pin": 0,
+}
+_BELOW_MATCH: Final = ("deny", "device", "notify", "pinprompt", "presence", "rememberpin")
+
+
+class Use:
+    """What an operation is for, as far as Match lines can tell it from others. What is not known is None.
+
+    application: the RP ID; namespace, user: see credentials.purpose.Purpose; host_key: the server's fingerprint,
+    SHA256:…; host_program: the name of the program that asks, "agent" for ssh-agent, which any program can take.
+    """
+
+    __slots__ = ("application", "host_key", "host_program", "namespace", "user")
+
+    def __init__(
+        self,
+        application: str | None = None,
+        *,
+        namespace: str | None = None,
+        user: str | None = None,
+        host_key: str | None = None,
+        host_program: str | None = None,
+    ) -> None:
+        self.application = application
+        self.namespace = namespace
+        self.user = user
+        self.host_key = host_key
+        self.host_program = host_program
+
+
 class Configuration:
     """What the files say, first value first.
 
-    presence: PRESENCE_…; timeout: seconds; log_file: a path or None; log_level: LOG_LEVEL_…, with LOG_LEVEL_TRACE there
-    is a log_file; known_keys: the path of the file in which public keys are remembered, or None; missing_file: the
+    What may stand below Match lines is as they have it for the operation that settle() was told of, or for none in
+    particular: denied: where the operation is forbidden, as "FILE line N", or None; notices: in which ways a person is
+    told that a touch is waited for, of NOTICES, the first that works; notice_command: the program and arguments that
+    tell it instead, or []; pin_prompts: in which ways a PIN is asked for, of PIN_PROMPTS; remember_pin: for how many
+    seconds a PIN is remembered, 0 for not at all; presence: PRESENCE_…
+
+    timeout: seconds; log_file: a path or None; log_level: LOG_LEVEL_…, with LOG_LEVEL_TRACE there is a log_file; known_keys: the path of the file in which public keys are remembered, or None; missing_file: the
     user's file if there is none, or None; trusts_environment: whether variables may say what is done: not in a program
     that has more rights than whoever started it.
 
@@ -51,7 +110,12 @@ class Configuration:
     """
 
     def __init__(self) -> None:
-        self.presence = PRESENCE_ASK
+        self.presence: str
+        self.denied: str | None
+        self.notices: tuple[str, ...]
+        self.notice_command: list[str]
+        self.pin_prompts: tuple[str, ...]
+        self.remember_pin: int
         self.timeout = DEFAULT_TIMEOUT
         self.log_file: str | None = None
         self.log_level = LOG_LEVEL_ERROR
@@ -65,34 +129,44 @@ class Configuration:
         self.directory_cache: str | None = None
         self.directory_ca: str | None = None
         self.ldap: dict[str, str] = {}
-        self._devices: list[tuple[list[str], list[str]]] = []
+        self._rules: dict[str, list[tuple[_Criteria, Any]]] = {}
+        self.settle(Use())
         self._limited_addresses: list[str] = []
         self.already_set: list[str] = []
 
-    def add_devices(self, patterns: list[str], addresses: list[str], *, is_limited: bool) -> None:
-        """Add a Device line's addresses; patterns: its Match block's, or []; is_limited: see is_limited()."""
-        self._devices.append((patterns, addresses))
-        if is_limited:
-            self.limit(addresses)
+    def add_rule(self, name: str, criteria: _Criteria, value: Any) -> None:
+        """Add what a line says of what may stand below Match lines; criteria: its block's, or []."""
+        self._rules.setdefault(name, []).append((criteria, value))
+
+    def differs_between_uses(self) -> bool:
+        """Return whether what is settled may not be the same for all operations, or forbids some."""
+        return self.denied is not None or any(criteria for rules in self._rules.values() for criteria, _ in rules)
+
+    def settle(self, use: Use) -> None:
+        """Let the members that may differ between uses be those of an operation for this one."""
+        self._use = use
+        for name, default in _DEFAULTS.items():
+            setattr(self, name, next(_applying(self._rules.get(name, []), use), default))
 
     def devices(self, application: str | None) -> list[str]:
         """Return the addresses of the first Device line that applies, [] if none does.
 
         application: the RP ID, or None where an operation concerns no particular one: then only lines outside of
-        Match blocks apply.
+        Match blocks apply. Of the application that settle() was told of, all that is known counts.
         """
-        for patterns, addresses in self._devices:
-            if not patterns or (application is not None and match_pattern_list(application, patterns)):
-                return addresses
-        return []
+        use = self._use if application == self._use.application else Use(application)
+        return list(next(_applying(self._rules.get("devices", []), use), []))
 
     def all_devices(self) -> list[str]:
         """Return the addresses of all Device lines, whether or not they apply, each once."""
-        return list(dict.fromkeys(address for _, addresses in self._devices for address in addresses))
+        return list(dict.fromkeys(address for _, addresses in self._rules.get("devices", []) for address in addresses))
 
-    def device_lines(self) -> list[tuple[list[str], list[str]]]:
-        """Return the patterns of the Match block, [] outside of one, and the addresses of each Device line."""
-        return self._devices
+    def device_lines(self) -> list[tuple[str, list[str]]]:
+        """Return what stands behind Match in the block of each Device line, "" outside of one, and its addresses."""
+        return [
+            (" ".join(f"{keyword} {','.join(patterns)}" for keyword, patterns in criteria), addresses)
+            for criteria, addresses in self._rules.get("devices", [])
+        ]
 
     def aside(self) -> str:
         """Return what is to be said of the user's file where its settings are missed: nothing, as a rule.
@@ -119,6 +193,17 @@ class Configuration:
     def limit(self, addresses: list[str]) -> None:
         """Remember that the environment named the file that these come from."""
         self._limited_addresses += addresses
+
+
+def _applying(rules: list[tuple[_Criteria, Any]], use: Use) -> Iterator[Any]:
+    """Yield the values of the rules all of whose criteria the use meets. What is not known meets none."""
+    for criteria, value in rules:
+        for keyword, patterns in criteria:
+            known = getattr(use, _CRITERIA[keyword])
+            if known is None or not match_pattern_list(known, patterns):
+                break
+        else:
+            yield value
 
 
 def home_directory() -> str:
@@ -262,7 +347,7 @@ class _Reader:
         self._path = path
         self._is_limited = is_limited
         self._line = 0
-        self._patterns: list[str] = []
+        self._criteria: _Criteria = []
 
     def read(self, text: str) -> None:
         for line in text.split("\n"):
@@ -276,6 +361,7 @@ class _Reader:
             if not equals and arguments and arguments[0].startswith("="):
                 arguments = ([arguments[0][1:]] if arguments[0] != "=" else []) + arguments[1:]
             self._apply(keyword, arguments)
+        self._configuration.settle(Use())
 
     def _error(self, happened: str, remedy: str) -> ConfigurationError:
         where = f"{self._path} line {self._line}"
@@ -284,17 +370,14 @@ class _Reader:
         return ConfigurationError(f"{where}: {happened}", remedy)
 
     def _apply(self, keyword: str, arguments: list[str]) -> None:
-        configuration = self._configuration
         name = keyword.lower()
         if name == "match":
-            self._patterns = self._match_patterns(arguments)
+            self._criteria = self._criteria_of(arguments)
             return
-        if name == "device":
-            if not arguments:
-                raise self._error("Device names no authenticator", "write an address after it, such as usb:")
-            configuration.add_devices(self._patterns, arguments, is_limited=self._is_limited)
+        if name in _BELOW_MATCH:
+            self._apply_to_uses(name, keyword, arguments)
             return
-        if self._patterns:
+        if self._criteria:
             raise self._error(f"{keyword} is not allowed in a Match block", "move it above the first Match line")
         if name == "keydirectory":
             self._set_key_directories(arguments)
@@ -305,9 +388,7 @@ class _Reader:
         if len(arguments) != 1:
             raise self._error(f"{keyword} takes one argument", "correct the line")
         argument = arguments[0]
-        if name == "presence":
-            self._set("presence", self._one_of(keyword, argument, (PRESENCE_AUTO, PRESENCE_ASK, PRESENCE_DENY)))
-        elif name == "timeout":
+        if name == "timeout":
             self._set("timeout", self._seconds(keyword, argument))
         elif name == "logfile":
             if self._is_limited:
@@ -356,12 +437,70 @@ class _Reader:
             self._configuration.already_set.append(name)
             setattr(self._configuration, name, value)
 
-    def _match_patterns(self, arguments: list[str]) -> list[str]:
-        if len(arguments) == 1 and arguments[0].lower() == "all":
+    def _apply_to_uses(self, name: str, keyword: str, arguments: list[str]) -> None:
+        """Apply a line of what may stand below Match lines."""
+        configuration = self._configuration
+
+        def add(member: str, value: object) -> None:
+            configuration.add_rule(member, self._criteria, value)
+
+        if name == "device":
+            if not arguments:
+                raise self._error("Device names no authenticator", "write an address after it, such as usb:")
+            add("devices", arguments)
+            if self._is_limited:
+                configuration.limit(arguments)
+        elif name == "notify":
+            ways, command = self._notices(arguments)
+            add("notices", ways)
+            add("notice_command", command)
+        elif name == "pinprompt":
+            ways = tuple(argument.lower() for argument in arguments)
+            if not ways or any(way not in PIN_PROMPTS for way in ways):
+                raise self._error(f"{keyword} takes one or more of {', '.join(PIN_PROMPTS)}", "correct the line")
+            add("pin_prompts", ways)
+        elif len(arguments) != 1:
+            raise self._error(f"{keyword} takes one argument", "correct the line")
+        elif name == "presence":
+            add("presence", self._one_of(keyword, arguments[0], (PRESENCE_AUTO, PRESENCE_ASK, PRESENCE_DENY)))
+        elif name == "deny":
+            is_denied = self._one_of(keyword, arguments[0], ("yes", "no")) == "yes"
+            add("denied", f"{self._path} line {self._line}" if is_denied else None)
+        else:
+            never = arguments[0].lower() == "no"
+            add("remember_pin", 0 if never else self._age(keyword, arguments[0], MAX_REMEMBERED))
+
+    def _notices(self, arguments: list[str]) -> tuple[tuple[str, ...], list[str]]:
+        """Return what a Notify line names: ways, or a program with its arguments."""
+        words = tuple(argument.lower() for argument in arguments)
+        if words == ("no",):
+            return (), []
+        if words[:1] == ("command",):
+            if self._is_limited:
+                raise self._error(
+                    f"a file named in {VARIABLE} may not name a program", "move the line to ~/.ssh/pysk_config"
+                )
+            if len(arguments) < 2 or not arguments[1].startswith(("/", "~/")):
+                raise self._error("Notify command names no program by its absolute path", "write it after command")
+            return (), [expand_home(arguments[1]), *arguments[2:]]
+        if not words or any(word not in NOTICES for word in words):
+            raise self._error(
+                f"Notify takes one or more of {', '.join(NOTICES)}, or command PROGRAM, or no", "correct the line"
+            )
+        return words, []
+
+    def _criteria_of(self, arguments: list[str]) -> _Criteria:
+        words = [argument.lower() for argument in arguments]
+        if words == ["all"]:
             return []
-        if len(arguments) != 2 or arguments[0].lower() != "application":
-            raise self._error("Match takes `application PATTERN` or `all`", "correct the line")
-        return [pattern for pattern in arguments[1].split(",") if pattern]
+        if not words or len(words) % 2 or any(word not in _CRITERIA for word in words[::2]):
+            raise self._error(
+                f"Match takes `all`, or pairs of {', '.join(_CRITERIA)} and a PATTERN", "correct the line"
+            )
+        return [
+            (word, [pattern for pattern in patterns.split(",") if pattern])
+            for word, patterns in zip(words[::2], arguments[1::2], strict=True)
+        ]
 
     def _path_of(self, keyword: str, argument: str) -> str:
         path = expand_home(argument)
@@ -380,12 +519,12 @@ class _Reader:
             raise self._error(f"{keyword} cannot be {argument}", f"write whole seconds from 1 to {MAX_TIMEOUT}")
         return int(argument)
 
-    def _age(self, keyword: str, argument: str) -> int:
+    def _age(self, keyword: str, argument: str, most: int = MAX_DIRECTORY_MAX_AGE) -> int:
         """Return the seconds of a time with a unit (sshd_config(5), TIME FORMATS), of which there is one."""
         unit = _UNITS.get(argument[-1].lower(), 0)
         number = argument[:-1] if unit else argument
         seconds = int(number) * (unit or 1) if self._is_number(number) else -1
-        if not 0 <= seconds <= MAX_DIRECTORY_MAX_AGE:
+        if not 0 <= seconds <= most:
             raise self._error(
                 f"{keyword} cannot be {argument}", "write a whole number and s, m, h, d or w, such as 7d, or 0 for none"
             )

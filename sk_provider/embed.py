@@ -141,6 +141,7 @@ class _Boundary:
                 flags,
                 self._pin(pin),
                 known.get("device"),
+                self._message(data, data_length),
             )
             from .sign import sign
 
@@ -264,6 +265,12 @@ class _Boundary:
         if length != 32:
             raise InvalidRequest("the host passed no digest", "use the library for its OpenSSH: see pysk path")
         return bytes(untrusted_message)
+
+    def _message(self, data: Any, length: int) -> Callable[[], bytes] | None:
+        """Return what reads the message, where the host gives it. Few operations want more than its digest."""
+        if self._api_major < MAJOR_RAW_MESSAGE:
+            return None
+        return lambda: bytes(self._buffer(data, length, "message"))
 
     def _text(self, pointer: Any, what: str) -> str:
         try:

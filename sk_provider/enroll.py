@@ -53,6 +53,10 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
             f"{'no PIN' if request.pin is None else 'a PIN'}"
         )
     user_id = _user_id(request.user)
+    if configuration.differs_between_uses():
+        from . import policy
+
+        policy.apply(configuration, request.application, None)
     token = selection.open_for_enrollment(request, configuration, operation)
     try:
         response = _make_credential(request, user_id, token, operation)

@@ -12,6 +12,7 @@ SecurityKeyError           -1
 │   └── CredentialNotFound -4
 ├── CredentialExists       -5  the host asks whether to overwrite, and calls again
 ├── PresenceDenied         -1
+├── OperationForbidden     -1  by pysk_config
 ├── TimedOut               -1
 ├── Interrupted            -1
 ├── ConfigurationError     -1
@@ -107,6 +108,10 @@ class CredentialExists(SecurityKeyError):
 
 class PresenceDenied(SecurityKeyError):
     """The person, or the configuration, refused."""
+
+
+class OperationForbidden(SecurityKeyError):
+    """pysk_config does not permit the operation."""
 
 
 class TimedOut(SecurityKeyError):

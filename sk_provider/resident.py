@@ -30,6 +30,10 @@ def load_resident_keys(
     """
     if operation.trace is not None:
         operation.trace(f"list resident keys: {'no PIN' if request.pin is None else 'a PIN'}")
+    if configuration.differs_between_uses():
+        from . import policy
+
+        policy.apply(configuration, None, None)
 
     def list_of_token() -> list[ResidentKey]:
         return _load_of_token(request, configuration, operation)

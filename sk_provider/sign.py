@@ -35,6 +35,10 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
         )
     if not request.key_handle:
         raise InvalidRequest("the key file has no key handle", "enroll the key again")
+    if configuration.differs_between_uses():
+        from . import policy
+
+        policy.apply(configuration, request.application, request.read_message)
     token = selection.open_for_signature(request, configuration, operation)
     try:
         uv, pin_uv_auth = _authorize(request, token, operation)

@@ -1,4 +1,4 @@
-"""Which hosts ask nobody for a PIN when they sign, however a provider puts the question."""
+"""Which program asks for an operation, and which ones ask nobody for a PIN, however a provider puts the question."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ from sk_provider.api import MAJOR_AGENT_ASKS, MAJOR_SIGNING_ASKS
 _HELPER = "ssh-sk-helper"
 _AGENT = "ssh-agent"
 _SERVERS = ("sshd", "sshd-session", "sshd-auth")
+
+
+AGENT = "agent"
+
+
+def program() -> str | None:
+    """Return the name of the program that asks: AGENT for an ssh-agent, sshd for any process of its, None if it is not
+    known.
+
+    It is a process's own word, which any program can give itself.
+    """
+    name = _name("self")
+    if name == _HELPER:
+        name = _name(str(posix.getppid()))
+    if name == _AGENT:
+        return AGENT
+    return "sshd" if name in _SERVERS else name or None
 
 
 def remedy_for_a_pin(api_major: int) -> str | None:

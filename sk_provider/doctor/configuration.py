@@ -95,12 +95,15 @@ def _tell_files(account: Account, named: str | None, configuration: Configuratio
 
 
 def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
-    for patterns, addresses in configuration.device_lines():
-        block = f" (Match application {','.join(patterns)})" if patterns else ""
+    for criteria, addresses in configuration.device_lines():
+        block = f" (Match {criteria})" if criteria else ""
         yield Finding(
             SUBJECT,
             f"Device {' '.join(addresses)}{block}",
-            private=[*patterns, *(each.partition(":")[2] for each in addresses if not each.startswith(_TELLING))],
+            private=[
+                *criteria.split()[1::2],
+                *(each.partition(":")[2] for each in addresses if not each.startswith(_TELLING)),
+            ],
         )
     if not configuration.device_lines():
         yield Finding(

@@ -224,7 +224,7 @@ def test_an_authenticator_that_takes_its_time_is_given_up_once_another_says_that
         key = KeyFile(enrolled(person))
         patience.until = lambda: "get" in stuck.messages()
         configuration = Configuration()
-        configuration.add_devices([], [stuck.address, living.address], is_limited=False)
+        configuration.add_rule("devices", [], [stuck.address, living.address])
         request = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", key.key_handle, FLAG_USER_PRESENCE, None, None)
         sign(request, configuration, Operation(60))
         wait_until(lambda: stuck.messages() == ["init", "get", "cancel"], "the cancelling")

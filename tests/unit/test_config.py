@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sk_provider import config
 from sk_provider.asking import confirmation
+from sk_provider.config import Use
 from sk_provider.errors import ConfigurationError, PresenceDenied
 from sk_provider.operation import Operation
 
@@ -142,7 +143,17 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("Timeout 1e3", "Timeout cannot be 1e3"),
         ("Timeout 99999", "Timeout cannot be 99999"),
         ("Match host x", "Match takes"),
-        ("Match application a\nPresence auto", "Presence is not allowed in a Match block"),
+        ("Match application a\nTimeout 5", "Timeout is not allowed in a Match block"),
+        ("Notify", "Notify takes one or more of terminal, desktop"),
+        ("Notify no desktop", "Notify takes one or more of terminal, desktop"),
+        ("Notify command /bin/true", "may not name a program"),
+        ("PinPrompt", "PinPrompt takes one or more of host, terminal, askpass, pinentry"),
+        ("PinPrompt host agent", "PinPrompt takes one or more of host, terminal, askpass, pinentry"),
+        ("RememberPin", "RememberPin takes one argument"),
+        ("RememberPin -1", "RememberPin cannot be -1"),
+        ("RememberPin 8d", "RememberPin cannot be 8d"),
+        ("Deny", "Deny takes one argument"),
+        ("Deny maybe", "Deny cannot be maybe"),
         ("LogFile /tmp/x", "may not set LogFile"),
         ("LogLevel trace", "may not set LogLevel"),
     ],
@@ -372,11 +383,92 @@ def test_presence_is_one_of_three(load: Write, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["Match", "Match application", "Match application a b", "Match all b", "Match applications a", "Match none"]
+    "line",
+    [
+        "Match",
+        "Match application",
+        "Match application a b",
+        "Match all b",
+        "Match all application a",
+        "Match applications a",
+        "Match application a namespace",
+        "Match none",
+    ],
 )
-def test_a_match_is_of_applications_or_of_all(load: Write, line: str) -> None:
-    with pytest.raises(ConfigurationError, match="Match takes `application PATTERN` or `all`; correct the line"):
+def test_a_match_is_of_criteria_with_patterns_or_of_all(load: Write, line: str) -> None:
+    pairs = "application, namespace, user, hostkey, host-program"
+    with pytest.raises(
+        ConfigurationError, match=f"Match takes `all`, or pairs of {pairs} and a PATTERN; correct the line"
+    ):
         load(f"{line}\n")
+
+
+def test_what_stands_below_a_match_line_is_for_uses_that_meet_all_of_it(load: Write) -> None:
+    configuration = load(
+        "Match namespace git application ssh:work*\nPresence auto\nNotify no\nRememberPin 10m\nDevice unix:/git\n"
+        "Match user root HostKey SHA256:a* host-program agent,ssh\nDeny yes\nPinPrompt pinentry HOST\n"
+        "Match all\nPresence deny\nDeny no\nRememberPin 5\nDevice unix:/all\n"
+    )
+    seen = []
+    for use in (
+        Use("ssh:work", namespace="git"),
+        Use("ssh:home", namespace="git"),
+        Use("ssh:work"),
+        Use(user="root", host_key="SHA256:abc", host_program="agent"),
+        Use(user="root", host_key="SHA256:abc"),
+        Use(),
+    ):
+        configuration.settle(use)
+        seen.append(
+            (
+                configuration.presence,
+                configuration.notices,
+                configuration.remember_pin,
+                configuration.devices(use.application),
+                (configuration.denied or "").rpartition(" ")[2],
+                configuration.pin_prompts,
+            )
+        )
+    both, host = ("terminal", "desktop"), ("host",)
+    other = ("deny", both, 5, ["unix:/all"], "", host)
+    assert seen == [
+        ("auto", (), 600, ["unix:/git"], "", host),
+        other,
+        other,
+        ("deny", both, 5, ["unix:/all"], "7", ("pinentry", "host")),
+        other,
+        other,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "differs"),
+    [
+        ("Presence auto\nDevice soft:\n", False),
+        ("Deny no\n", False),
+        ("Deny yes\n", True),
+        ("Match application a\nDevice soft:\n", True),
+        ("Match user a\nMatch all\nDevice soft:\n", False),
+    ],
+)
+def test_few_files_want_to_know_what_an_operation_is_for(load: Write, text: str, differs: bool) -> None:
+    assert load(text).differs_between_uses() is differs
+
+
+def test_of_another_application_devices_are_as_its_own_lines_have_them(load: Write) -> None:
+    configuration = load("Match application a namespace git\nDevice unix:/git\nMatch application b\nDevice unix:/b\n")
+    configuration.settle(Use("a", namespace="git"))
+    assert [configuration.devices(name) for name in ("a", "b", None)] == [["unix:/git"], ["unix:/b"], []]
+
+
+def test_a_program_that_tells_of_touches_is_named_by_its_path(home: Path) -> None:
+    user_file(home, "Notify command ~/bin/tell -x %s\n")
+    configuration = config.load()
+    assert (configuration.notices, configuration.notice_command) == ((), [f"{home}/bin/tell", "-x", "%s"])
+    for line in ("Notify command", "Notify command tell"):
+        user_file(home, f"{line}\n")
+        with pytest.raises(ConfigurationError, match="names no program by its absolute path"):
+            config.load()
 
 
 def test_a_match_may_have_several_patterns_and_is_written_in_any_case(load: Write) -> None:

@@ -358,6 +358,7 @@ def test_what_a_host_asks_for_a_signature_is_read_and_answered(host: Host, calle
     assert (asked.pin, asked.device) == (None, "soft:")
     message = bytes(range(32))
     assert asked.message_digest == (message if major < 0x00050000 else hashlib.sha256(message).digest())
+    assert (asked.read_message and asked.read_message()) == (None if major < 0x00050000 else message)
 
 
 def test_only_the_oldest_hosts_pass_a_digest(host: Host, caller: Caller, major: int) -> None:

@@ -67,7 +67,7 @@ class Desk:
         self.drawer.channels = {f"/{number}": token for number, token in enumerate(tokens)}
         self.players = [token for token in (*tokens, *(cards or ())) if isinstance(token, Player)]
         self.configuration = Configuration()
-        self.configuration.add_devices([], [f"unix:{location}" for location in self.drawer.channels], is_limited=False)
+        self.configuration.add_rule("devices", [], [f"unix:{location}" for location in self.drawer.channels])
         if cards is None:
             return
         # Where no address is named.

@@ -95,8 +95,8 @@ def told_of(place: Place, members: dict[int, object]) -> Description:
 
 def test_all_transports_are_looked_at_and_the_configured_addresses_each_once(place: Place) -> None:
     configuration = Configuration()
-    configuration.add_devices(["ssh:work"], ["unix:/b", "usb:"], is_limited=False)
-    configuration.add_devices([], ["unix:/a", "unix:/b"], is_limited=False)
+    configuration.add_rule("devices", [("application", ["ssh:work"])], ["unix:/b", "usb:"])
+    configuration.add_rule("devices", [], ["unix:/a", "unix:/b"])
     place["usb"].channels.update({"/dev/hidraw0": Player(), "/dev/hidraw1": Player()})
     place["nfc"].channels["A Reader"] = Player()
     place.cards = {"A Reader": True, "An Empty Reader": False}
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_told_where_it_could_be(place: Place) -> None:
     place["unix"].found["/a"] = []
     place["unix"].channels["/a"] = DeviceNotFound("nobody listens", "start it")
     configuration = Configuration()
-    configuration.add_devices([], ["unix:/a"], is_limited=False)
+    configuration.add_rule("devices", [], ["unix:/a"])
     assert statuses(configuration=configuration) == [
         ("nfc:", "no-reader"),
         ("soft:", "not-made"),
@@ -202,7 +202,8 @@ def test_whoever_sets_the_environment_cannot_choose_another_packages_code(
 ) -> None:
     third_party.install(tmp_path, monkeypatch)
     configuration = Configuration()
-    configuration.add_devices([], ["pigeon:x"], is_limited=True)
+    configuration.add_rule("devices", [], ["pigeon:x"])
+    configuration.limit(["pigeon:x"])
     (found,) = described("pigeon:x", configuration=configuration)
     assert found.status == "unusable"
     assert not third_party.is_loaded()

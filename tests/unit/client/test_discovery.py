@@ -170,7 +170,8 @@ def pigeon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def limited(*addresses: str) -> Configuration:
     """Settings of a file that the environment has named."""
     configuration = Configuration()
-    configuration.add_devices([], list(addresses), is_limited=True)
+    configuration.add_rule("devices", [], list(addresses))
+    configuration.limit(list(addresses))
     return configuration
 
 
@@ -281,8 +282,8 @@ def test_the_option_comes_before_the_settings_and_these_before_what_is_plugged_i
     place.put("unix", "/option", "/settings", "/work")
     place.put("usb", "/dev/hidraw0")
     configuration = Configuration()
-    configuration.add_devices(["ssh:work"], ["unix:/work"], is_limited=False)
-    configuration.add_devices([], ["unix:/settings"], is_limited=False)
+    configuration.add_rule("devices", [("application", ["ssh:work"])], ["unix:/work"])
+    configuration.add_rule("devices", [], ["unix:/settings"])
     for call in (sign, enroll, manage):
         assert call(configuration, device="unix:/option").address == "unix:/option"
         assert call(configuration).address == "unix:/settings"

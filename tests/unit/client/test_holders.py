@@ -20,7 +20,7 @@ NOBODY = "unix:/nonexistent"
 
 def configured(*addresses: str) -> Configuration:
     configuration = Configuration()
-    configuration.add_devices([], list(addresses), is_limited=False)
+    configuration.add_rule("devices", [], list(addresses))
     return configuration
 
 
