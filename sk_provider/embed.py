@@ -23,12 +23,15 @@ from .reporting import Reporter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from typing_extensions import Self
 
     from .api import EnrollResponse, ResidentKey, SignResponse
     from .config import Configuration
+
+    Request = TypeVar("Request", EnrollRequest, SignRequest, ResidentRequest)
+    Response = TypeVar("Response")
 
 _KNOWN_OPTIONS = ("device", "user")
 
@@ -110,7 +113,7 @@ class _Boundary:
             )
             from .enroll import enroll
 
-            enrolled = enroll(request, configuration, operation)
+            enrolled = self._with_pins(enroll, request, configuration, operation)
             with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
                 response[0] = allocations.enroll_response(enrolled)
 
@@ -145,12 +148,7 @@ class _Boundary:
             )
             from .sign import sign
 
-            try:
-                signed = sign(request, configuration, operation)
-            except PinRequired as error:
-                if request.pin is None:
-                    self._answer_for_the_host(error)
-                raise
+            signed = self._with_pins(sign, request, configuration, operation)
             with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
                 response[0] = allocations.sign_response(signed)
 
@@ -163,7 +161,7 @@ class _Boundary:
             request = ResidentRequest(self._pin(pin), self._options(options).get("device"))
             from .resident import load_resident_keys
 
-            found = load_resident_keys(request, configuration, operation)
+            found = self._with_pins(load_resident_keys, request, configuration, operation)
             if found:
                 with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
                     keys[0] = allocations.resident_keys(found)
@@ -231,14 +229,21 @@ class _Boundary:
         except Exception:  # noqa: BLE001, S110 - the host has its response by now
             pass
 
-    def _answer_for_the_host(self, question: PinRequired) -> None:
-        """Make a sentence of the question for the PIN where the host asks it nobody."""
-        from .asking import hosts
+    def _with_pins(
+        self,
+        carry_out: Callable[[Request, Configuration, Operation], Response],
+        request: Request,
+        configuration: Configuration,
+        operation: Operation,
+    ) -> Response:
+        """Carry out an operation, anew with each PIN that a person is asked for here and not by the host."""
+        while True:
+            try:
+                return carry_out(request, configuration, operation)
+            except PinRequired as question:
+                from .pin_prompts import answer
 
-        remedy = hosts.remedy_for_a_pin(self._api_major)
-        if remedy is not None:
-            question.is_question = False
-            question.remedy = remedy
+                answer(question, request, configuration, operation, self._api_major)
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""

@@ -63,10 +63,15 @@ class Unsupported(SecurityKeyError):
 
 
 class PinRequired(SecurityKeyError):
-    """Another call, with a PIN, can succeed."""
+    """Another call, with a PIN, can succeed.
+
+    retries: how many tries are left; address: the authenticator's. Each is None if it is not known.
+    """
 
     code = ERR_PIN_REQUIRED
     is_question = True
+    retries: int | None = None
+    address: str | None = None
 
 
 class PinInvalid(PinRequired):

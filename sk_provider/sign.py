@@ -6,7 +6,14 @@ from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_US
 from .client import selection
 from .ctap import status
 from .ctap.status import StatusError
-from .errors import AuthenticatorError, InvalidRequest, PinAlwaysRequired, PinRequired, Unsupported
+from .errors import (
+    AuthenticatorError,
+    InvalidRequest,
+    PinAlwaysRequired,
+    PinInvalid,
+    PinRequired,
+    Unsupported,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,10 +48,14 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
         policy.apply(configuration, request.application, request.read_message)
     token = selection.open_for_signature(request, configuration, operation)
     try:
-        uv, pin_uv_auth = _authorize(request, token, operation)
+        uv, pin_uv_auth = _authorize(request, token, configuration, operation)
         assertion = token.get_assertion(request, operation, uv=uv, pin_uv_auth=pin_uv_auth)
         if token.public_key is not None:
             _check_signature(request, assertion, token.public_key)
+        if request.pin is not None and configuration.remember_pin:
+            from .client import remembered_pin
+
+            remembered_pin.remember(request, configuration.remember_pin, token, operation)
     except StatusError as error:
         raise _error_of(error.code, request, token, operation) from None
     finally:
@@ -53,12 +64,26 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     return SignResponse(assertion.flags, assertion.counter, sig_r, sig_s)
 
 
-def _authorize(request: SignRequest, token: Token, operation: Operation) -> tuple[bool, tuple[int, bytes] | None]:
+def _authorize(
+    request: SignRequest, token: Token, configuration: Configuration, operation: Operation
+) -> tuple[bool, tuple[int, bytes] | None]:
     """Return whether the authenticator shall verify the person itself, and what proves the PIN."""
     if request.pin is not None:
         from .client import pin
 
         return False, pin.authorize_assertion(token, request.pin, request, operation)
+    if configuration.remember_pin:
+        from .client import pin, remembered_pin
+
+        remembered = remembered_pin.recall(request, token, operation)
+        if remembered is not None:
+            try:
+                return False, pin.authorize_assertion(token, remembered, request, operation)
+            except PinInvalid as error:
+                remembered_pin.forget(request)
+                question = PinRequired("the PIN that was remembered is wrong now", "enter it when you are asked")
+                question.retries, question.address = error.retries, error.address
+                raise question from None
     if not request.flags & FLAG_USER_VERIFICATION:
         return False, None
     info = token.get_info(operation)

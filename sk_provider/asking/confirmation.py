@@ -9,20 +9,13 @@ import termios
 from sk_provider.errors import PresenceDenied
 from sk_provider.reporting import printable
 
+from .event import TICK
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Event(Protocol):
-        """What ends the wait for an answer."""
-
-        def is_set(self) -> bool:
-            """Return whether waiting makes no sense any more."""
-
+    from .event import Event
 
 _DEFAULT_ASKPASS = "/usr/bin/ssh-askpass"
-_TICK = 0.1
-"""Seconds between two looks at whether waiting still makes sense."""
 _MAX_ANSWER = 256
 
 CONFIRMED = 1
@@ -88,7 +81,7 @@ def _confirm_on_terminal(terminal: int, question: str, event: Event) -> int:
     termios.tcflush(terminal, termios.TCIFLUSH)
     _write(terminal, f"libpysk: {question} Press Enter to confirm, or type no: ".encode(), event)
     while not event.is_set():
-        if select.select([terminal], [], [], _TICK)[0]:
+        if select.select([terminal], [], [], TICK)[0]:
             try:
                 answer = posix.read(terminal, _MAX_ANSWER)
             except BlockingIOError:  # another program has read it
@@ -109,71 +102,27 @@ def _confirm_on_terminal(terminal: int, question: str, event: Event) -> int:
 def _write(terminal: int, text: bytes, event: Event) -> None:
     """Write as the terminal takes it, which may be stopped, or have room for a part only, until event is set."""
     while text and not event.is_set():
-        if select.select([], [terminal], [], _TICK)[1]:
+        if select.select([], [terminal], [], TICK)[1]:
             try:
                 text = text[posix.write(terminal, text) :]
             except BlockingIOError:  # it has room for less than a character
-                select.select([], [], [], _TICK)
+                select.select([], [], [], TICK)
 
 
 def _confirm_by_askpass(program: str, question: str, event: Event) -> int:
     """Ask by a program: it agrees by ending well, and printing nothing or yes (readpass.c, ask_permission())."""
-    import os
-    import signal
-    import subprocess
+    from .child import Child
 
-    # Signals that the library keeps from its host, unless one is on its way, are as any program expects them.
-    held = {signal.SIGPIPE, signal.SIGXFSZ} - signal.sigpending()
-    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
-    # The host's descriptors, the helper's reply socket among them, are not the child's business.
+    answer: bytes = b""
     try:
-        child = subprocess.Popen(
-            [program, question],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "SSH_ASKPASS_PROMPT": "confirm"},
-            close_fds=True,
-        )
+        child = Child([program, question], {"SSH_ASKPASS_PROMPT": "confirm"})
     except OSError as error:
         raise PresenceDenied(
             f"{program} cannot be started to ask for confirmation ({error.strerror})", "install it or set SSH_ASKPASS"
         ) from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    answer: bytes = b""
-    try:
-        output = child.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
-        os.set_blocking(output, False)
-        watched = [output]
-        while True:
-            if select.select(watched, [], [], _TICK)[0]:
-                piece = _read_on(output)
-                answer = (answer + piece)[:_MAX_ANSWER]
-                # A program that has closed its output, and goes on, is waited for without it.
-                watched = watched if piece else []
-            try:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-            except ChildProcessError:
-                # A host that has children reaped by the system keeps the answer from us; subprocess takes that for 0.
-                child.returncode = 1
-                return REFUSED
-            if pid:
-                child.returncode = os.waitstatus_to_exitcode(status)
-                answer = (answer + _read_on(output))[:_MAX_ANSWER]
-                has_agreed = child.returncode == 0 and answer.strip().lower() in (b"", b"yes")
-                return CONFIRMED if has_agreed else REFUSED
-            if event.is_set():
+    with child:
+        while child.status is None:
+            answer = (answer + child.read())[:_MAX_ANSWER]
+            if child.status is None and event.is_set():
                 return UNANSWERED
-    finally:
-        # Nobody waits for it any more: the time is over, or a signal has raised an exception.
-        if child.returncode is None:
-            child.kill()
-            child.wait()
-        child.stdout.close()  # type: ignore[union-attr]  # as above
-
-
-def _read_on(descriptor: int) -> bytes:
-    try:
-        return posix.read(descriptor, _MAX_ANSWER)
-    except BlockingIOError:
-        return b""
+    return CONFIRMED if child.status == 0 and answer.strip().lower() in (b"", b"yes") else REFUSED

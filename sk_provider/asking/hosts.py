@@ -42,7 +42,18 @@ def remedy_for_a_pin(api_major: int) -> str | None:
         return "sshd cannot ask for a PIN: use a HostKey that needs none"
     if parent == _AGENT and api_major < MAJOR_AGENT_ASKS:
         return "this ssh-agent cannot ask for a PIN: sign without the agent, or use OpenSSH 8.9 or newer"
+    if parent == _AGENT and not _has_askpass():
+        return "ssh-agent has nothing to ask with: start it with SSH_ASKPASS and DISPLAY, or use PinPrompt pinentry"
     return None
+
+
+def _has_askpass() -> bool:
+    """Return whether an agent, whose environment is ours, can ask by a program (readpass.c)."""
+    variable = posix.environ.get
+    requirement = variable(b"SSH_ASKPASS_REQUIRE", b"").lower()
+    has_display = bool(variable(b"DISPLAY") or variable(b"WAYLAND_DISPLAY"))
+    program = variable(b"SSH_ASKPASS") or b"/usr/bin/ssh-askpass"
+    return requirement != b"never" and (has_display or requirement == b"force") and posix.access(program, posix.X_OK)
 
 
 def _name(process: str) -> str:

@@ -15,6 +15,7 @@ from .attest import attest
 from .devices import devices
 from .directory import directory
 from .doctor import doctor
+from .forget import forget
 from .keys import keys
 from .path import path
 from .pin import pin
@@ -90,7 +91,7 @@ def _trace(context: click.Context) -> None:
         Operation.trace = None
 
 
-for command in (attest, devices, directory, doctor, keys, path, pin, reset, serve, share, try_):
+for command in (attest, devices, directory, doctor, forget, keys, path, pin, reset, serve, share, try_):
     main.add_command(command)
 
 if "_PYSK_COMPLETE" in os.environ:

@@ -139,7 +139,9 @@ def error_of_refused_pin(client_pin: ClientPin, error: CtapError, token: Token) 
     blocked = refusal.blocked_error(retries, token, needs_power_cycle=bool(needs_power_cycle))
     if blocked is not None:
         return blocked
-    return PinInvalid(f"wrong PIN, {tries_left(retries)}", "try again")
+    wrong = PinInvalid(f"wrong PIN, {tries_left(retries)}", "try again")
+    wrong.retries, wrong.address = retries, token.address
+    return wrong
 
 
 def tries_left(retries: int) -> str:

@@ -108,6 +108,7 @@ def question_or_error(
     except StatusError:
         # Then the PIN itself will tell.
         return question
+    question.retries, question.address = retries, token.address
     return blocked_error(retries, token, needs_power_cycle=needs_power_cycle) or question
 
 

@@ -68,13 +68,16 @@ class Info:
     """What authenticatorGetInfo tells (CTAP 2.1 §6.4).
 
     options: option IDs, and whether each is on; extensions: those that it knows; force_pin_change: whether the PIN is
-    good for nothing but its change.
+    good for nothing but its change; aaguid: of its model, 16 bytes, b"" if it does not say.
     """
 
-    def __init__(self, options: dict[object, object], extensions: list[object], *, force_pin_change: bool) -> None:
+    def __init__(
+        self, options: dict[object, object], extensions: list[object], *, force_pin_change: bool, aaguid: bytes = b""
+    ) -> None:
         self.options = options
         self.extensions = extensions
         self.force_pin_change = force_pin_change
+        self.aaguid = aaguid
 
 
 def get_info_members(channel: Channel, operation: Operation) -> dict[object, object]:
@@ -96,7 +99,13 @@ def get_info(channel: Channel, operation: Operation) -> Info:
         raise _nonsense("has no map of options")
     extensions = info.get(0x02)
     known = extensions if isinstance(extensions, list) else []
-    return Info(options, known, force_pin_change=info.get(0x0C) is True)
+    aaguid = info.get(0x03)
+    return Info(
+        options,
+        known,
+        force_pin_change=info.get(0x0C) is True,
+        aaguid=aaguid if isinstance(aaguid, bytes) and len(aaguid) == 16 else b"",
+    )
 
 
 def get_pin_retries(channel: Channel, operation: Operation) -> tuple[int, bool]:

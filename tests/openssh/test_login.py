@@ -7,26 +7,9 @@ from pathlib import Path
 
 import pytest
 from bench.sk_helper import HELPER
+from support.login import authorize, log_in, log_in_by_agent, succeeded
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Agent, Person, provider_lines
 from support.sshd import Sshd, keygen
-from support.terminal import Done
-
-
-def authorize(server: Sshd, key: Path, options: str = "") -> None:
-    server.authorized_keys.write_text(f"{options} {key.with_name(key.name + '.pub').read_text()}")
-
-
-def log_in(person: Person, server: Sshd, key: Path, answers: list[tuple[str, str]] | None = None) -> Done:
-    options = ["-o", f"SecurityKeyProvider={person.provider}", "-o", "IdentitiesOnly=yes", "-i", str(key)]
-    return person.run(*server.client(*options), "echo logged in", answers=answers or [])
-
-
-def log_in_by_agent(person: Person, server: Sshd, agent: Agent) -> Done:
-    return person.run(*server.client(), "echo logged in", environment=agent.environment)
-
-
-def succeeded(done: Done) -> bool:
-    return done.status == 0 and "logged in" in done.screen and not provider_lines(done.screen + done.errors)
 
 
 def test_login_by_key_file(person: Person, server: Sshd, kind: str) -> None:

@@ -1,0 +1,82 @@
+"""What is done where an operation wants a PIN: the host asks for it, or we do, as pysk_config orders (PinPrompt)."""
+
+from __future__ import annotations
+
+from .api import EnrollRequest, SignRequest
+from .asking import hosts
+from .errors import Interrupted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .api import ResidentRequest
+    from .config import Configuration
+    from .errors import PinRequired
+    from .operation import Operation
+
+_FEW_TRIES = 3
+
+
+def answer(
+    question: PinRequired,
+    request: EnrollRequest | SignRequest | ResidentRequest,
+    configuration: Configuration,
+    operation: Operation,
+    api_major: int,
+) -> None:
+    """Give the request the PIN that a person enters, and the operation its time once more.
+
+    api_major: of the host's API.
+
+    Raises the question if it is the host's to ask, or nobody can be asked, and Interrupted if nobody answers.
+    """
+    unable: list[str] = []
+    is_signing = isinstance(request, SignRequest)
+    remedy = hosts.remedy_for_a_pin(api_major) if is_signing and request.pin is None else None
+    for way in configuration.pin_prompts:
+        if way == "host":
+            if remedy is None:
+                raise question
+            continue
+        from .asking import pins
+
+        asked = pins.Question(_purpose(request), question.address or "", _problem(question), configuration.timeout)
+        operation.restart()
+        try:
+            pin = pins.ask(way, asked, operation, trusts_environment=configuration.trusts_environment)
+        except pins.CannotAsk as reason:
+            unable.append(f"{way}: {reason}")
+            continue
+        if not pin:
+            raise operation.reason() if operation.is_set() else Interrupted("no PIN was entered", "try again")
+        operation.restart()
+        request.pin = pin
+        return
+    if unable:
+        operation.tell(f"nobody can be asked for the PIN ({'; '.join(unable)})")
+    if remedy is not None:
+        question.is_question = False
+        question.remedy = remedy
+    raise question
+
+
+def _problem(question: PinRequired) -> str:
+    """Return what a person must know before they enter a PIN, "" for nothing."""
+    from .client.pin import tries_left
+
+    if question.retries is None or (question.is_question and question.retries > _FEW_TRIES):
+        return "" if question.is_question else question.happened
+    last = ": the last one" if question.retries == 1 else ""
+    wrong = "" if question.is_question else "wrong PIN, "
+    return f"{wrong}{tries_left(question.retries)}{last}"
+
+
+def _purpose(request: EnrollRequest | SignRequest | ResidentRequest) -> str:
+    if isinstance(request, SignRequest):
+        from .credentials import known_hosts, purpose
+
+        signed = purpose.of_message(request.read_message() if request.read_message is not None else b"")
+        name = known_hosts.name_of(signed.host_key) if signed.host_key is not None else None
+        return f"{signed.describe(name)}, with a key for {request.application}"
+    if isinstance(request, EnrollRequest):
+        return f"enrolling a key for {request.application}"
+    return "listing the resident keys"
