@@ -26,6 +26,7 @@ LOG_LEVEL_TRACE: Final = "trace"
 
 PIN_PROMPTS: Final = ("host", "terminal", "askpass", "pinentry")
 NOTICES: Final = ("terminal", "desktop")
+AUDIT_SYSLOG: Final = "syslog"
 MAX_REMEMBERED: Final = 7 * 86400
 """Seconds."""
 
@@ -98,9 +99,11 @@ class Configuration:
     tell it instead, or []; pin_prompts: in which ways a PIN is asked for, of PIN_PROMPTS; remember_pin: for how many
     seconds a PIN is remembered, 0 for not at all; presence: PRESENCE_…
 
-    timeout: seconds; log_file: a path or None; log_level: LOG_LEVEL_…, with LOG_LEVEL_TRACE there is a log_file; known_keys: the path of the file in which public keys are remembered, or None; missing_file: the
-    user's file if there is none, or None; trusts_environment: whether variables may say what is done: not in a program
-    that has more rights than whoever started it.
+    timeout: seconds; log_file: a path or None; log_level: LOG_LEVEL_…, with LOG_LEVEL_TRACE there is a log_file;
+    audit_log: a path, AUDIT_SYSLOG, or None; is_audit_required: whether nothing may be done that cannot be recorded
+    there; known_keys: the path of the file in which public keys are remembered, or None; missing_file: the user's file
+    if there is none, or None; trusts_environment: whether variables may say what is done: not in a program that has
+    more rights than whoever started it.
 
     key_directories: URLs, see credentials.directory; directory_user: whose keys are looked up there, None for the
     effective user's; directory_timeout: the seconds that each may take; directory_max_age: for how many seconds a
@@ -119,6 +122,8 @@ class Configuration:
         self.timeout = DEFAULT_TIMEOUT
         self.log_file: str | None = None
         self.log_level = LOG_LEVEL_ERROR
+        self.audit_log: str | None = None
+        self.is_audit_required = False
         self.known_keys: str | None = None
         self.missing_file: str | None = None
         self.trusts_environment = True
@@ -398,6 +403,10 @@ class _Reader:
             if self._is_limited:
                 raise self._error(f"a file named in {VARIABLE} may not set LogLevel", "move it to ~/.ssh/pysk_config")
             self._set("log_level", self._one_of(keyword, argument, (LOG_LEVEL_ERROR, LOG_LEVEL_TRACE)))
+        elif name == "auditlog":
+            self._set("audit_log", self._audit_log(keyword, argument))
+        elif name == "auditlogrequired":
+            self._set("is_audit_required", self._one_of(keyword, argument, ("yes", "no")) == "yes")
         elif name == "knownkeys":
             self._set("known_keys", None if argument.lower() == "none" else self._path_of(keyword, argument))
         elif name == "keydirectoryuser":
@@ -501,6 +510,13 @@ class _Reader:
             (word, [pattern for pattern in patterns.split(",") if pattern])
             for word, patterns in zip(words[::2], arguments[1::2], strict=True)
         ]
+
+    def _audit_log(self, keyword: str, argument: str) -> str | None:
+        if argument.lower() in (AUDIT_SYSLOG, "none"):
+            return AUDIT_SYSLOG if argument.lower() == AUDIT_SYSLOG else None
+        if self._is_limited:
+            raise self._error(f"a file named in {VARIABLE} may not set {keyword}", "move it to ~/.ssh/pysk_config")
+        return self._path_of(keyword, argument)
 
     def _path_of(self, keyword: str, argument: str) -> str:
         path = expand_home(argument)

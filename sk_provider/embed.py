@@ -113,7 +113,7 @@ class _Boundary:
             )
             from .enroll import enroll
 
-            enrolled = self._with_pins(enroll, request, configuration, operation)
+            enrolled = self._perform(enroll, request, configuration, operation)
             with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
                 response[0] = allocations.enroll_response(enrolled)
 
@@ -148,7 +148,7 @@ class _Boundary:
             )
             from .sign import sign
 
-            signed = self._with_pins(sign, request, configuration, operation)
+            signed = self._perform(sign, request, configuration, operation)
             with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
                 response[0] = allocations.sign_response(signed)
 
@@ -161,7 +161,7 @@ class _Boundary:
             request = ResidentRequest(self._pin(pin), self._options(options).get("device"))
             from .resident import load_resident_keys
 
-            found = self._with_pins(load_resident_keys, request, configuration, operation)
+            found = self._perform(load_resident_keys, request, configuration, operation)
             if found:
                 with _Allocations(self._ffi, self._lib, self._api_major) as allocations:
                     keys[0] = allocations.resident_keys(found)
@@ -229,7 +229,7 @@ class _Boundary:
         except Exception:  # noqa: BLE001, S110 - the host has its response by now
             pass
 
-    def _with_pins(
+    def _perform(
         self,
         carry_out: Callable[[Request, Configuration, Operation], Response],
         request: Request,
@@ -237,13 +237,21 @@ class _Boundary:
         operation: Operation,
     ) -> Response:
         """Carry out an operation, anew with each PIN that a person is asked for here and not by the host."""
-        while True:
-            try:
-                return carry_out(request, configuration, operation)
-            except PinRequired as question:
-                from .pin_prompts import answer
 
-                answer(question, request, configuration, operation, self._api_major)
+        def with_pins() -> Response:
+            while True:
+                try:
+                    return carry_out(request, configuration, operation)
+                except PinRequired as question:
+                    from .pin_prompts import answer
+
+                    answer(question, request, configuration, operation, self._api_major)
+
+        if configuration.audit_log is None:
+            return with_pins()
+        from .audit import recorded
+
+        return recorded(with_pins, request, configuration, operation, self._lib.pysk_log)
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""

@@ -58,6 +58,7 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
 
         policy.apply(configuration, request.application, None)
     token = selection.open_for_enrollment(request, configuration, operation)
+    operation.token = token
     try:
         response = _make_credential(request, user_id, token, operation)
     finally:

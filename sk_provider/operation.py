@@ -10,9 +10,16 @@ from .errors import AuthenticatorError, Interrupted, TimedOut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from .errors import SecurityKeyError
     from .trace import Trace
+
+    class Reached(Protocol):
+        """An authenticator, as client.token has it."""
+
+        address: str
+        aaguid: bytes
 
 
 _WAITS_UNTOLD = 1.0
@@ -22,8 +29,8 @@ _WAITS_UNTOLD = 1.0
 class Operation:
     """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set()).
 
-    trace: what is told each message and decision, None unless a person asks for that. A program that traces all that it
-    does sets it for the class.
+    token: the authenticator that it has reached, None for none; trace: what is told each message and decision, None
+    unless a person asks for that. A program that traces all that it does sets it for the class.
     """
 
     trace: Trace | None = None
@@ -41,6 +48,7 @@ class Operation:
         """
         self.timeout = timeout
         self.tell = tell
+        self.token: Reached | None = None
         self._is_interrupted = is_interrupted
         self._has_been_called_off = False
         self._has_told_of_others = False

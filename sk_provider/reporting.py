@@ -123,7 +123,14 @@ def append_to_log(path: str, line: str) -> bool:
     """Append a printable line to a log file, with the time and the process, and return whether it could be written."""
     import time
 
-    entry = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} libpysk[{posix.getpid()}]: {line}\n".encode()
+    return append_line(path, f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} libpysk[{posix.getpid()}]: {line}\n".encode())
+
+
+def append_line(path: str, entry: bytes) -> bool:
+    """Write to the end of a file in one go, which is made if it is not there; return whether that was done.
+
+    It is not done to a file that others can write, or that belongs to anybody but root and the effective user.
+    """
     flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
     try:
         descriptor = posix.open(path, flags, 0o600)

@@ -60,6 +60,7 @@ def _load_of_token(request: ResidentRequest, configuration: Configuration, opera
         return is_whole
 
     token = selection.open_for_management(request.device, configuration, operation)
+    operation.token = token
     try:
         from .client.fido2_client import errors_translated
         from .client.resident_credentials import credentials, open_management

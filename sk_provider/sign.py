@@ -47,6 +47,7 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
 
         policy.apply(configuration, request.application, request.read_message)
     token = selection.open_for_signature(request, configuration, operation)
+    operation.token = token
     try:
         uv, pin_uv_auth = _authorize(request, token, configuration, operation)
         assertion = token.get_assertion(request, operation, uv=uv, pin_uv_auth=pin_uv_auth)
@@ -59,6 +60,8 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     except StatusError as error:
         raise _error_of(error.code, request, token, operation) from None
     finally:
+        if configuration.audit_log is not None:
+            token.learn_model(operation)
         token.close()
     sig_r, sig_s = _split_signature(request.algorithm, assertion.signature)
     return SignResponse(assertion.flags, assertion.counter, sig_r, sig_s)

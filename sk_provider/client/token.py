@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sk_provider.ctap import framing, requests
-from sk_provider.errors import UnknownCommand
+from sk_provider.ctap.status import StatusError
+from sk_provider.errors import SecurityKeyError, UnknownCommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Token:
     """A channel with what is known of the authenticator behind it; what both protocols offer, it offers alike.
 
     address: what names it, as a user writes it; capabilities: see transport_api.Channel; is_the_only_one: whether there
-    was no other to choose from; public_key: sk-api's algorithm and the key that it is to sign by, where there were
-    others and it is known.
+    was no other to choose from; aaguid: of its model, 16 bytes, b"" as long as it was not asked; public_key: sk-api's
+    algorithm and the key that it is to sign by, where there were others and it is known.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Token:
         self.address = address
         self.capabilities = channel.capabilities
         self.is_the_only_one = True
+        self.aaguid = b""
         self.public_key: tuple[int, bytes] | None = None
 
     @property
@@ -128,9 +130,19 @@ class Token:
 
         Raises StatusError, and SecurityKeyError if there is no usable answer.
         """
-        return self.by_its_protocol(
+        info = self.by_its_protocol(
             lambda: requests.get_info(self, operation), lambda: requests.Info({}, [], force_pin_change=False)
         )
+        self.aaguid = info.aaguid
+        return info
+
+    def learn_model(self, operation: Operation) -> None:
+        """Ask for its AAGUID, if that is not known. Nothing is raised where it does not say."""
+        if not self.aaguid:
+            try:
+                self.get_info(operation)
+            except (StatusError, SecurityKeyError):
+                pass
 
     def get_assertion(
         self, request: SignRequest, operation: Operation, *, uv: bool, pin_uv_auth: tuple[int, bytes] | None
@@ -169,7 +181,9 @@ class Token:
         def by_ctap2() -> Ctap2:
             from .fido2_client import open_ctap2
 
-            return open_ctap2(self, operation)
+            client = open_ctap2(self, operation)
+            self.aaguid = bytes(client.info.aaguid)
+            return client
 
         def by_u2f() -> Ctap2:
             from .u2f import U2fClient

@@ -24,7 +24,7 @@ IN_ORDER = (
     {"asking"},
     {"transports"},
     {"client"},
-    {"directory_keys", "enroll", "pin_prompts", "policy", "resident", "sign", "trial"},
+    {"audit", "directory_keys", "enroll", "pin_prompts", "policy", "resident", "sign", "trial"},
     {"embed"},
 )
 
