@@ -247,6 +247,12 @@ class _Boundary:
 
                     answer(question, request, configuration, operation, self._api_major)
 
+        def notify(calls: list[str]) -> Callable[[], None] | None:
+            from .touch_notices import show
+
+            return show(calls, request, configuration, operation, self._api_major)
+
+        operation.notify = notify
         if configuration.audit_log is None:
             return with_pins()
         from .audit import recorded

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         aaguid: bytes
 
 
+_NOTICE_AFTER = 0.3
+"""Seconds of waiting for a person after which they are told by other ways than the host's and ours on stderr."""
 _WAITS_UNTOLD = 1.0
 """Seconds of waiting for others that nobody need be told of."""
 
@@ -29,11 +31,14 @@ _WAITS_UNTOLD = 1.0
 class Operation:
     """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set()).
 
-    token: the authenticator that it has reached, None for none; trace: what is told each message and decision, None
-    unless a person asks for that. A program that traces all that it does sets it for the class.
+    token: the authenticator that it has reached, None for none; notify: tells a person elsewhere than on stderr what
+    they are to do, of which it is given a list; it returns what withdraws it, or None, and raises nothing; trace: what
+    is told each message and decision, None unless a person asks for that. A program that traces all that it does sets
+    it for the class.
     """
 
     trace: Trace | None = None
+    notify: Callable[[list[str]], Callable[[], None] | None] | None = None
 
     def __init__(
         self,
@@ -49,6 +54,9 @@ class Operation:
         self.timeout = timeout
         self.tell = tell
         self.token: Reached | None = None
+        self._awaited: dict[str, Callable[[], str]] = {}
+        self._notice_due: float | None = None
+        self._withdraw: Callable[[], None] | None = None
         self._is_interrupted = is_interrupted
         self._has_been_called_off = False
         self._has_told_of_others = False
@@ -84,6 +92,35 @@ class Operation:
             self._has_told_of_others = True
             self.tell("another program is using the authenticator; waiting for it")
 
+    def await_person(self, who: str, call: Callable[[], str]) -> None:
+        """Note that an authenticator waits for a person, until person_came().
+
+        who: what tells it from others; call: returns what the person is to do.
+        """
+        if self.notify is not None and who not in self._awaited:
+            self._awaited[who] = call
+            if self._notice_due is None and self._withdraw is None:
+                self._notice_due = time.monotonic() + _NOTICE_AFTER
+
+    def person_came(self, who: str) -> None:
+        """Note that an authenticator does not wait any more, for whatever reason. May be called for any."""
+        if self._awaited.pop(who, None) is not None and not self._awaited:
+            self._notice_due = None
+            withdraw, self._withdraw = self._withdraw, None
+            if withdraw is not None:
+                withdraw()
+
+    def _notify_if_due(self) -> None:
+        due = self._notice_due
+        if due is not None and time.monotonic() >= due and self.notify is not None:
+            self._notice_due = None
+            withdraw = self.notify(sorted({call() for call in list(self._awaited.values())}))
+            # Who was waited for may have come in another thread.
+            if self._awaited:
+                self._withdraw = withdraw
+            elif withdraw is not None:
+                withdraw()
+
     def call_off(self) -> None:
         """Have all that wait, in whichever thread, give up."""
         self._has_been_called_off = True
@@ -94,6 +131,8 @@ class Operation:
 
     def is_set(self) -> bool:
         """Return whether waiting makes no sense any more."""
+        if self._notice_due is not None:
+            self._notify_if_due()
         return time.monotonic() >= self._deadline or self.is_interrupted()
 
     def reason(self) -> SecurityKeyError:

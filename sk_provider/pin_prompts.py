@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from .api import EnrollRequest, SignRequest
+from .api import SignRequest
 from .asking import hosts
 from .errors import Interrupted
+from .policy import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .api import ResidentRequest
+    from .api import EnrollRequest, ResidentRequest
     from .config import Configuration
     from .errors import PinRequired
     from .operation import Operation
@@ -39,7 +40,7 @@ def answer(
             continue
         from .asking import pins
 
-        asked = pins.Question(_purpose(request), question.address or "", _problem(question), configuration.timeout)
+        asked = pins.Question(describe(request), question.address or "", _problem(question), configuration.timeout)
         operation.restart()
         try:
             pin = pins.ask(way, asked, operation, trusts_environment=configuration.trusts_environment)
@@ -68,15 +69,3 @@ def _problem(question: PinRequired) -> str:
     last = ": the last one" if question.retries == 1 else ""
     wrong = "" if question.is_question else "wrong PIN, "
     return f"{wrong}{tries_left(question.retries)}{last}"
-
-
-def _purpose(request: EnrollRequest | SignRequest | ResidentRequest) -> str:
-    if isinstance(request, SignRequest):
-        from .credentials import known_hosts, purpose
-
-        signed = purpose.of_message(request.read_message() if request.read_message is not None else b"")
-        name = known_hosts.name_of(signed.host_key) if signed.host_key is not None else None
-        return f"{signed.describe(name)}, with a key for {request.application}"
-    if isinstance(request, EnrollRequest):
-        return f"enrolling a key for {request.application}"
-    return "listing the resident keys"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .api import EnrollRequest, SignRequest
 from .asking import hosts
 from .config import Use
 from .credentials import purpose
@@ -11,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .api import ResidentRequest
     from .config import Configuration
 
 
@@ -34,3 +36,16 @@ def apply(configuration: Configuration, application: str | None, read_message: C
     if configuration.denied is not None:
         what = "this operation" if signed.kind == purpose.UNKNOWN else f"this {signed.describe()}"
         raise OperationForbidden(f"{configuration.denied} forbids {what} (Deny)", "change that file if it should not")
+
+
+def describe(request: EnrollRequest | SignRequest | ResidentRequest) -> str:
+    """Return what a request is for, in words for a person, as far as what is signed says it."""
+    if isinstance(request, SignRequest):
+        from .credentials import known_hosts
+
+        signed = purpose.of_message(request.read_message() if request.read_message is not None else b"")
+        name = known_hosts.name_of(signed.host_key) if signed.host_key is not None else None
+        return f"{signed.describe(name)}, with a key for {request.application}"
+    if isinstance(request, EnrollRequest):
+        return f"enrolling a key for {request.application}"
+    return "listing the resident keys"

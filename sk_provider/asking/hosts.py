@@ -47,6 +47,19 @@ def remedy_for_a_pin(api_major: int) -> str | None:
     return None
 
 
+def tells_of_touches(api_major: int) -> bool:
+    """Return whether the host itself tells a person, where they can see it, that a touch is waited for.
+
+    On standard error, if that is a terminal: ssh since 8.4, and ssh-keygen (sshconnect2.c, ssh-keygen.c). By
+    SSH_ASKPASS, if it has that: ssh-agent (notify_start() in readpass.c). A provider cannot see what was told.
+    """
+    name = program()
+    if name == AGENT:
+        return _has_askpass()
+    tells = name == "ssh-keygen" or (name == "ssh" and api_major >= MAJOR_SIGNING_ASKS)
+    return tells and posix.isatty(2)
+
+
 def _has_askpass() -> bool:
     """Return whether an agent, whose environment is ours, can ask by a program (readpass.c)."""
     variable = posix.environ.get

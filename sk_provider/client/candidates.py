@@ -128,6 +128,14 @@ class _Race(Operation):
             return Interrupted("another authenticator was used", "no action is needed")
         return self._operation.reason()
 
+    def await_person(self, who: str, call: Callable[[], str]) -> None:
+        """See Operation."""
+        self._operation.await_person(who, call)
+
+    def person_came(self, who: str) -> None:
+        """See Operation."""
+        self._operation.person_came(who)
+
     def wait_for_others(self, since: float) -> None:
         """See Operation."""
         if self.winner is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sk_provider.ctap import framing, requests
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import SecurityKeyError, UnknownCommand
+from sk_provider.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from fido2.ctap2 import Ctap2
 
     from sk_provider.api import SignRequest
-    from sk_provider.operation import Operation
     from sk_provider.trace import Trace
     from sk_provider.transport_api import Channel, Event
 
@@ -71,12 +71,23 @@ class Token:
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
         """See transport_api.Channel. A first CTAP2 command that is unknown is the last: from then on it speaks U2F."""
+        operation = event if isinstance(event, Operation) else None
+
+        def note(keepalive_status: int) -> None:
+            if keepalive_status == framing.STATUS_UPNEEDED and operation is not None:
+                operation.await_person(self.address, self.call_for_a_touch)
+            if on_keepalive is not None:
+                on_keepalive(keepalive_status)
+
         try:
-            response = self._channel.call(cmd, data, event, on_keepalive)
+            response = self._channel.call(cmd, data, event, note)
         except UnknownCommand:
             if cmd == framing.CBOR and not self._has_spoken_ctap2:
                 self.capabilities &= ~framing.CAPABILITY_CBOR
             raise
+        finally:
+            if operation is not None:
+                operation.person_came(self.address)
         if cmd == framing.CBOR:
             self._has_spoken_ctap2 = True
         return response
@@ -93,6 +104,10 @@ class Token:
         """Return its address, and what it calls itself, for a person who has to tell it from others."""
         name = self.product()
         return f"{self.address}, {name}" if name else self.address
+
+    def call_for_a_touch(self) -> str:
+        """Return what a person is to do where it waits for one."""
+        return f"touch {self.describe()}"
 
     def by_its_protocol(self, by_ctap2: Callable[[], Result], by_u2f: Callable[[], Result]) -> Result:
         """Return what the function for its protocol returns; by_ctap2 begins with a CTAP2 command."""

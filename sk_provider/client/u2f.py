@@ -13,6 +13,7 @@ from sk_provider.api import FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION
 from sk_provider.ctap import ES256, apdu, sha256, status
 from sk_provider.ctap.requests import NO_CLIENT_DATA, Assertion
 from sk_provider.errors import AuthenticatorError
+from sk_provider.operation import Operation
 
 from . import refusal
 from .fido2_client import Device, errors_translated
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sk_provider.api import SignRequest
-    from sk_provider.operation import Operation
     from sk_provider.transport_api import Event
 
     from .refusal import AddressedChannel
@@ -56,17 +56,24 @@ def _status_words_translated(token: AddressedChannel) -> Iterator[None]:
             raise AuthenticatorError(f"the authenticator answered with status {error.code:04x}", "try again") from None
 
 
-def _poll(ask: Callable[[], Result], event: Event) -> Result:
+def _poll(ask: Callable[[], Result], token: AddressedChannel, event: Event) -> Result:
     """Ask until somebody has touched the authenticator: U2F answers at once that nobody has yet."""
-    while True:
-        try:
-            return ask()
-        except ApduError as error:
-            if error.code != APDU.USE_NOT_SATISFIED:
-                raise
-        if event.is_set():
-            raise event.reason()
-        time.sleep(_POLL_INTERVAL)
+    operation = event if isinstance(event, Operation) else None
+    try:
+        while True:
+            try:
+                return ask()
+            except ApduError as error:
+                if error.code != APDU.USE_NOT_SATISFIED:
+                    raise
+            if operation is not None:
+                operation.await_person(f"{token.address} by U2F", lambda: f"touch {token.address}")
+            if event.is_set():
+                raise event.reason()
+            time.sleep(_POLL_INTERVAL)
+    finally:
+        if operation is not None:
+            operation.person_came(f"{token.address} by U2F")
 
 
 class U2fClient(Ctap2):
@@ -93,7 +100,9 @@ class U2fClient(Ctap2):
         """
         app_param = sha256(rp["id"].encode())
         with _status_words_translated(self._token):
-            registration = _poll(lambda: self._ctap1.register(client_data_hash, app_param), self._operation)
+            registration = _poll(
+                lambda: self._ctap1.register(client_data_hash, app_param), self._token, self._operation
+            )
             attestation = AttestationObject.from_ctap1(app_param, registration)
         return AttestationResponse(attestation.fmt, attestation.auth_data, dict(attestation.att_stmt))
 
@@ -113,7 +122,9 @@ def get_assertion(request: SignRequest, token: AddressedChannel, operation: Oper
     app_param = sha256(request.application.encode())
     ctap1 = _open(token, operation)
     with _status_words_translated(token):
-        signature = _poll(lambda: ctap1.authenticate(request.message_digest, app_param, request.key_handle), operation)
+        signature = _poll(
+            lambda: ctap1.authenticate(request.message_digest, app_param, request.key_handle), token, operation
+        )
         if signature.user_presence != _TEST_OF_USER_PRESENCE:
             raise AuthenticatorError("the authenticator's answer does not confirm a touch", "try again")
         return Assertion(signature.user_presence, signature.counter, signature.signature)
@@ -145,5 +156,5 @@ def wait_for_touch(token: AddressedChannel, event: Event) -> bool:
         ctap1.register(bytes(32), sha256(b"ssh:"))
 
     with _status_words_translated(token):
-        _poll(poll, event)
+        _poll(poll, token, event)
     return polls > 1

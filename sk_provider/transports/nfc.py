@@ -106,24 +106,31 @@ def open(  # noqa: A001 - see Transport
 
 
 def _wait_for_card(context: Context, location: str, operation: Operation) -> str:
-    has_told = False
-    while True:
-        readers = context.readers(location)
-        for reader in readers:
-            if context.has_card(reader):
-                return reader
-        if not has_told:
-            operation.tell(f"present the security key to the reader {' or '.join(readers)}")
-            has_told = True
-        if operation.is_set():
-            reason = operation.reason()
-            if isinstance(reason, TimedOut):
-                raise TimedOut(
-                    f"no security key was presented to the reader {' or '.join(readers)} within {operation.timeout} s",
-                    "try again and present it",
+    call = ""
+    try:
+        while True:
+            readers = context.readers(location)
+            for reader in readers:
+                if context.has_card(reader):
+                    return reader
+            if not call:
+                call = f"present the security key to the reader {' or '.join(readers)}"
+                operation.tell(call)
+                operation.await_person(
+                    f"nfc:{location}", lambda: f"present the security key to the reader {location}".rstrip()
                 )
-            raise reason
-        time.sleep(_TICK)
+            if operation.is_set():
+                reason = operation.reason()
+                if isinstance(reason, TimedOut):
+                    raise TimedOut(
+                        f"no security key was presented to the reader {' or '.join(readers)} "
+                        f"within {operation.timeout} s",
+                        "try again and present it",
+                    )
+                raise reason
+            time.sleep(_TICK)
+    finally:
+        operation.person_came(f"nfc:{location}")
 
 
 class _CardTakenAway(AuthenticatorError):

@@ -16,7 +16,7 @@ IN_ORDER = (
     {"__init__", "bytecode", "library"},
     {"errors"},
     {"reporting"},
-    {"api", "config", "operation", "peers", "third_party", "trace"},
+    {"api", "config", "isolated", "operation", "peers", "third_party", "trace"},
     {"transport_api"},
     {"ctap"},
     {"credentials"},
@@ -24,7 +24,7 @@ IN_ORDER = (
     {"asking"},
     {"transports"},
     {"client"},
-    {"audit", "directory_keys", "enroll", "pin_prompts", "policy", "resident", "sign", "trial"},
+    {"audit", "directory_keys", "enroll", "pin_prompts", "policy", "resident", "sign", "touch_notices", "trial"},
     {"embed"},
 )
 

@@ -6,10 +6,9 @@ code, no descriptor, no terminal.
 
 from __future__ import annotations
 
-import sys
 import time
 
-import sk_provider
+from sk_provider import isolated
 from sk_provider.errors import DirectoryError
 
 from . import exchange
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
 
     from .exchange import Answer, Request
 
-_PROGRAM = """
-import sys
-sys.path.append(sys.argv[1])
-from sk_provider.credentials.directory import carry_out
-carry_out.main()
-"""
+_PROGRAM = "from sk_provider.credentials.directory import carry_out; carry_out.main()"
 
 _VARIABLES = ("KRB5CCNAME",)
 """What is handed on where the environment is trusted: where a person's Kerberos tickets are."""
@@ -82,13 +76,11 @@ def _start(url: str, theirs: socket.socket, environment: dict[str, str]) -> subp
     """Start the process, with this socket for standard input and output. Raises DirectoryError if that fails."""
     import subprocess
 
-    free_threading = "t" if "t" in sys.abiflags else ""
-    python = f"{sys.base_exec_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}{free_threading}"
-    site_packages = sk_provider.__path__[0].rpartition("/")[0]
+    command = isolated.python(_PROGRAM)
     try:
         # In a session of its own: a terminal's Ctrl-C is for the host, which knows what it interrupts.
         return subprocess.Popen(
-            [python, "-I", "-S", "-B", "-X", "utf8", "-c", _PROGRAM, site_packages],
+            command,
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             stderr=subprocess.DEVNULL,
@@ -98,7 +90,7 @@ def _start(url: str, theirs: socket.socket, environment: dict[str, str]) -> subp
         )
     except OSError as error:
         raise DirectoryError(
-            f"{url} cannot be asked, because {python} cannot be started ({error.strerror})",
+            f"{url} cannot be asked, because {command[0]} cannot be started ({error.strerror})",
             "install that program, or raise this one's limits (ulimit -u, ulimit -v)",
         ) from None
 

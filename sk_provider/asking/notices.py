@@ -1,0 +1,100 @@
+"""Telling a person that an authenticator waits for them, in the ways that pysk_config orders (Notify)."""
+
+from __future__ import annotations
+
+import os
+
+from sk_provider.reporting import printable, write_in_time
+
+from . import hosts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Withdraw = Callable[[], None]
+
+_SUMMARY = "Security key"
+_WRITING = 0.05
+"""Seconds in which a terminal takes a line, or does not show it."""
+
+
+class Notice:
+    """What is told. call: what the person is to do; purpose: what for; seconds: the person's time."""
+
+    def __init__(self, call: str, purpose: str, seconds: int) -> None:
+        self.call = printable(call)
+        self.purpose = printable(purpose)
+        self.seconds = seconds
+
+    def line(self) -> str:
+        """Return it in one line."""
+        return f"{self.call}: {self.purpose}"
+
+
+class CannotTell(Exception):
+    """Nobody can be told in this way. The sentence says why."""
+
+
+def show(notice: Notice, ways: tuple[str, ...], command: list[str], api_major: int) -> Withdraw | None:
+    """Tell it by the program, or in the first way that a person can see; return what withdraws it.
+
+    ways, command: as in Configuration; api_major: of the host's API. None where there is nothing to withdraw, also as
+    the host tells it itself.
+
+    Raises CannotTell if the program cannot be started.
+    """
+    if command:
+        return _run(notice, command)
+    for way in ways:
+        if way == "terminal":
+            if hosts.tells_of_touches(api_major) or _write_to_terminal(notice):
+                return None
+        else:
+            from . import desktop_notice
+
+            try:
+                return desktop_notice.show(_SUMMARY, f"{notice.call}\n{notice.purpose}", notice.seconds)
+            except desktop_notice.CannotShow:
+                continue
+    return None
+
+
+def _write_to_terminal(notice: Notice) -> bool:
+    try:
+        terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        write_in_time(terminal, f"libpysk: {notice.line()}", _WRITING)
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+    return True
+
+
+def _run(notice: Notice, command: list[str]) -> Withdraw:
+    """Start a program that tells it, and is ended when it is withdrawn."""
+    import subprocess
+
+    words = {"PYSK_CALL": notice.call, "PYSK_PURPOSE": notice.purpose}
+    try:
+        process = subprocess.Popen(
+            [*command, notice.line()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **words},
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CannotTell(f"{command[0]} cannot be started ({error.strerror})") from None
+
+    def withdraw() -> None:
+        if process.poll() is None:
+            process.terminate()
+            process.poll()
+
+    return withdraw
