@@ -106,19 +106,17 @@ def open(  # noqa: A001 - see Transport
 
 
 def _wait_for_card(context: Context, location: str, operation: Operation) -> str:
-    call = ""
+    has_told = False
     try:
         while True:
             readers = context.readers(location)
             for reader in readers:
                 if context.has_card(reader):
                     return reader
-            if not call:
-                call = f"present the security key to the reader {' or '.join(readers)}"
-                operation.tell(call)
-                operation.await_person(
-                    f"nfc:{location}", lambda: f"present the security key to the reader {location}".rstrip()
-                )
+            if not has_told:
+                has_told = True
+                operation.tell(_call_for_a_card(readers))
+                operation.await_person(f"nfc:{location}", lambda readers=readers: _call_for_a_card(readers))
             if operation.is_set():
                 reason = operation.reason()
                 if isinstance(reason, TimedOut):
@@ -131,6 +129,10 @@ def _wait_for_card(context: Context, location: str, operation: Operation) -> str
             time.sleep(_TICK)
     finally:
         operation.person_came(f"nfc:{location}")
+
+
+def _call_for_a_card(readers: list[str]) -> str:
+    return f"present the security key to the reader {' or '.join(readers)}"
 
 
 class _CardTakenAway(AuthenticatorError):

@@ -1,0 +1,97 @@
+"""A session bus with a server that shows notifications, as a desktop has them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+from jeepney import DBusAddress, HeaderFields, MessageType, new_error, new_method_call, new_method_return
+from jeepney.io.blocking import open_dbus_connection
+
+from support import debian
+from support.serve import wait_until
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import Self
+
+_CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"""
+_BUS = DBusAddress("/org/freedesktop/DBus", bus_name="org.freedesktop.DBus", interface="org.freedesktop.DBus")
+
+
+class Desktop:
+    """shown: summary and body of each notification; withdrawn: the numbers, from 1, of those that were withdrawn.
+
+    ``refuses``: answers with an error instead.
+    """
+
+    def __init__(self, folder: Path, *, refuses: bool = False) -> None:
+        self._folder = folder
+        self._refuses = refuses
+        self._socket = folder / "bus"
+        self.shown: list[tuple[str, str]] = []
+        self.withdrawn: list[int] = []
+        self.variables = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._socket}"}
+
+    def __enter__(self) -> Self:
+        root = debian.unpack("dbus-daemon", "libapparmor1", "libdbus-1-3")
+        configuration = self._folder / "bus.conf"
+        configuration.write_text(_CONFIGURATION.format(socket=self._socket))
+        libraries = ":".join(str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")))
+        self._daemon = subprocess.Popen(
+            [root / "usr/bin/dbus-daemon", "--nofork", "--nopidfile", f"--config-file={configuration}"],
+            env={**os.environ, "LD_LIBRARY_PATH": libraries}, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(self._socket.exists, "the bus")
+        self._bus = open_dbus_connection(self.variables["DBUS_SESSION_BUS_ADDRESS"])
+        self._bus.send_and_get_reply(
+            new_method_call(_BUS, "RequestName", "su", ("org.freedesktop.Notifications", 0)), timeout=60
+        )
+        self._server = threading.Thread(target=self._serve, daemon=True)
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._daemon.terminate()
+        self._daemon.wait(60)
+        self._server.join(60)
+        self._bus.close()
+
+    def wait_for_withdrawal(self, number: int = 1) -> None:
+        """Wait until so many notifications were withdrawn."""
+        wait_until(lambda: len(self.withdrawn) >= number, "the withdrawal")
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                message = self._bus.receive()
+            except OSError:
+                return
+            if message.header.message_type is not MessageType.method_call:
+                continue
+            self._bus.send(self._answer(message, message.header.fields[HeaderFields.member]))
+
+    def _answer(self, message: Any, member: str) -> Any:
+        if self._refuses:
+            return new_error(message, "org.freedesktop.Notifications.Error", "s", ("no",))
+        if member == "Notify":
+            self.shown.append((message.body[3], message.body[4]))
+            return new_method_return(message, "u", (len(self.shown),))
+        self.withdrawn.append(message.body[0])
+        return new_method_return(message)
