@@ -6,6 +6,7 @@ Locations: "" any reader; else the readers whose name contains the text.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from sk_provider.ctap import apdu, commands, framing
 from sk_provider.errors import (
@@ -116,7 +117,7 @@ def _wait_for_card(context: Context, location: str, operation: Operation) -> str
             if not has_told:
                 has_told = True
                 operation.tell(_call_for_a_card(readers))
-                operation.await_person(f"nfc:{location}", lambda readers=readers: _call_for_a_card(readers))
+                operation.await_person(f"nfc:{location}", partial(_call_for_a_card, readers))
             if operation.is_set():
                 reason = operation.reason()
                 if isinstance(reason, TimedOut):
