@@ -172,7 +172,7 @@ def test_a_key_type_that_is_announced_and_refused_is_told(table: Table, tmp_path
         if request[0] == commands.GET_INFO:
             answer[0x0A] = [{"alg": algorithm, "type": "public-key"} for algorithm in (EDDSA, ES256)]
 
-    with pytest.raises(Unsupported, match="has no keys of this type"):
+    with pytest.raises(Unsupported, match="does not support this type of key"):
         table.try_out(Liar(token, boast))
 
 
