@@ -19,6 +19,7 @@ SecurityKeyError           -1
 ├── StoreUnusable          -1  the software authenticator's
 ├── DirectoryError         -1  a key directory cannot be read, or has what cannot be used
 └── AuthenticatorError     -1  it answered with an error or with nonsense, or not at all
+    ├── TransportDefect    -1  another package's code cannot be loaded, or does what it may not
     └── UnknownCommand     -1  it does not know the CTAPHID command
 """
 
@@ -141,6 +142,10 @@ class DirectoryError(SecurityKeyError):
 
 class AuthenticatorError(SecurityKeyError):
     """The authenticator failed, or what it sent cannot be used."""
+
+
+class TransportDefect(AuthenticatorError):
+    """Another package's code cannot be loaded, or raised, returned or left undone what it may not."""
 
 
 class UnknownCommand(AuthenticatorError):

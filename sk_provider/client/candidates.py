@@ -15,6 +15,7 @@ from sk_provider.errors import (
     PinRequired,
     SecurityKeyError,
     TimedOut,
+    TransportDefect,
     Unsupported,
 )
 from sk_provider.operation import Operation
@@ -70,6 +71,7 @@ def open_holder(
         candidates.close_all_but(None)
         raise
     candidates.close_all_but(token)
+    candidates.tell_defects()
     token.public_key = candidates.known
     return token
 
@@ -106,6 +108,7 @@ def open_chosen(
         candidates.close_all_but(None)
         raise
     candidates.close_all_but(token)
+    candidates.tell_defects()
     return token
 
 
@@ -211,6 +214,12 @@ class _Candidates:
             # In the order in which they were found, not opened: so the same is told every time.
             self.tokens += [opened[each] for each in found if each in opened]
         self._note_errors(found, outcomes)
+
+    def tell_defects(self) -> None:
+        """Tell of other packages' transports that failed beside the one that serves."""
+        for failure in self.failures:
+            if isinstance(failure, TransportDefect):
+                self._operation.tell(str(failure))
 
     def find_holder(self, found: list[Found], request: SignRequest) -> Token | None:
         """Ask all at once, and return the one that holds the key, None if it is not known which one does.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import posix
 
 from sk_provider import transports
-from sk_provider.errors import CredentialNotFound, DeviceNotFound, SecurityKeyError
+from sk_provider.errors import CredentialNotFound, DeviceNotFound, SecurityKeyError, TransportDefect
 
 from .token import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
     from sk_provider.trace import Trace
@@ -50,33 +52,44 @@ class Found:
         return name(self.location) if name is not None else ""
 
 
-def discover(addresses: list[str], configuration: Configuration, trace: Trace | None = None) -> list[Found]:
+def discover(
+    addresses: list[str],
+    configuration: Configuration,
+    trace: Trace | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> list[Found]:
     """Return what the addresses mean now, each authenticator once; without addresses, what is plugged in.
 
-    trace: see Operation.
+    trace, tell: see Operation; the latter is told of a transport that fails, where others are named as well.
 
     Raises DeviceNotFound, or what else is wrong with an address, if that is nothing; unless there is only one: opening
     it tells best.
     """
-    found = _discover_named(addresses, configuration, trace) if addresses else _discover_default(configuration)
+    found = _discover_named(addresses, configuration, trace, tell) if addresses else _discover_default(configuration)
     if trace is not None:
         trace(f"found for {' '.join(addresses) or 'no address'}: {', '.join(each.address for each in found)}")
     return found
 
 
-def _discover_named(addresses: list[str], configuration: Configuration, trace: Trace | None) -> list[Found]:
+def _discover_named(
+    addresses: list[str], configuration: Configuration, trace: Trace | None, tell: Callable[[str], object] | None
+) -> list[Found]:
     found: list[Found] = []
     awaited: list[Found] = []
     errors: list[SecurityKeyError] = []
     for address in addresses:
         scheme, location = transports.split(address)
-        transport = transports.load(scheme, own_only=configuration.is_limited(address))
+        is_loaded = False
         try:
+            transport = transports.load(scheme, own_only=configuration.is_limited(address))
+            is_loaded = True
             locations = transport.discover(location)
         except SecurityKeyError as error:
-            if len(addresses) == 1:
+            if len(addresses) == 1 or not (is_loaded or isinstance(error, TransportDefect)):
                 raise
             errors.append(error)
+            if tell is not None and isinstance(error, TransportDefect):
+                tell(str(error))
             if trace is not None:
                 trace(f"{address} is left out: {error.happened}")
             continue

@@ -53,7 +53,7 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
     else:
         if marked is not None:
             return marked
-        found = discovery.discover(addresses, configuration, operation.trace)
+        found = discovery.discover(addresses, configuration, operation.trace, operation.tell)
     has_more = not addresses and discovery.may_have_more(found)
     if len(found) == 1 and not has_more:
         return _the_only_one(found, operation).open(configuration, operation, may_create=False)
@@ -82,7 +82,7 @@ def _the_only_one(found: list[Found], operation: Operation) -> Found:
 def _open_one(
     addresses: list[str], configuration: Configuration, operation: Operation, *, may_create: bool, sends_pin: bool
 ) -> Token:
-    found = discovery.discover(addresses, configuration, operation.trace)
+    found = discovery.discover(addresses, configuration, operation.trace, operation.tell)
     has_more = not addresses and discovery.may_have_more(found)
     if len(found) == 1 and not has_more:
         return _the_only_one(found, operation).open(configuration, operation, may_create=may_create)

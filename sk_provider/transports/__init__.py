@@ -64,7 +64,7 @@ def load(scheme: str, *, own_only: bool) -> Transport:
     from sk_provider import third_party
 
     where = "in ~/.ssh/pysk_config or with -O device="
-    other: Transport = third_party.load(
-        ENTRY_POINTS, scheme, "transport", SCHEMES, named_where=where, own_only=own_only
-    )
-    return other
+    package, other = third_party.load(ENTRY_POINTS, scheme, "transport", SCHEMES, named_where=where, own_only=own_only)
+    from .guarded import GuardedTransport
+
+    return GuardedTransport(scheme, package, other)

@@ -15,7 +15,7 @@ from sk_provider.authenticator.store import Store, StoreMissing
 from sk_provider.config import Configuration
 from sk_provider.ctap.commands import GET_INFO
 from sk_provider.ctap.framing import CBOR
-from sk_provider.errors import ConfigurationError, Interrupted, StoreUnusable
+from sk_provider.errors import ConfigurationError, Interrupted, StoreUnusable, TransportDefect
 from sk_provider.operation import Operation
 from sk_provider.transports import pcsc, soft, udp
 
@@ -75,9 +75,68 @@ def test_what_another_package_brings_for_others_is_no_transport() -> None:
         transports.load("owl", own_only=False)
 
 
+def install_another(folder: Path, package: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a package that registers a target for the scheme crow."""
+    metadata = folder / f"{package}-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "entry_points.txt").write_text(
+        f"[other]\ncrow = wrong\n\n[ sk_provider.transports ]\n# a comment\ncrow={target} [extra]\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_two_packages_with_one_scheme_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("rook_post", "raven_post"):
+        install_another(tmp_path / package, package, "os", monkeypatch)
+    with pytest.raises(ConfigurationError, match="the packages raven-post and rook-post both have a transport crow:"):
+        transports.load("crow", own_only=False)
+
+
+def test_a_package_that_is_on_the_path_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("a", "b"):
+        install_another(tmp_path / folder, "rook_post", "os", monkeypatch)
+    with pytest.raises(ConfigurationError, match="rook-post has no function discover"):
+        transports.load("crow", own_only=False)
+
+
+def test_a_package_that_is_edited_where_it_is_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_another(tmp_path / "site", "rook_post", "edited_rook", monkeypatch)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "edited_rook.py").write_text("def discover(location): return [location]\ndef open(): pass\n")
+    before = sys.path[:]
+    with pytest.raises(TransportDefect, match="has no module edited_rook here; install that package again, and not"):
+        transports.load("crow", own_only=False)
+    (tmp_path / "site/__editable__.rook.pth").write_text(f"import nothing_at_all\n{source}\n")
+    try:
+        assert transports.load("crow", own_only=False).discover("x") == ["x"]
+    finally:
+        sys.path[:] = before
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import no_such_dependency\n", "needs the Python package no_such_dependency; install that as well"),
+        ("raise SystemError('secret')\n", r"cannot be loaded \(SystemError in rook_module.py line 1\)"),
+        ("1 +\n", r"cannot be loaded \(SyntaxError"),
+        ("", "cannot be loaded \\(AttributeError"),
+    ],
+)
+def test_a_module_that_does_not_load_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    install_another(tmp_path, "rook_post", "rook_module:Transport", monkeypatch)
+    (tmp_path / "rook_module.py").write_text(source)
+    monkeypatch.delitem(sys.modules, "rook_module", raising=False)
+    with pytest.raises(TransportDefect, match=f"the transport crow: of the package rook-post {told}") as caught:
+        transports.load("crow", own_only=False)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.usefixtures("third_party")
 def test_a_transport_that_cannot_be_loaded_is_told() -> None:
-    with pytest.raises(ConfigurationError, match="transport lame: cannot be loaded"):
+    with pytest.raises(TransportDefect, match="the transport lame: of the package pigeon has no module no_such here"):
         transports.load("lame", own_only=False)
 
 

@@ -83,7 +83,8 @@ def load(scheme: str, *, own_only: bool) -> Kind:
     from sk_provider import third_party
 
     where = "in ~/.ssh/pysk_config"
-    other: Kind = third_party.load(
+    other: Kind
+    _, other = third_party.load(
         ENTRY_POINTS, scheme, "kind of key directory", KINDS, named_where=where, own_only=own_only
     )
     return other

@@ -1,0 +1,241 @@
+"""What another package's transport may do wrong: it is told by its name, its package and the place."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sk_provider.config import Configuration
+from sk_provider.ctap import framing
+from sk_provider.errors import ConfigurationError, DeviceNotFound, Interrupted, TransportDefect
+from sk_provider.operation import Operation
+from sk_provider.transports.guarded import GuardedTransport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+HERE = Path(__file__).name
+WHOSE = "the transport pigeon: of the package pigeon-post"
+
+
+class Channel:
+    """One that does whatever a test wants instead of answering."""
+
+    def __init__(self, call: Callable[[], Any] = lambda: b"\0", close: Callable[[], Any] = lambda: None) -> None:
+        self.capabilities = framing.CAPABILITY_CBOR
+        self._call = call
+        self._close = close
+        self.closed = 0
+
+    def call(self, cmd: int, data: bytes = b"", event: object = None, on_keepalive: object = None) -> Any:
+        return self._call()
+
+    def close(self) -> None:
+        self.closed += 1
+        self._close()
+
+
+class Transport:
+    def __init__(self, discover: Callable[[], Any] = lambda: ["x"], opened: Callable[[], Any] = Channel) -> None:
+        self._discover = discover
+        self._opened = opened
+
+    def discover(self, location: str) -> Any:
+        return self._discover()
+
+    def open(self, location: str, configuration: object, operation: object, *, may_create: bool) -> Any:
+        return self._opened()
+
+
+def fails(error: BaseException) -> Callable[[], Any]:
+    def fail() -> Any:
+        raise error
+
+    return fail
+
+
+def hang() -> Any:
+    threading.Event().wait(600)
+
+
+class Brief(Operation):
+    """One whose time is over soon."""
+
+    def restart(self) -> None:
+        self._deadline = time.monotonic() + 0.2
+
+
+def guarded(transport: Any) -> GuardedTransport:
+    return GuardedTransport("pigeon", "pigeon-post", transport)
+
+
+def opened(channel: Any, operation: Operation | None = None) -> Any:
+    transport = guarded(Transport(opened=lambda: channel))
+    return transport.open("x", Configuration(), operation or Operation(60), may_create=False)
+
+
+ERRORS = [
+    AttributeError("a secret"),
+    TypeError("a secret"),
+    ValueError("a secret"),
+    RuntimeError("a secret"),
+    OSError(5, "a secret"),
+    SystemExit(0),
+    KeyboardInterrupt(),
+    RecursionError(),
+    AssertionError("a secret"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_whatever_is_raised_is_told_by_its_kind_and_place_and_no_value(error: BaseException) -> None:
+    told = rf"^{WHOSE} failed \({type(error).__name__} in {HERE} line \d+\); report this to its authors$"
+    with pytest.raises(TransportDefect, match=told):
+        guarded(Transport(discover=fails(error))).discover("x")
+    with pytest.raises(TransportDefect, match=told):
+        guarded(Transport(opened=fails(error))).open("x", Configuration(), Operation(60), may_create=False)
+    with pytest.raises(TransportDefect, match=told):
+        opened(Channel(call=fails(error))).call(framing.CBOR, b"\4")
+
+
+def test_errors_of_ours_are_let_through() -> None:
+    with pytest.raises(DeviceNotFound, match="it is asleep; wake it"):
+        guarded(Transport(discover=fails(DeviceNotFound("it is asleep", "wake it")))).discover("x")
+    with pytest.raises(DeviceNotFound, match="it is asleep; wake it"):
+        opened(Channel(call=fails(DeviceNotFound("it is asleep", "wake it")))).call(framing.CBOR, b"\4")
+
+
+@pytest.mark.parametrize("locations", [None, 5, [b"x"], [None], {"x": 1}.items(), ["x"] * 1001])
+def test_what_is_no_list_of_locations_is_told(locations: Any) -> None:
+    with pytest.raises(TransportDefect, match=WHOSE):
+        guarded(Transport(discover=lambda: locations)).discover("x")
+
+
+@pytest.mark.parametrize("channel", [None, object(), b"", Channel])
+def test_what_is_no_channel_is_told(channel: Any) -> None:
+    with pytest.raises(TransportDefect, match=rf"{WHOSE} failed \(open\(\) did not return a channel"):
+        opened(channel)
+
+
+@pytest.mark.parametrize("response", [None, "text", 5, [0]])
+def test_what_is_no_response_is_told(response: Any) -> None:
+    with pytest.raises(TransportDefect, match=r"call\(\) did not return bytes"):
+        opened(Channel(call=lambda: response)).call(framing.CBOR, b"\4")
+
+
+def test_other_kinds_of_bytes_are_bytes() -> None:
+    assert opened(Channel(call=lambda: bytearray(b"\0ab"))).call(framing.CBOR, b"\4") == b"\0ab"
+
+
+@pytest.mark.parametrize("missing", ["discover", "open"])
+def test_what_has_not_the_functions_is_no_transport(missing: str) -> None:
+    transport = type("Lame", (), {"discover": print, "open": print, missing: None})
+    with pytest.raises(ConfigurationError, match=rf"{WHOSE} has no function {missing}\(\)"):
+        guarded(transport)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_channel_that_cannot_be_closed_is_told_and_spoils_nothing(error: BaseException) -> None:
+    told: list[str] = []
+    channel = opened(Channel(close=fails(error)), Operation(60, tell=told.append))
+    assert channel.call(framing.CBOR, b"\4") == b"\0"
+    channel.close()
+    assert len(told) == 1
+    assert told[0].startswith(f"{WHOSE} failed ({type(error).__name__}")
+
+
+def test_a_call_that_does_not_end_ends_with_the_operation() -> None:
+    told: list[str] = []
+    inner = Channel(call=hang)
+    operation = Operation(60, tell=told.append)
+    channel = opened(inner, operation)
+    operation.call_off()
+    with pytest.raises(Interrupted):
+        channel.call(framing.CBOR, b"\4", operation)
+    # What hangs is not asked to close as well.
+    channel.close()
+    assert inner.closed == 0
+
+
+def test_an_opening_that_does_not_end_ends_with_the_operation() -> None:
+    operation = Operation(60)
+    operation.call_off()
+    with pytest.raises(Interrupted):
+        guarded(Transport(opened=hang)).open("x", Configuration(), operation, may_create=False)
+
+
+def test_a_discovery_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sk_provider.transports.guarded._PATIENCE", 0.1)
+    monkeypatch.setattr("sk_provider.transports.guarded._GRACE", 0.1)
+    with pytest.raises(TransportDefect, match=rf"{WHOSE} does not answer \(discover\(\)\)"):
+        guarded(Transport(discover=hang)).discover("x")
+
+
+def test_a_write_to_a_closed_pipe_is_an_error_and_no_end_of_the_host() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with pytest.raises(TransportDefect, match="BrokenPipeError"):
+            opened(Channel(call=lambda: os.write(writer, b"x"))).call(framing.CBOR, b"\4")
+    finally:
+        os.close(writer)
+
+
+def test_what_a_transport_may_have_is_there_only_if_it_has_it() -> None:
+    plain = guarded(Transport())
+    assert not plain.waits_for_a_person
+    assert not hasattr(plain, "open_holder")
+    assert not hasattr(plain, "name")
+
+
+class Knowing(Transport):
+    waits_for_a_person = 1
+
+    def __init__(self, held: Callable[[], Any], name: Callable[[], Any] = lambda: "a bird") -> None:
+        super().__init__()
+        self._held = held
+        self._named = name
+
+    def name(self, location: str) -> Any:
+        return self._named()
+
+    def open_holder(self, *_: object) -> Any:
+        return self._held()
+
+
+def test_what_it_knows_of_names_and_key_handles_is_asked_for() -> None:
+    transport = guarded(Knowing(lambda: ("x", Channel())))
+    assert transport.waits_for_a_person
+    assert transport.name("x") == "a bird"
+    held: Any = transport.open_holder(b"key", [], Configuration(), Operation(60))
+    assert (held[0], held[1].call(framing.CBOR, b"\4")) == ("x", b"\0")
+    nothing: Any = guarded(Knowing(lambda: None))
+    assert nothing.open_holder(b"key", [], Configuration(), Operation(60)) is None
+
+
+@pytest.mark.parametrize("held", [(), ("x",), ("x", None), (None, Channel()), "text", 5])
+def test_what_holds_no_key_is_told(held: Any) -> None:
+    with pytest.raises(TransportDefect, match=r"open_holder\(\)"):
+        guarded(Knowing(lambda: held)).open_holder(b"key", [], Configuration(), Operation(60))
+
+
+@pytest.mark.parametrize("name", [fails(ValueError()), lambda: None, lambda: b"x"])
+def test_a_name_that_is_none_is_not_needed(name: Callable[[], Any]) -> None:
+    assert guarded(Knowing(lambda: None, name)).name("x") == ""
+
+
+def test_nothing_is_left_of_what_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.active_count(), len(sys._current_frames())
+    for _ in range(20):
+        opened(Channel()).call(framing.CBOR, b"\4")
+    ends = time.monotonic() + 60
+    while len(sys._current_frames()) > before[1]:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
