@@ -456,6 +456,17 @@ def test_nothing_is_installed_into_a_folder_that_belongs_to_somebody_else(clone:
     assert "belongs to somebody else; name another" in refusal(clone, "install", prefix)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_nothing_is_removed_that_somebody_else_says_was_made(clone: Clone) -> None:
+    prefix, empty = clone.folder / "prefix", clone.folder / "empty"
+    empty.mkdir()
+    program(prefix / MARK, f"{empty}\n")
+    os.chown(prefix, pwd.getpwnam("nobody").pw_uid, -1)
+    assert "belongs to somebody else; remove it as the user whose it is" in refusal(clone, "uninstall", prefix)
+    assert empty.is_dir()
+    assert (prefix / MARK).exists()
+
+
 @pytest.mark.parametrize("target", ["install", "uninstall"])
 def test_what_came_into_the_folder_later_is_left_alone(target: str, clone: Clone) -> None:
     prefix = clone.folder / "prefix"
