@@ -26,11 +26,15 @@ def show(
     calls: what to do, for each authenticator; api_major: of the host's API. Nothing is raised: what fails is told, and
     the request goes on.
     """
-    if not configuration.notices and not configuration.notice_command:
+    ways, command = configuration.notices, configuration.notice_command
+    if not configuration.trusts_environment:
+        # A program would have an environment that its user must not choose.
+        ways, command = tuple(way for way in ways if way == "terminal"), []
+    if not ways and not command:
         return None
     try:
         notice = notices.Notice(" or ".join(calls), describe(request), configuration.timeout)
-        return notices.show(notice, configuration.notices, configuration.notice_command, api_major)
+        return notices.show(notice, ways, command, api_major)
     except notices.CannotTell as reason:
         operation.tell(f"{reason}, so that no notice is shown; correct Notify in pysk_config")
     except Exception as error:  # noqa: BLE001 - a notice must not end what it tells of

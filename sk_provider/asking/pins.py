@@ -45,13 +45,15 @@ class Question:
 def ask(way: str, question: Question, event: Event, *, trusts_environment: bool) -> str | None:
     """Ask in one way, of config.PIN_PROMPTS but the first; return None if the person has refused, or once event is set.
 
-    trusts_environment: whether the variables may name a program to ask with.
+    trusts_environment: whether the variables may say what is done; if not, no program is started, that would see them.
 
     Raises CannotAsk.
     """
+    if way != "terminal" and not trusts_environment:
+        raise CannotAsk("this program has more rights than you, so it starts no other")
     ways: dict[str, Callable[[], str | None]] = {
         "terminal": lambda: _ask_on_terminal(question, event),
-        "askpass": lambda: _ask_by_askpass(question, event, trusts_environment=trusts_environment),
+        "askpass": lambda: _ask_by_askpass(question, event),
         "pinentry": lambda: _ask_by_pinentry(question, event),
     }
     return ways[way]()
@@ -104,11 +106,9 @@ def _answer_on_terminal(terminal: int, text: str, event: Event) -> str | None:
     return None
 
 
-def _ask_by_askpass(question: Question, event: Event, *, trusts_environment: bool) -> str | None:
+def _ask_by_askpass(question: Question, event: Event) -> str | None:
     from .child import Child
 
-    if not trusts_environment:
-        raise CannotAsk("this program has more rights than you, so SSH_ASKPASS does not count")
     has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     if not has_display and os.environ.get("SSH_ASKPASS_REQUIRE", "").lower() != "force":
         raise CannotAsk("there is no DISPLAY for SSH_ASKPASS")
