@@ -261,6 +261,8 @@ def load(*, trusts_environment: bool = True) -> Configuration:
     read_system_file(configuration)
     if configuration.log_level == LOG_LEVEL_TRACE and configuration.log_file is None:
         raise ConfigurationError("LogLevel trace has no file to write to", "name one with LogFile in pysk_config")
+    if configuration.is_audit_required and configuration.audit_log is None:
+        raise ConfigurationError("AuditLogRequired has no log to write to", "name one with AuditLog in pysk_config")
     return configuration
 
 

@@ -330,6 +330,18 @@ def test_files_are_named_by_absolute_paths(home: Path) -> None:
                 config.load()
 
 
+def test_an_audit_log_that_is_required_is_named_wherever_that_is(home: Path) -> None:
+    system_file(home, "AuditLogRequired yes\n")
+    with pytest.raises(ConfigurationError, match="AuditLogRequired has no log to write to; name one with AuditLog in"):
+        config.load()
+    user_file(home, "AuditLog /var/audit\n")
+    configuration = config.load()
+    assert (configuration.audit_log, configuration.is_audit_required) == ("/var/audit", True)
+    user_file(home, "AuditLog none\n")
+    with pytest.raises(ConfigurationError, match="AuditLogRequired has no log to write to"):
+        config.load()
+
+
 def test_a_trace_wants_a_log_file_wherever_that_is_named(home: Path) -> None:
     assert config.load().log_level == "error"
     user_file(home, "LogLevel Trace\n")
