@@ -184,7 +184,10 @@ def verify(
         )
     # OpenSSH before 8.7 sends a challenge of this length as it is.
     hashes = [sha256(challenge), *([challenge] if len(challenge) == _HASH_LENGTH else [])]
-    formats = {SELF: [PACKED], PACKED: [PACKED, U2F], U2F: [U2F, PACKED]}[attested.format]
+    formats = [PACKED]
+    # Its signature includes neither the AAGUID nor the flags, in which anybody could have put what is not so.
+    if attested.format == U2F and not attested.authenticator_data.is_user_verified():
+        formats.append(U2F)
     for each in formats:
         for client_data_hash in hashes:
             if _verifies(attested, each, client_data_hash):

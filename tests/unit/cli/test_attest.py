@@ -187,8 +187,9 @@ def test_every_forged_variant_is_refused(folder: Folder, statement_format: str) 
         variants += [(attested.file(certificate=other.certificate), {}, forged)]
         variants += [(attested.file(certificate=b"\x30\x80nonsense"), {}, forged)]
         variants += [(attested.file(certificate=b""), {}, forged)]
-    if statement_format != "fido-u2f":  # whose signatures are not of these
-        variants += [(attested.file(data=bytes(each)), {}, forged) for each in (flags, counter, aaguid)]
+    variants += [(attested.file(data=bytes(each)), {}, forged) for each in (flags, aaguid)]
+    if statement_format != "fido-u2f":  # whose signature is not of this one
+        variants += [(attested.file(data=bytes(counter)), {}, forged)]
     for content, other_files, sentence in variants:
         assert sentence in refused(run(*folder.give(content, **{"key": key, **other_files})))
 
@@ -293,6 +294,19 @@ def test_an_authenticator_of_u2f_is_known_to_a_blob_by_its_certificate(folder: F
     assert Metadata(folder, attested).verify(blob, service.root.pem).exit_code == 0
     other = Attested(MAKER, "fido-u2f")
     assert "the metadata does not know the model" in refused(Metadata(folder, other).verify(blob, service.root.pem))
+
+
+def test_an_authenticator_of_u2f_is_of_no_model_that_its_signature_does_not_include(
+    folder: Folder, service: Service
+) -> None:
+    attested = Attested(MAKER, "fido-u2f")
+    renamed = bytearray(attested.authenticator_data)
+    renamed[37:53] = AAGUID
+    attested.authenticator_data = bytes(renamed)
+    forged = "is forged, or of another challenge"
+    assert forged in refused(Metadata(folder, attested).verify(service.blob(MAKER), service.root.pem))
+    root = folder.write("root", MAKER.pem)
+    assert forged in refused(run(*folder.give(attested.file(), "--roots", root, key=attested.public_line())))
 
 
 def test_a_blob_of_others_or_changed_is_refused(folder: Folder, service: Service) -> None:
