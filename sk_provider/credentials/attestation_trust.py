@@ -103,7 +103,8 @@ def read_metadata(content: bytes, path: str, root: Certificate) -> MetadataBlobP
 
     try:
         message, _, signature = content.rpartition(b".")
-        header, payload = (json.loads(websafe_decode(part)) for part in message.split(b"."))
+        untrusted_header, payload = (websafe_decode(part) for part in message.split(b"."))
+        header = json.loads(untrusted_header)
         leaf, *others = [x509.load_der_x509_certificate(b64decode(each)) for each in header["x5c"]]
         algorithm = header["alg"]
     except Exception:  # noqa: BLE001 - what it stumbles over is the file's
@@ -125,7 +126,7 @@ def read_metadata(content: bytes, path: str, root: Certificate) -> MetadataBlobP
             raise ValueError
         key = CoseKey.for_name(algorithm).from_cryptography_key(leaf.public_key())
         key.verify(message, websafe_decode(signature))
-        metadata: MetadataBlobPayload = MetadataBlobPayload.from_dict(payload)
+        metadata: MetadataBlobPayload = MetadataBlobPayload.from_dict(json.loads(payload))
     except Exception:  # noqa: BLE001
         raise AttestationRefused(f"{path} is forged or damaged", "get it again") from None
     return metadata

@@ -328,10 +328,12 @@ def test_a_blob_of_others_or_changed_is_refused(folder: Folder, service: Service
         b".".join((header, other_payload, signature)),
         b".".join((header, payload, signature[:-4])),
         b".".join((header, payload, b"")),
+        # Nothing is read of what is not signed.
+        b".".join((header, payload[:-4], signature)),
+        b".".join((header, b"nonsense", signature)),
     ):
         assert "blob is forged or damaged; " in refused(metadata.verify(forged, service.root.pem))
-    cut_off = (b".".join((header, payload)), b".".join((header, payload[:-4], signature)))
-    for nonsense in (b"", b"nonsense", b"..", blob[10:], b"{}", b"e30.e30.e30", *cut_off):
+    for nonsense in (b"", b"nonsense", b"..", blob[10:], b"{}", b"e30.e30.e30", b".".join((header, payload))):
         assert "blob is no blob of the FIDO Metadata Service; " in refused(metadata.verify(nonsense, service.root.pem))
 
 
