@@ -5,6 +5,7 @@ They hold no private key, but the key handle that makes an authenticator use one
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX
@@ -136,9 +137,10 @@ def write_all(folder: str, records: list[tuple[str, Record]], replaced: list[str
             os.rmdir(folder)
         if isinstance(error, FileExistsError):
             raise KeyFilesNotWritten(f"{error.filename} exists", "move it away, or name another folder") from None
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space" if is_full else "correct its folder's permissions"
         raise KeyFilesNotWritten(
-            f"{error.filename} cannot be written ({error.strerror})",
-            "correct its folder's permissions, or name another folder",
+            f"{error.filename} cannot be written ({error.strerror})", f"{remedy}, or name another folder"
         ) from None
     return [f"{folder}/{name}" for name, _ in records]
 

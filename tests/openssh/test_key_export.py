@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -219,6 +220,27 @@ def test_an_export_that_fails_leaves_nothing_behind(person: Person, pysk: Pysk) 
     done = pysk("export", "--output", "missing/folder")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("pysk: missing/folder cannot be written (No such file or directory); ")
+
+
+def test_an_export_to_a_full_disk_says_so_and_leaves_nothing_behind(person: Person) -> None:
+    person.set_pin(PIN)
+    enroll(person, "first")
+    (person.folder / "full").mkdir()
+    # A file system of one page, which ends with the namespace.
+    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
+    fill = "mount -t tmpfs -o size=4k full full && head -c 4096 /dev/zero >full/fill"
+    script = f'{fill} && "$0" keys export --output full; echo $?; ls -A full'
+    done = subprocess.run(
+        [*unshare, "sh", "-c", script, person.pysk], input=f"{PIN}\n",
+        cwd=person.folder, env=person.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (
+        "1\nfill\n",
+        (
+            "pysk: full/id_ed25519_sk_rk cannot be written (No space left on device); "
+            "free some space, or name another folder\n"
+        ),
+    )
 
 
 def test_one_key_is_exported_and_shown_by_any_of_its_names(person: Person, pysk: Pysk) -> None:
