@@ -145,10 +145,16 @@ def read_secret(prompt: str, what: str = "PIN") -> str:
         if sys.stdin.isatty():
             answer: str = click.prompt(prompt, hide_input=True, err=True)
             return answer
-        return sys.stdin.readline().rstrip("\n")
+        line = sys.stdin.readline()
     except UnicodeError:
         raise not_text_error() from None
     except OSError as error:
         raise InvalidRequest(
             f"standard input cannot be read ({error.strerror})", "use a terminal, a pipe or a file"
         ) from None
+    if not line:
+        raise InvalidRequest(
+            f"no {what} can be read: standard input is no terminal, and has no more lines",
+            f"use a terminal, or write the {what} to standard input",
+        )
+    return line.rstrip("\n")

@@ -91,6 +91,17 @@ def test_an_impossible_pin_is_told_before_the_authenticator_hears_of_it(
     assert (done.returncode, done.stderr) == (1, f"pysk: {sentence}\n")
 
 
+def test_a_pin_that_nobody_gives_is_told_of_as_such(person: Person) -> None:
+    done = pysk(person, "pin", "set")
+    assert (done.returncode, done.stderr) == (
+        1,
+        (
+            "pysk: no PIN can be read: standard input is no terminal, and has no more lines; "
+            "use a terminal, or write the PIN to standard input\n"
+        ),
+    )
+
+
 @pytest.mark.parametrize("variables", [{}, STRICT], ids=["lax", "strict"])
 @pytest.mark.parametrize("command", ["set", "change"])
 def test_a_pin_that_is_no_text_is_told(person: Person, command: str, variables: dict[str, str]) -> None:
