@@ -117,7 +117,7 @@ def _discover_default(configuration: Configuration) -> list[Found]:
     if not found:
         raise DeviceNotFound(
             f"no security key is plugged in{configuration.aside()}",
-            "plug one in, or name another authenticator with `Device` in pysk_config",
+            "plug one in, or name another authenticator, such as soft:, with `Device` in pysk_config",
         )
     return found
 

@@ -133,7 +133,8 @@ def test_a_card_is_found_where_nothing_is_plugged_in(place: Place) -> None:
     assert discover() == ["nfc:A Reader"]
     place["nfc"].found[""] = BROKEN
     assert str(refusal()) == (
-        "no security key is plugged in; plug one in, or name another authenticator with `Device` in pysk_config"
+        "no security key is plugged in; plug one in, "
+        "or name another authenticator, such as soft:, with `Device` in pysk_config"
     )
 
 
