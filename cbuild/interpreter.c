@@ -26,7 +26,7 @@
 #include "pysk-frozen.h"
 #endif
 
-#define REINSTALL "reinstall sk-provider with pip"
+#define REINSTALL "reinstall libpysk"
 
 /* Twice what Python takes until it has signed, of any version that we know; without it, Python aborts as it starts. */
 #define START_MEMORY ((size_t)10 << 20)
@@ -88,7 +88,7 @@ check_version(void)
 		return;
 	snprintf(sentence, sizeof(sentence),
 	    "this process runs Python %.*s%s, but the library was built for "
-	    "Python %s%s; install sk-provider for that Python",
+	    "Python %s%s; install libpysk for that Python",
 	    len, version, gil_of(free_threading), PY_VERSION,
 	    gil_of(FREE_THREADING));
 	pysk_start_failed(sentence);
@@ -278,7 +278,7 @@ start_own_python(void)
 	/* Python reports the absence of its library in two dozen lines. */
 	if (access(PYSK_STDLIB "/encodings/__init__.py", R_OK) != 0) {
 		pysk_start_failed("Python's standard library is not in "
-		    PYSK_STDLIB "; install the Python that sk-provider was "
+		    PYSK_STDLIB "; install the Python that libpysk was "
 		    "installed with, or " REINSTALL);
 		return -1;
 	}

@@ -51,7 +51,7 @@ outcome(int result, int has_response)
 		return result;
 	if (result == 0)
 		pysk_tell("the call ended without a response; "
-		    "reinstall sk-provider with pip, or report this as a bug of libpysk");
+		    "reinstall libpysk, or report this as a bug of libpysk");
 	else {
 		snprintf(sentence, sizeof(sentence), "the call ended with code %d, which no host knows; "
 		    "report this as a bug of libpysk", result);

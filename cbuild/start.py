@@ -121,7 +121,7 @@ class _Finder:
 
 
 def _damaged(path: str) -> str:
-    return f"{path} is missing or damaged, which slows every use; reinstall sk-provider with pip"
+    return f"{path} is missing or damaged, which slows every use; reinstall libpysk"
 
 
 def _read(path: str, build: str) -> Any:
@@ -151,7 +151,7 @@ def _import_carried(installed: _Installed, modules: Any, notes: list[str]) -> bo
         if changed:
             notes.append(
                 f"{changed}, or its date, mode or owner, is not as it was installed, so that the package's files are "
-                "read one by one, which slows every use; reinstall sk-provider with pip unless that is meant"
+                "read one by one, which slows every use; reinstall libpysk unless that is meant"
             )
             return False
     # Python's own way to each would take as long as the module itself.
@@ -209,6 +209,6 @@ def start(ffi: Any, lib: Any, api_major: int, build: str, carried: str, record: 
     except BaseException as error:  # noqa: BLE001 - the host must live on
         sentence = (
             f"the Python package sk_provider cannot be loaded ({type(error).__name__}: {str(error)[:300]}); "
-            "reinstall sk-provider with pip"
+            "reinstall libpysk"
         )
         lib.pysk_start_failed(sentence.encode("utf-8", "replace"))

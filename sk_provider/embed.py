@@ -365,7 +365,7 @@ def _defect(error: BaseException) -> SecurityKeyError:
     if isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR:
         return _no_more_files()
     if isinstance(error, ModuleNotFoundError):
-        return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall sk-provider with pip")
+        return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall libpysk")
     return SecurityKeyError(f"unexpected {type(error).__name__}{where}", "please report this as a bug of libpysk")
 
 

@@ -94,7 +94,7 @@ def load(path: str) -> Loaded:
         api, libpython = done.stdout.splitlines()[:2]
         return Loaded(int(api), libpython)
     reason = (done.stderr.splitlines() or [f"status {done.returncode}"])[-1].removeprefix("OSError: ")
-    remedy = "reinstall sk-provider with pip"
+    remedy = "reinstall libpysk"
     if missing := re.match(r"(libpython\d\.\d+)\S*: cannot open", reason):
         remedy = f"install Python's shared library (Debian: apt-get install {missing[1]})"
     raise LoadFailed(reason, remedy)

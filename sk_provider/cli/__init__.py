@@ -60,7 +60,7 @@ class _Commands(click.Group):
         except SecurityKeyError as error:
             sentence = str(error)
         except ImportError as error:
-            sentence = f"a Python package cannot be loaded ({error}); reinstall sk-provider with pip"
+            sentence = f"a Python package cannot be loaded ({error}); reinstall libpysk"
         click.echo(f"pysk: {printable(sentence)}", err=True)
         raise click.exceptions.Exit(1)
 

@@ -205,7 +205,7 @@ def _failure(user: str, error: Exception) -> SecurityKeyError:
         return DirectoryError(
             f"{user} was not looked up within {_PATIENCE} seconds", "set a shorter KeyDirectoryTimeout"
         )
-    return DirectoryError(f"{user} cannot be looked up ({type(error).__name__})", "reinstall sk-provider")
+    return DirectoryError(f"{user} cannot be looked up ({type(error).__name__})", "reinstall libpysk")
 
 
 def _give_up(_number: int, _frame: FrameType | None) -> None:

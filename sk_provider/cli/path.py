@@ -22,7 +22,7 @@ def path(api: str | None) -> None:
     """
     found = library.path_of(int(api) if api else _api_of(library.release_of("ssh")))
     if not os.path.exists(found):
-        raise click.ClickException(f"{found} does not exist; install sk-provider with pip")
+        raise click.ClickException(f"{found} does not exist; reinstall libpysk")
     try:
         library.load(found)
     except library.LoadFailed as failure:

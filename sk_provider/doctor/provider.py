@@ -37,7 +37,7 @@ def check(account: Account) -> Iterator[Finding]:
     api = programs.wanted_api(account)
     path = library.path_of(api)
     if not os.path.exists(path):
-        yield Finding(SUBJECT, f"{path} does not exist", "reinstall sk-provider with pip")
+        yield Finding(SUBJECT, f"{path} does not exist", "reinstall libpysk")
         return
     yield Finding(SUBJECT, f"the library for this ssh is {path}")
     is_loaded = False

@@ -41,7 +41,7 @@ def check(_account: Account) -> Iterator[Finding]:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             if name in _REQUIRED:
-                yield Finding(SUBJECT, f"the package {name} is missing", "reinstall sk-provider with pip")
+                yield Finding(SUBJECT, f"the package {name} is missing", "reinstall libpysk")
     yield Finding(SUBJECT, f"packages: {', '.join(found)}")
     site_packages = os.path.dirname(os.path.dirname(os.path.realpath(sk_provider.__file__)))
     advice = bytecode.advice(site_packages)

@@ -90,7 +90,7 @@ def test_a_helper_that_is_not_installed_is_told(account: Account) -> None:
 
 def test_a_library_that_is_gone_is_told(account: Account, tree: Tree) -> None:
     tree.library.unlink()
-    assert account.to_do()[0] == ("library", f"{tree.library} does not exist", "reinstall sk-provider with pip")
+    assert account.to_do()[0] == ("library", f"{tree.library} does not exist", "reinstall libpysk")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_library_that_is_gone_is_told(account: Account, tree: Tree) -> None:
             r"libpython3\.99\S*: cannot open shared object file: .*",
             r"install Python's shared library \(Debian: apt-get install libpython3\.99\)",
         ),
-        (lambda _: b"libpysk sk_api_version", ".*", "reinstall sk-provider with pip"),
+        (lambda _: b"libpysk sk_api_version", ".*", "reinstall libpysk"),
     ],
     ids=["no libpython", "no library"],
 )
@@ -148,7 +148,7 @@ def test_a_library_that_others_can_change_is_told(
 @pytest.mark.parametrize("package", ["rich", "fido2", "cryptography"])
 def test_a_package_that_is_missing_is_told(account: Account, tree: Tree, package: str) -> None:
     tree.remove(package, f"{package}-*")
-    assert account.to_do() == [("Python", f"the package {package} is missing", "reinstall sk-provider with pip")]
+    assert account.to_do() == [("Python", f"the package {package} is missing", "reinstall libpysk")]
 
 
 def test_a_library_that_ssh_keygen_can_load_and_python_cannot_start_in_is_told(account: Account, tree: Tree) -> None:
@@ -157,7 +157,7 @@ def test_a_library_that_ssh_keygen_can_load_and_python_cannot_start_in_is_told(a
     ]
     tree.remove("_cffi_backend*")
     ((subject, seen, remedy),) = account.to_do()
-    assert (subject, remedy) == ("library", "reinstall sk-provider with pip")
+    assert (subject, remedy) == ("library", "reinstall libpysk")
     assert seen.startswith("ssh-keygen cannot use it: ")
 
 

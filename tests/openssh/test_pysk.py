@@ -154,7 +154,7 @@ def test_a_missing_package_is_told(person: Person, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (
         1,
-        "pysk: a Python package cannot be loaded (No module named 'fido2'); reinstall sk-provider with pip\n",
+        "pysk: a Python package cannot be loaded (No module named 'fido2'); reinstall libpysk\n",
     )
 
 
@@ -247,7 +247,7 @@ def test_the_library_is_found_for_each_release_of_openssh(person: Person) -> Non
             lambda library: re.sub(rb"(libpython3)\.\d+", rb"\1.99", library),
             r"libpython3\.99\S*: cannot open .*; install Python's .* \(Debian: apt-get install libpython3\.99\)",
         ),
-        (lambda _library: b"no library", r".*; reinstall sk-provider with pip"),
+        (lambda _library: b"no library", r".*; reinstall libpysk"),
     ],
     ids=["libpython", "no library"],
 )

@@ -116,3 +116,9 @@ def test_a_module_that_wants_more_than_the_standard_library_is_not_built(builder
     package = make_package(tmp_path, a_x="import cffi")
     with pytest.raises(builder.SetupError, match=r"cannot be imported \(ModuleNotFoundError: No module named 'cffi'\)"):
         builder._imported(package, ["a.x"])
+
+
+def test_whoever_must_install_the_library_again_is_told_its_name_and_not_one_of_the_ways_to_install_it() -> None:
+    sources = [*CBUILD.rglob("*.[ch]"), *CBUILD.rglob("*.py"), *(CBUILD.parent / "sk_provider").rglob("*.py")]
+    assert len(sources) > 100
+    assert [path.name for path in sources if "install sk-provider" in path.read_text()] == []

@@ -607,7 +607,7 @@ def test_imports_that_harm_a_host_are_watched() -> None:
         (OSError(errno.ENOTTY, ""), "unexpected OSError; please report this"),
         (
             ModuleNotFoundError("a secret", name="fido2"),
-            "the Python package fido2 is missing; reinstall sk-provider with pip",
+            "the Python package fido2 is missing; reinstall libpysk",
         ),
     ],
 )

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import ModuleType
 
 START = Path(__file__).resolve().parents[2] / "cbuild" / "start.py"
 SIZE = 7
@@ -94,3 +93,41 @@ def test_a_carried_module_that_fails_leaves_no_half_of_it(start: ModuleType, pac
     with pytest.raises(MemoryError):
         start._import_carried(installed, failing, [])
     assert name not in sys.modules
+
+
+def test_a_thread_that_wants_a_carried_module_while_another_imports_them_gets_all_of_it(
+    start: ModuleType, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (package / "other.py", package.parent / "RECORD"):
+        path.write_text("x" * SIZE)
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setitem(sys.modules, "begun_and_go_on", ModuleType("begun_and_go_on"))
+    vars(sys.modules["begun_and_go_on"]).update(begun=begun, go_on=go_on)
+    slow = "from begun_and_go_on import begun, go_on\nbegun.set()\ngo_on.wait(10)\nwhole = True"
+    codes = {"module": slow, "other": "whole = True"}
+    root = ModuleType("sk_provider")
+    root.__path__ = []
+    monkeypatch.setitem(sys.modules, "sk_provider", root)
+    for name in codes:
+        monkeypatch.delitem(sys.modules, f"sk_provider.{name}", raising=False)
+    carried = [(f"sk_provider.{name}", False, SIZE, compile(code, name, "exec")) for name, code in codes.items()]
+    monkeypatch.setattr(start, "_read", lambda *_: carried)
+    installed = start._Installed(str(package), "carried", str(package.parent / "RECORD"))
+    notes: list[str] = []
+    finder = start._Finder(installed, {}, [name for name, *_ in carried], "more", "build", notes)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+
+    def is_whole(name: str) -> bool:
+        return getattr(importlib.import_module(f"sk_provider.{name}"), "whole", False)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(is_whole, "module")
+        assert begun.wait(10)
+        others = [pool.submit(is_whole, name) for name in codes]
+        # So that they come while the first is at it; if they come later, this has tried less.
+        wait(others, timeout=0.2)
+        go_on.set()
+        assert [each.result(60) for each in (first, *others)] == [True] * 3
+    assert notes == []
+    for name in codes:
+        monkeypatch.delitem(sys.modules, f"sk_provider.{name}")
