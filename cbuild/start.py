@@ -5,6 +5,7 @@ The code in these files serves only while it is that of the installed modules.
 
 from __future__ import annotations
 
+import _thread
 import marshal
 import posix
 import sys
@@ -85,11 +86,19 @@ class _Finder:
         self._more_file = more_file
         self._build = build
         self._notes = notes
+        self._lock = _thread.RLock()
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         if name in self._more:
-            self._more = []
-            return self._import_more(name)
+            # Python's own locks are of one module each: a thread that wants another of these must wait as well.
+            with self._lock:
+                if name in self._more:
+                    try:
+                        return self._import_more(name)
+                    finally:
+                        self._more = []
+                if name in sys.modules:
+                    return _ModuleSpec(name, self)
         if name not in self._modules:
             return None
         is_package, size, _ = self._modules[name]
@@ -162,13 +171,9 @@ def _import_carried(installed: _Installed, modules: Any, notes: list[str]) -> bo
         if is_package:
             module.__package__ = name
             module.__path__ = [installed.folder_of(name)]
+        exec(code, module.__dict__)  # noqa: S102 - it is our own code
+        # Not before it is whole: neither another thread nor, where memory is wanting, the next call finds half of it.
         sys.modules[name] = module
-        try:
-            exec(code, module.__dict__)  # noqa: S102 - it is our own code
-        except BaseException:
-            # As for want of memory: the next call finds no half of it.
-            del sys.modules[name]
-            raise
         if parent:
             setattr(sys.modules[parent], child, module)
     return True
