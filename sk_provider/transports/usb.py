@@ -150,7 +150,8 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     except PermissionError:
         raise ConfigurationError(
             f"{location} may not be opened",
-            "install your distribution's udev rules for security keys (on Debian: libfido2-1) and plug it in again",
+            "install your distribution's udev rules for security keys (Debian: sudo apt-get install udev) "
+            "and plug it in again",
         ) from None
     except OSError as error:
         raise AuthenticatorError(f"{location} cannot be opened ({error.strerror})", "plug it in again") from None

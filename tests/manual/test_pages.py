@@ -12,11 +12,13 @@ from pathlib import Path
 import click
 import pytest
 from support import debian
+from support.provider_tree import REPOSITORY
 
 from sk_provider import config
 from sk_provider.authenticator.profiles import DEFAULT, PROFILES
 from sk_provider.cli import main, manual
 from sk_provider.config import Configuration
+from sk_provider.doctor import devices
 from sk_provider.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -176,3 +178,11 @@ def test_pysk_config_5_has_the_defaults_and_limits(mandoc: Path, share: Path) ->
         default_configuration = config.load()
     assert f"The default is {default_configuration.known_keys}." in of("KnownKeys")
     assert f"The default is {default_configuration.directory_cache}." in of("KeyDirectoryCache")
+
+
+def test_the_package_of_debian_that_is_said_to_let_people_use_usb_has_the_rules(mandoc: Path, share: Path) -> None:
+    root = debian.unpack("udev")
+    (rules,) = (root / path[1:] for path in devices._RULES if (root / path[1:]).exists())
+    assert 'TAG+="security-device"' in rules.read_text()
+    assert "rules in Debian's package udev give permission" in as_text(mandoc, "libpysk.8", share)
+    assert "rules in Debian's package `udev` give it" in (REPOSITORY / "README.md").read_text()

@@ -324,7 +324,7 @@ def test_a_device_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
             ConfigurationError,
             (
                 "{} may not be opened; install your distribution's udev rules for security keys "
-                "(on Debian: libfido2-1) and plug it in again"
+                "(Debian: sudo apt-get install udev) and plug it in again"
             ),
         ),
         (OSError(5, "an error"), AuthenticatorError, "{} cannot be opened (an error); plug it in again"),
