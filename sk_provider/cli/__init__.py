@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 
 import click
 
@@ -27,8 +29,9 @@ from .try_ import try_
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
 
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 
 
 def _keep_streams() -> None:
@@ -49,11 +52,57 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+class _UnwritableError(click.ClickException):
+    """Standard output takes no more."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"pysk: {self.message}", file, err=True)
+
+
+class _Output(io.FileIO):
+    """Standard output, where what comes after a failure goes nowhere, so that it is told once."""
+
+    _has_failed = False
+
+    def write(self, data: Any) -> int:
+        if self._has_failed:
+            return len(data)
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            # Whoever has read enough, such as head, needs no sentence; click ends the program.
+            self._has_failed = True
+            raise
+        except OSError as error:
+            self._has_failed = True
+            raise _UnwritableError(
+                f"standard output cannot be written ({error.strerror}); redirect it elsewhere"
+            ) from None
+
+
+def _check_output() -> None:
+    """Have a failure to write to standard output told, also where that is closed."""
+    stream = sys.stdout
+    if stream is not sys.__stdout__:
+        return
+    # What is open for reading only fails as what is closed does.
+    descriptor = os.open(os.devnull, os.O_RDONLY) if stream is None else _STDOUT
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(descriptor, "w", closefd=False)),
+        encoding=getattr(stream, "encoding", "utf-8"),
+        errors=getattr(stream, "errors", "strict"),
+    )
+
+
 class _Commands(click.Group):
     """Tells a failure as ssh's programs do: one line, and a status that is not 0."""
 
-    def invoke(self, context: click.Context) -> object:
+    def main(self, *arguments: Any, **options: Any) -> Any:
         _keep_streams()
+        _check_output()
+        return super().main(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> object:
         _end_as_by_ctrl_c()
         try:
             return super().invoke(context)

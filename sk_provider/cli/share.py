@@ -32,11 +32,6 @@ def share(arguments: tuple[str, ...]) -> None:
     scheme, _, path = target.partition(":")
     if scheme != "unix" or not path.startswith("/") or len(addresses) > 1:
         raise click.UsageError("give the address of an authenticator, or none, and then unix:/PATH")
-    if sys.stdout is None:
-        raise click.ClickException(
-            "standard output is closed, so that requests could not be shown; "
-            "start it on a terminal, or redirect standard output to a file"
-        )
     show = partial(write_in_time, sys.stdout.fileno())
     loop = Loop()
     loop.stop_on_signals()

@@ -144,6 +144,46 @@ def test_a_standard_input_that_cannot_be_read_is_told(
     assert "Traceback" not in done.stderr
 
 
+PRINTING = (
+    "--help", "keys --help", "--version", "path", "devices", "devices --json", "devices soft:{store}", "pin status",
+    "pin status --json", "keys list", "keys list --json", "directory list", "directory list --json", "doctor",
+    "doctor --json", "try soft:{store}", "serve udp:127.0.0.1:0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("output", "reason", "variables"),
+    [
+        (">/dev/full", "No space left on device", {}),
+        (">/dev/full", "No space left on device", {"PYTHONUNBUFFERED": "1"}),
+        (">&-", "Bad file descriptor", {}),
+        ("| true", None, {}),
+    ],
+    ids=["full", "unbuffered", "closed", "unread"],
+)
+def test_output_that_cannot_be_written_is_one_sentence_and_that_nobody_reads_is_none(
+    person: Person, output: str, reason: str | None, variables: dict[str, str]
+) -> None:
+    person.set_pin(PIN)
+    done = person.enroll("id", "ed25519-sk", "resident", answers=[(PIN_PROMPT, PIN)])[0]
+    assert done.status == 0, done
+    records = person.folder / "records"
+    person.configure("Presence auto", f"KeyDirectory file:{records}")
+    assert pysk(person, "directory", "add", "--user", "me", str(person.folder / "id")).returncode == 0
+    person.configure("Presence auto", f"KeyDirectory file:{records}", "KeyDirectoryUser me")
+    for command in PRINTING:
+        # A reader that is gone before anything is written, and not only soon.
+        wait = "sleep 0.2; " if output == "| true" else ""
+        script = f"set -o pipefail; {{ {wait}{person.pysk} {command.format(store=person.store)}; }} {output}"
+        found = subprocess.run(
+            ["bash", "-c", script], input=f"{PIN}\n" * 2, text=True, env=person.environment | variables,
+            cwd=person.folder, check=False, capture_output=True, timeout=60,
+        )  # fmt: skip
+        told = "" if reason is None else f"pysk: standard output cannot be written ({reason}); redirect it elsewhere\n"
+        errors = found.stderr.replace("PIN: ", "").replace("Warning: Password input may be echoed.\n", "")
+        assert (command, found.returncode, errors, found.stdout) == (command, 1, told, "")
+
+
 def test_a_missing_package_is_told(person: Person, tmp_path: Path) -> None:
     tree = Tree(tmp_path / "packages")
     tree.remove("fido2")

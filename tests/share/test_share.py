@@ -248,11 +248,12 @@ def test_a_folder_that_another_program_keeps_locked_is_told(person: Person, sock
 
 
 def test_nothing_is_shared_where_nobody_is_told(person: Person, sockets: Path) -> None:
-    command = ["sh", "-c", 'exec "$@" >&-', "sh", str(person.pysk), "share", "soft:", f"unix:{sockets}/shared"]
+    person.enroll("id", "ed25519-sk")
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", str(person.pysk), "share", f"unix:{sockets}/shared"]
     done = subprocess.run(command, env=person.environment, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("Error: standard output is closed, so that requests could not be shown; ")
+    assert done.stderr == "pysk: standard output cannot be written (Bad file descriptor); redirect it elsewhere\n"
+    assert not (sockets / "shared").exists()
 
 
 @pytest.mark.usefixtures("impatient")
