@@ -334,19 +334,22 @@ def _resident_records(address: str | None, user: str, *, all_applications: bool)
     """Return an authenticator's resident keys, for which it may ask the person for its PIN."""
     from sk_provider.api import FLAG_USER_PRESENCE
     from sk_provider.credentials.directory.record import checked
-    from sk_provider.resident import to_key
 
-    from .keys import listed, management_of
+    from .keys import keys_of, listed, management_of
 
-    records = []
     with management_of(address) as (management, token, operation):
-        asks_for_pin = "uv" not in management.ctap.info.options
-        for credential in listed(management, token, operation, all_applications=all_applications):
-            key = to_key(credential, operation, asks_for_pin=asks_for_pin)
-            if key is not None and credential.is_rp_id_whole:
-                flags = FLAG_USER_PRESENCE | key.flags
-                records.append(checked(user, key.application, key.algorithm, key.public_key, key.key_handle, flags))
-    return records
+        found = listed(management, token, operation, all_applications=all_applications)
+        return [
+            checked(
+                user,
+                key.application,
+                key.algorithm,
+                key.public_key,
+                key.key_handle,
+                FLAG_USER_PRESENCE | key.flags,
+            )
+            for key in keys_of(found, operation)
+        ]
 
 
 def _named(records: list[Record]) -> list[tuple[str, Record]]:

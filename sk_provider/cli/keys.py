@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fido2.ctap2 import CredentialManagement
 
+    from sk_provider.api import ResidentKey
     from sk_provider.client.resident_credentials import ResidentCredential
     from sk_provider.client.token import Token
     from sk_provider.credentials.directory.record import Record
@@ -28,7 +29,7 @@ _NOTHING = "-"
 
 @click.group()
 def keys() -> None:
-    """List, show, export, rename and delete an authenticator's resident keys.
+    """List, show, export, rename and delete resident keys.
 
     The authenticator's PIN is asked for. KEY is the first word of a line of `pysk keys list`, or a fingerprint as
     `ssh-keygen -l` prints it; the beginning of either will do if no other key's begins so.
@@ -300,9 +301,30 @@ def _named(credentials: list[ResidentCredential], operation: Operation) -> list[
     from sk_provider.credentials import key_file
     from sk_provider.credentials.directory.record import Record
     from sk_provider.reporting import printable
-    from sk_provider.resident import to_key
 
     named: dict[str, Record] = {}
+    for key in keys_of(credentials, operation):
+        record = Record(
+            "",
+            key.application,
+            key.algorithm,
+            key.public_key,
+            key.key_handle,
+            FLAG_USER_PRESENCE | FLAG_RESIDENT_KEY | key.flags,
+            printable(key.application),
+        )
+        name = key_file.name_of_download(record, key.user_id)
+        named[f"{name}_{record.handle_digest()}" if name in named else name] = record
+    return list(named.items())
+
+
+def keys_of(credentials: list[ResidentCredential], operation: Operation) -> Iterator[ResidentKey]:
+    """Yield the keys that ssh can use, without those whose application is not known whole, which are told.
+
+    One that was made with verify-required has that flag.
+    """
+    from sk_provider.resident import to_key
+
     for credential in credentials:
         if not credential.is_rp_id_whole:
             operation.tell(
@@ -313,15 +335,4 @@ def _named(credentials: list[ResidentCredential], operation: Operation) -> list[
         # Not only where the host has to ask for it: one that verifies its person itself hides the key without the flag.
         key = to_key(credential, operation, asks_for_pin=True)
         if key is not None:
-            record = Record(
-                "",
-                key.application,
-                key.algorithm,
-                key.public_key,
-                key.key_handle,
-                FLAG_USER_PRESENCE | FLAG_RESIDENT_KEY | key.flags,
-                printable(key.application),
-            )
-            name = key_file.name_of_download(record, key.user_id)
-            named[f"{name}_{record.handle_digest()}" if name in named else name] = record
-    return list(named.items())
+            yield key

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.certificates import Authority
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, KeyFile, Person
+from support.serve import serve
 from support.web import WebServer
 
 TYPE_CHECKING = False
@@ -162,6 +163,20 @@ def test_resident_keys_are_added_which_the_token_is_not_touched_for(person: Pers
     assert len(listed(run)) == 2
     # Of its PIN the directory has nothing.
     assert PIN not in (records / "alice").read_text()
+
+
+def test_resident_keys_of_a_token_that_verifies_its_person_keep_that_they_want_it(
+    person: Person, records: Path, run: Run, tmp_path: Path
+) -> None:
+    with serve("--profile", "uv", f"unix:{tmp_path}/token") as served:
+        person.configure(device=served.names[0])
+        person.set_pin(PIN)
+        done, key = person.enroll("id", "ed25519-sk", "resident", "verify-required")
+        assert done.status == 0, done
+        person.configure("KeyDirectoryUser alice", f"KeyDirectory file:{records}", device=served.names[0])
+        done_adding = run("add", "--resident", lines=(PIN,))
+    assert done_adding.returncode == 0, done_adding
+    assert [line[2:5] for line in listed(run)] == [["ssh:", "verify-required", fingerprint(key)]]
 
 
 def test_the_directory_is_named_where_several_can_be_written(person: Person, run: Run) -> None:
