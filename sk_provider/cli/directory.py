@@ -35,9 +35,9 @@ def directory() -> None:
 @directory.command("authorized-keys")
 @click.argument("user")
 def authorized_keys(user: str) -> None:
-    """Print a user's keys for sshd, in the format of authorized_keys.
+    """Print a user's keys as lines of authorized_keys.
 
-    In sshd_config, with the path that pysk has:
+    They are for sshd. In sshd_config, with the path that pysk has:
 
     \b
         AuthorizedKeysCommand /usr/local/lib/pysk/bin/pysk directory authorized-keys %u
@@ -98,10 +98,10 @@ def list_records(user: str | None, *, as_json: bool) -> None:
 @click.option("--output", metavar="FOLDER", help="Write each key and its .pub file into FOLDER.")
 @click.option("--key", metavar="KEY", help="Export this key only.")
 def export(user: str | None, output: str | None, key: str | None) -> None:
-    """Write a user's keys as the private-key files that ssh-keygen writes.
+    """Write a user's keys as private-key files.
 
-    Without --output, one key is written to standard output. Keys of all applications are exported, with all flags. To
-    add one to the agent:
+    They are such as ssh-keygen writes. Without --output, one key is written to standard output. Keys of all
+    applications are exported, with all flags. To add one to the agent:
 
     \b
         pysk directory export | ssh-add -S "$(pysk path)" -

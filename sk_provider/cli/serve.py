@@ -55,9 +55,9 @@ def _profiles(_context: click.Context, _parameter: click.Parameter, incomplete: 
     shell_complete=lambda _context, _parameter, incomplete: _starting(_ADDRESSES, incomplete),
 )
 def serve(path: str | None, profile_name: str | None, presence: str, addresses: tuple[str, ...]) -> None:
-    """Serve the software authenticator as a security key for other programs.
+    """Serve the software authenticator to other programs.
 
-    It serves at each ADDRESS until it is interrupted:
+    It is a security key at each ADDRESS until it is interrupted:
 
     \b
     uhid:                  a USB HID device (/dev/uhid, as root)

@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -186,3 +187,16 @@ def test_the_package_of_debian_that_is_said_to_let_people_use_usb_has_the_rules(
     assert 'TAG+="security-device"' in rules.read_text()
     assert "rules in Debian's package udev give permission" in as_text(mandoc, "libpysk.8", share)
     assert "rules in Debian's package `udev` give it" in (REPOSITORY / "README.md").read_text()
+
+
+@pytest.mark.parametrize("words", [words for words, each in commands(main) if isinstance(each, click.Group)])
+def test_the_summary_of_no_command_is_cut_at_80_columns(words: str) -> None:
+    listed = subprocess.run(
+        [Path(sys.executable).with_name("pysk"), *words.split()[1:], "--help"], check=True, capture_output=True,
+        text=True, timeout=PATIENCE_S, env={"COLUMNS": "80"},
+    ).stdout.partition("Commands:\n")[2]  # fmt: skip
+    group = dict(commands(main))[words]
+    assert isinstance(group, click.Group)
+    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
+    assert [name for name, _ in lines] == sorted(group.commands)
+    assert [summary for _, summary in lines if summary.endswith("...")] == []
