@@ -145,9 +145,9 @@ def placed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     subprocess.run(command, check=True, timeout=120)
     way: Callable[[Path, Path], Path] = request.param
     (library,) = way(installed, tmp_path).rglob(LIBRARY.name)
-    for entry in os.scandir(installed_library().parents[1]):
-        if not entry.name.startswith(("sk_provider", "__pycache__")):
-            os.symlink(entry.path, library.parents[1] / entry.name)
+    for path in installed_library().parents[1].iterdir():
+        if not path.name.startswith(("sk_provider", "__pycache__")):
+            os.symlink(path, library.parents[1] / path.name)
     return library
 
 

@@ -282,11 +282,11 @@ class Relocated:
         """Make the standard library whole: its codecs are copies, and everything else is links."""
         shutil.rmtree(self.stdlib, ignore_errors=True)
         self.stdlib.mkdir(parents=True)
-        for entry in os.scandir(STDLIB):
-            if entry.name == "encodings":
-                shutil.copytree(entry.path, self.stdlib / entry.name)
+        for path in Path(STDLIB).iterdir():
+            if path.name == "encodings":
+                shutil.copytree(path, self.stdlib / path.name)
             else:
-                (self.stdlib / entry.name).symlink_to(entry.path)
+                (self.stdlib / path.name).symlink_to(path)
 
 
 @pytest.fixture(scope="session")

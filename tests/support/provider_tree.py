@@ -59,11 +59,11 @@ class Tree:
         installed = installed_library().parents[1]
         ours = LIBRARY.parts[0]
         folder.mkdir()
-        for entry in os.scandir(installed):
-            if entry.name == ours or entry.name.startswith(f"{ours}-"):
-                shutil.copytree(entry.path, folder / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif entry.name != "__pycache__":
-                os.symlink(entry.path, folder / entry.name)
+        for path in installed.iterdir():
+            if path.name == ours or path.name.startswith(f"{ours}-"):
+                shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif path.name != "__pycache__":
+                os.symlink(path, folder / path.name)
         self.folder = folder
         self.package = folder / ours
         self.library = folder / LIBRARY
