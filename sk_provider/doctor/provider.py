@@ -104,6 +104,8 @@ def _check_use(path: str, account: Account) -> Iterator[Finding]:
     ours = [line for line in answer.errors.splitlines() if line.startswith("libpysk: ")]
     if any(_NO_AUTHENTICATOR in line for line in ours):
         yield Finding(SUBJECT, "ssh-keygen can use it: Python starts in it, and finds its packages")
+    elif any("(Deny); " in line for line in ours):
+        yield Finding(SUBJECT, "ssh-keygen can use it: Python starts in it; pysk_config forbids enrolling (Deny)")
     elif not ours:
         yield Finding(
             SUBJECT, f"ssh-keygen cannot use it ({answer.reason()})", f"run: {shlex.join(command)}", (answer.reason(),)

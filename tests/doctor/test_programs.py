@@ -161,6 +161,15 @@ def test_a_library_that_ssh_keygen_can_load_and_python_cannot_start_in_is_told(a
     assert seen.startswith("ssh-keygen cannot use it: ")
 
 
+def test_a_library_that_may_enroll_nothing_is_one_that_ssh_keygen_can_use(account: Account) -> None:
+    config = Path(account.environment["PYSK_CONFIG"])
+    config.write_text(f"{config.read_text()}Match user root\nDeny no\nMatch all\nDeny yes\n")
+    assert account.to_do() == []
+    assert "ssh-keygen can use it: Python starts in it; pysk_config forbids enrolling (Deny)" in [
+        each.seen for each in account.findings()
+    ]
+
+
 def test_nothing_is_made_while_the_library_is_tried(account: Account) -> None:
     before = sorted(account.folder.rglob("*"))
     account.doctor()
