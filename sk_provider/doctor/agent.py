@@ -230,15 +230,17 @@ def _check_kind(name: str | None, path: str, start: str) -> Iterator[Finding]:
         yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, {_BEFORE_OPENSSH[name]}, which runs an ssh-agent of OpenSSH")
     elif name in _FORWARDING:
         yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, the forwarded agent of another machine")
-    elif name is None:
+    elif name not in _OTHERS:
+        # It may pass on what it is asked to an ssh-agent.
+        shown = f" ({name})" if name else ""
         yield Finding(
             SUBJECT,
-            f"SSH_AUTH_SOCK is {path}, an unknown agent; only OpenSSH's ssh-agent uses libpysk",
+            f"SSH_AUTH_SOCK is {path}, an unknown agent{shown}; only OpenSSH's ssh-agent uses libpysk",
         )
     else:
         yield Finding(
             SUBJECT,
-            f"SSH_AUTH_SOCK is {path}, {_OTHERS.get(name, name)}, which does not use libpysk: "
+            f"SSH_AUTH_SOCK is {path}, {_OTHERS[name]}, which does not use libpysk: "
             "it refuses the keys of security keys, or cannot sign with them",
             f"use OpenSSH's ssh-agent: {start}",
         )
