@@ -44,7 +44,8 @@ def check(account: Account) -> Iterator[Finding]:
     for finding in check_loading(SUBJECT, path, api, account, what="it"):
         is_loaded = finding.remedy is None
         yield finding
-    if is_loaded and programs.wanted_api(account, "ssh-keygen") == api:
+    # To who has no home, ssh-keygen says nothing but that.
+    if is_loaded and account.home is not None and programs.wanted_api(account, "ssh-keygen") == api:
         yield from _check_use(path, account)
     yield from _check_hands(path)
     if not allowed(path, AGENT_DEFAULT):

@@ -12,7 +12,7 @@ from support.provider_tree import Tree
 
 from sk_provider import config
 from sk_provider.doctor import account as examined_account
-from sk_provider.doctor import configuration, key_files, person, settings
+from sk_provider.doctor import configuration, key_files, person, programs, provider, settings
 from sk_provider.doctor.finding import Account as Examined
 
 PCSC_SOCKET = Path("/run/pcscd/pcscd.comm")
@@ -70,7 +70,7 @@ def test_the_systems_file_is_told_beside_the_users_that_is_refused(
     assert [each.seen for each in configuration.check(examined)][-1] == f"{system} can be used"
 
 
-def test_an_account_without_a_home_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_without_a_home_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYSK_CONFIG", raising=False)
     monkeypatch.setattr("posix.geteuid", lambda: 54321)
     monkeypatch.setattr("os.geteuid", lambda: 54321)
@@ -79,8 +79,15 @@ def test_an_account_without_a_home_is_told_once(monkeypatch: pytest.MonkeyPatch)
     (finding,) = person.check(examined)
     assert finding.seen == "user 54321 is not in the password database: ssh refuses to run, and there is no ~/.ssh"
     assert finding.remedy == "add it to /etc/passwd, or be a user who is there (docker run --user NAME)"
-    for check in (configuration.check, key_files.check, settings.check):
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho No user exists for uid 54321 >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    for name in ("ssh-keygen", "ssh-add", "ssh-agent"):
+        (tmp_path / name).symlink_to(ssh)
+    examined.environment = {**examined.environment, "PATH": str(tmp_path)}
+    for check in (configuration.check, key_files.check, settings.check, programs.check):
         assert [each for each in check(examined) if each.remedy is not None] == []
+    assert [each for each in provider.check(examined) if "ssh-keygen" in each.seen] == []
 
 
 def test_an_address_that_no_transport_has_is_told(account: Account) -> None:
