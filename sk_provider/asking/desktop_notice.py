@@ -84,6 +84,8 @@ def main() -> None:
 
 
 def _show_until_the_end(summary: str, body: str) -> None:
+    import html
+
     from jeepney import DBusAddress, new_method_call
     from jeepney.io.blocking import open_dbus_connection
 
@@ -94,11 +96,14 @@ def _show_until_the_end(summary: str, body: str) -> None:
     )
     with open_dbus_connection(session_bus.address() or "", auth_timeout=_PATIENCE) as bus:
 
-        def call(method: str, signature: str, *values: Any) -> tuple[Any, ...]:
+        def call(method: str, signature: str | None = None, *values: Any) -> tuple[Any, ...]:
             reply = bus.send_and_get_reply(new_method_call(notifications, method, signature, values), timeout=_PATIENCE)
             answer: tuple[Any, ...] = reply.body
             return answer
 
+        # What is to be signed has names in it that others choose.
+        if "body-markup" in call("GetCapabilities")[0]:
+            body = html.escape(body, quote=False)
         hints = {"urgency": ("y", _CRITICAL), "transient": ("b", True)}
         arguments: tuple[Any, ...] = ("libpysk", 0, "dialog-password", summary, body, [], hints, _FOR_GOOD)
         number = call("Notify", "susssasa{sv}i", *arguments)[0]

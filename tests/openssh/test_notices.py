@@ -35,21 +35,21 @@ def token(person: Person, sockets: Path, presence: str) -> Iterator[None]:
         yield
 
 
-def start_signing(person: Person, key: Path, **variables: str) -> subprocess.Popen[bytes]:
+def start_signing(person: Person, key: Path, *, namespace: str = "git", **variables: str) -> subprocess.Popen[bytes]:
     """Sign as a program without a terminal does."""
     document = person.folder / "document"
     document.write_bytes(b"a message")
     with document.open("rb") as message:
         return subprocess.Popen(
-            ["ssh-keygen", "-Y", "sign", "-n", "git", "-f", key],
+            ["ssh-keygen", "-Y", "sign", "-n", namespace, "-f", key],
             env={**person.environment, **variables}, cwd=person.folder, start_new_session=True,
             stdin=message, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
 
-def sign(person: Person, key: Path, **variables: str) -> str:
+def sign(person: Person, key: Path, *, namespace: str = "git", **variables: str) -> str:
     """Return what is said as errors."""
-    signing = start_signing(person, key, **variables)
+    signing = start_signing(person, key, namespace=namespace, **variables)
     signature, errors = signing.communicate(timeout=60)
     assert signing.returncode == 0, errors
     assert signature.startswith(b"-----BEGIN SSH SIGNATURE-----")
@@ -66,6 +66,15 @@ def test_a_touch_that_is_waited_for_is_shown_on_the_desktop_and_withdrawn(
         ("Security key", f"touch unix:{sockets}/token\ngit signature, with a key for ssh:"),
     ]
     assert desktop.withdrawn == [1]
+
+
+@pytest.mark.parametrize("has_markup", [False, True])
+def test_names_that_others_choose_are_no_markup(person: Person, key: Path, sockets: Path, has_markup: bool) -> None:
+    with token(person, sockets, "after:1500"), Desktop(sockets, has_markup=has_markup) as desktop:
+        sign(person, key, namespace="<b>git</b> &amp;", **desktop.variables)
+        desktop.wait_for_withdrawal()
+    shown = "&lt;b&gt;git&lt;/b&gt; &amp;amp;" if has_markup else "<b>git</b> &amp;"
+    assert [body.splitlines()[1] for _, body in desktop.shown] == [f"signature for {shown}, with a key for ssh:"]
 
 
 def test_what_needs_nobody_is_not_shown(person: Person, key: Path, sockets: Path) -> None:

@@ -38,12 +38,13 @@ _BUS = DBusAddress("/org/freedesktop/DBus", bus_name="org.freedesktop.DBus", int
 class Desktop:
     """shown: summary and body of each notification; withdrawn: the numbers, from 1, of those that were withdrawn.
 
-    ``refuses``: answers with an error instead.
+    ``refuses``: answers with an error instead; ``has_markup``: takes the bodies for markup.
     """
 
-    def __init__(self, folder: Path, *, refuses: bool = False) -> None:
+    def __init__(self, folder: Path, *, refuses: bool = False, has_markup: bool = False) -> None:
         self._folder = folder
         self._refuses = refuses
+        self._capabilities = ["body", *(["body-markup"] if has_markup else [])]
         self._socket = folder / "bus"
         self.shown: list[tuple[str, str]] = []
         self.withdrawn: list[int] = []
@@ -90,6 +91,8 @@ class Desktop:
     def _answer(self, message: Any, member: str) -> Any:
         if self._refuses:
             return new_error(message, "org.freedesktop.Notifications.Error", "s", ("no",))
+        if member == "GetCapabilities":
+            return new_method_return(message, "as", (self._capabilities,))
         if member == "Notify":
             self.shown.append((message.body[3], message.body[4]))
             return new_method_return(message, "u", (len(self.shown),))
