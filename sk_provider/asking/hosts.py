@@ -20,9 +20,9 @@ def program() -> str | None:
 
     It is a process's own word, which any program can give itself.
     """
-    name = _name("self")
+    name = name_of("self")
     if name == _HELPER:
-        name = _name(str(posix.getppid()))
+        name = name_of(str(posix.getppid()))
     if name == _AGENT:
         return AGENT
     return "sshd" if name in _SERVERS else name or None
@@ -35,9 +35,9 @@ def remedy_for_a_pin(api_major: int) -> str | None:
     """
     if api_major < MAJOR_SIGNING_ASKS:
         return "this OpenSSH cannot ask for a PIN when it signs: use OpenSSH 8.4 or newer, or a key that needs none"
-    if _name("self") != _HELPER:
+    if name_of("self") != _HELPER:
         return None
-    parent = _name(str(posix.getppid()))
+    parent = name_of(str(posix.getppid()))
     if parent in _SERVERS:
         return "sshd cannot ask for a PIN: use a HostKey that needs none"
     if parent == _AGENT and api_major < MAJOR_AGENT_ASKS:
@@ -69,7 +69,8 @@ def _has_askpass() -> bool:
     return requirement != b"never" and (has_display or requirement == b"force") and posix.access(program, posix.X_OK)
 
 
-def _name(process: str) -> str:
+def name_of(process: str) -> str:
+    """Return what a process calls itself, "" if that is not told. process: its number, or self. Raises nothing."""
     try:
         descriptor = posix.open(f"/proc/{process}/comm", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:

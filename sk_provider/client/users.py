@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sk_provider.asking.hosts import name_of
+
 _MAX_USERS = 8
 
 
@@ -24,7 +26,7 @@ def users_of(path: str) -> list[User]:
             continue
         folder = f"/proc/{number}/fd"
         if any(_target(f"{folder}/{name}") == path for name in _listed(folder)):
-            users.append(User(number, _program(number)))
+            users.append(User(number, name_of(str(number))))
     return users
 
 
@@ -41,16 +43,3 @@ def _target(path: str) -> str:
         return os.readlink(path)
     except OSError:
         return ""
-
-
-def _program(number: int) -> str:
-    try:
-        descriptor = os.open(f"/proc/{number}/comm", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, 64).decode(errors="replace").rstrip("\n")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
