@@ -343,7 +343,11 @@ def test_an_installation_is_of_the_source_alone_and_works_where_it_is_moved_to(c
     shutil.rmtree(stage)
     assert {str(path.relative_to(links)) for path in links.rglob("*") if path.is_symlink()} == {"bin/pysk", *SHARED}
     assert [path for path in links.rglob("*") if not path.exists()] == []
-    told = subprocess.run((links / "bin/pysk", "path"), capture_output=True, text=True, check=True, timeout=60)
+    program(clone.folder / "elsewhere/click.py", "raise RuntimeError\n")
+    told = subprocess.run(
+        (links / "bin/pysk", "path"), env={**os.environ, "PYTHONPATH": str(clone.folder / "elsewhere")},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
     assert told.stderr == ""
     library = Path(told.stdout.rstrip("\n"))
     assert library == prefix / "libpysk.so"
