@@ -245,7 +245,8 @@ class _Boundary:
                 except PinRequired as question:
                     from .pin_prompts import answer
 
-                    answer(question, request, configuration, operation, self._api_major)
+                    if not answer(question, request, configuration, operation, self._api_major):
+                        raise
 
         def notify(calls: list[str]) -> Callable[[], None] | None:
             from .touch_notices import show
@@ -253,11 +254,15 @@ class _Boundary:
             return show(calls, request, configuration, operation, self._api_major)
 
         operation.notify = notify
-        if configuration.audit_log is None:
-            return with_pins()
-        from .audit import recorded
+        try:
+            if configuration.audit_log is None:
+                return with_pins()
+            from .audit import recorded
 
-        return recorded(with_pins, request, configuration, operation, self._lib.pysk_log)
+            return recorded(with_pins, request, configuration, operation, self._lib.pysk_log)
+        finally:
+            # What refers to itself in a circle would stay in a host that goes on, with the PIN.
+            operation.notify = operation.token = None
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""

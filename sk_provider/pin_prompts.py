@@ -23,12 +23,13 @@ def answer(
     configuration: Configuration,
     operation: Operation,
     api_major: int,
-) -> None:
+) -> bool:
     """Give the request the PIN that a person enters, and the operation its time once more.
 
-    api_major: of the host's API.
+    api_major: of the host's API. Return False if the question is the host's to ask, or nobody can be asked. (It is not
+    raised from here: with what it refers to, the PIN too, it would then refer to itself, and stay.)
 
-    Raises the question if it is the host's to ask, or nobody can be asked, and Interrupted if nobody answers.
+    Raises Interrupted if nobody answers.
     """
     unable: list[str] = []
     is_signing = isinstance(request, SignRequest)
@@ -36,7 +37,7 @@ def answer(
     for way in configuration.pin_prompts:
         if way == "host":
             if remedy is None:
-                raise question
+                return False
             continue
         from .asking import pins
 
@@ -51,13 +52,13 @@ def answer(
             raise operation.reason() if operation.is_set() else Interrupted("no PIN was entered", "try again")
         operation.restart()
         request.pin = pin
-        return
+        return True
     if unable:
         operation.tell(f"nobody can be asked for the PIN ({'; '.join(unable)})")
     if remedy is not None:
         question.is_question = False
         question.remedy = remedy
-    raise question
+    return False
 
 
 def _problem(question: PinRequired) -> str:

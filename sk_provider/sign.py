@@ -84,9 +84,7 @@ def _authorize(
                 return False, pin.authorize_assertion(token, remembered, request, operation)
             except PinInvalid as error:
                 remembered_pin.forget(request)
-                question = PinRequired("the PIN that was remembered is wrong now", "enter it when you are asked")
-                question.retries, question.address = error.retries, error.address
-                raise question from None
+                raise _question_after(error) from None
     if not request.flags & FLAG_USER_VERIFICATION:
         return False, None
     info = token.get_info(operation)
@@ -101,6 +99,13 @@ def _authorize(
             raise refusal.lost_pin_error("this key requires a PIN for every use, and the authenticator has none", token)
         case _:
             raise refusal.unverifiable_error()
+
+
+def _question_after(refused: PinInvalid) -> PinRequired:
+    """Return the question for the PIN where a remembered one was refused."""
+    question = PinRequired("the PIN that was remembered is wrong now", "enter it when you are asked")
+    question.retries, question.address = refused.retries, refused.address
+    return question
 
 
 def _check_signature(request: SignRequest, assertion: Assertion, public_key: tuple[int, bytes]) -> None:

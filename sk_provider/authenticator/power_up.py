@@ -69,9 +69,11 @@ class PowerUp:
         self._caller = caller
 
     def forget(self) -> None:
-        """Forget what only RAM held."""
+        """Forget what only RAM held, and who called."""
         self.forget_continuations()
         self._pin_uv_auth = None
+        # Who called may hold on to us: in a circle all of it would stay in a process that goes on.
+        self.begin_call(None, None, None)
 
     def end_pin_uv_auth_tokens(self) -> None:
         """Let every pinUvAuthToken end, and whatever was begun with one, whoever called (CTAP 2.1 §6.5.5.6)."""

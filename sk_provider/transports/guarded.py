@@ -203,7 +203,8 @@ def _run_in_time(
             slow = TransportDefect(f"{whose} does not answer ({name}())", "report this to its authors")
             raise _Stuck(reason() if reason is not None else slow)
     if errors:
+        # What is raised here and kept here as well would refer to itself, and stay.
         if isinstance(errors[0], SecurityKeyError):
-            raise errors[0]
-        raise blame(whose, errors[0]) from None
+            raise errors.pop()
+        raise blame(whose, errors.pop()) from None
     return result[0]

@@ -89,6 +89,9 @@ def play_as_a_child(folder: Path, parent: str, host: Path, library: Path, person
     )
 
 
+WITHOUT_ASKPASS = "ssh-agent has nothing to ask with: start it with SSH_ASKPASS and DISPLAY, or use PinPrompt pinentry"
+
+
 @pytest.mark.parametrize(
     ("major", "parent", "remedy"),
     [
@@ -106,6 +109,8 @@ def play_as_a_child(folder: Path, parent: str, host: Path, library: Path, person
         (10, "sshd", "sshd cannot ask for a PIN: use a HostKey that needs none"),
         (10, "sshd-session", "sshd cannot ask for a PIN: use a HostKey that needs none"),
         (7, "ssh", ""),
+        (9, "ssh-agent", WITHOUT_ASKPASS),
+        (10, "ssh-agent", WITHOUT_ASKPASS),
         (9, "ssh-agent", ""),
         (10, "ssh-agent", ""),
     ],
@@ -115,6 +120,8 @@ def test_where_a_host_asks_nobody_for_the_pin_a_sentence_tells_that_it_is_wanted
 ) -> None:
     own = library if major == 10 else library.with_name(f"libpysk-skapi{major}.so")
     host = sk_host.compile_host(tmp_path, major=major)
+    if not remedy:
+        person_with_pin.environment |= person_with_pin.askpass()
     played = play_as_a_child(tmp_path, parent, host, own, person_with_pin)
     assert played.status == 0, played.stderr
     assert played.call("unasked")["rc"] == -3

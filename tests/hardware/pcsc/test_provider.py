@@ -151,7 +151,7 @@ def test_a_card_that_is_taken_away_before_a_long_request_is_told(person: Person)
         key = KeyFile(enrolled(person, "ecdsa-sk", f"application={LONG_APPLICATION}"))
         with opened() as channel:
             served.end()
-            with pytest.raises(AuthenticatorError, match="taken away"):
+            with pytest.raises(AuthenticatorError, match="the card was removed"):
                 get_assertion(channel, key)
 
 
