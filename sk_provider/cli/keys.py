@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 
 import click
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from sk_provider.operation import Operation
 
 _COLUMNS = ("Key", "Type", "Protection", "Fingerprint", "Application", "User", "Name")
+_WIDE = 140
+"""Columns of a terminal that has room for all of a key."""
+_WIDE_ONLY = ("Fingerprint", "User")
 _NOTHING = "-"
 
 
@@ -45,7 +49,8 @@ def list_keys(address: str | None, *, all_applications: bool, as_json: bool) -> 
 
     Each line has KEY, type, protection, fingerprint, application, user and name; "-" where something is not known. The
     user is the one that `ssh-keygen -O user=` was given, the name is what `pysk keys rename` changes. An application
-    that ends in "..." is longer than what the authenticator remembers of it.
+    that ends in "..." is longer than what the authenticator remembers of it. A terminal of less than 140 columns gets
+    neither fingerprints nor users.
 
     \b
     The protection is one of these:
@@ -62,7 +67,11 @@ def list_keys(address: str | None, *, all_applications: bool, as_json: bool) -> 
     if as_json:
         print_json([_members(credential) for credential in found])
     else:
-        print_table(_COLUMNS, [_row(credential) for credential in found])
+        import shutil
+
+        is_narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns < _WIDE
+        columns = [column for column in _COLUMNS if not is_narrow or column not in _WIDE_ONLY]
+        print_table(columns, [_row(credential, columns) for credential in found])
 
 
 @keys.command()
@@ -279,9 +288,9 @@ def _texts(credential: ResidentCredential) -> dict[str, str]:
     return {name: printable(value) if value else _NOTHING for name, value in members.items()}
 
 
-def _row(credential: ResidentCredential) -> list[str]:
+def _row(credential: ResidentCredential, columns: list[str]) -> list[str]:
     texts = _texts(credential)
-    return [texts[column.lower()] for column in _COLUMNS]
+    return [texts[column.lower()] for column in columns]
 
 
 def _tell_what_dies(credential: ResidentCredential) -> None:

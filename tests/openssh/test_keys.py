@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_resident_keys_are_listed(person: Person, key: str) -> None:
     done = pysk(person, "list", lines=(PIN,))
     row = f"{key}  ed25519-sk  key-file-or-pin  {fingerprint(person)}  ssh:work  alice  openssh\n"
     assert (done.returncode, done.stdout) == (0, row)
+
+
+@pytest.mark.parametrize(("columns", "is_wide"), [("80", False), ("160", True)])
+def test_a_terminal_of_80_columns_gets_a_line_for_each_key(
+    person: Person, key: str, columns: str, *, is_wide: bool
+) -> None:
+    variables = {"COLUMNS": columns, "TERM": "xterm", "NO_COLOR": "1"}
+    done = person.run(str(person.pysk), "keys", "list", answers=[("PIN:", PIN)], environment=variables)
+    assert done.status == 0, done
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line).split() for line in done.screen.splitlines()]
+    seen, user = ([fingerprint(person)], ["alice"]) if is_wide else ([], [])
+    assert [key, "ed25519-sk", "key-file-or-pin", *seen, "ssh:work", *user, "openssh"] in lines
 
 
 def test_a_named_key_is_deleted_once_that_was_confirmed(person: Person, key: str) -> None:
