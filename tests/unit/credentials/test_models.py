@@ -14,6 +14,7 @@ def test_a_model_is_known_by_its_aaguid() -> None:
 
 
 def test_what_is_not_known_has_no_name() -> None:
+    assert bytes(16) == models.NONE
     assert models.model(models.NONE) == ""
     assert models.model(b"") == ""
     assert models.model(bytes.fromhex("2fc0579f811347eab116bb5a8db9202b")) == ""
