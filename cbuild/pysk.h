@@ -28,8 +28,9 @@ void pysk_tell(const char *sentence);
 /* Writes a line to stderr, and returns whether all of it was taken. */
 int pysk_write_stderr(const char *line);
 
-/* Writes a line to the system's log. */
+/* Writes a line to the system's log: of a failure, or of the record of what was done. */
 void pysk_log(const char *line);
+void pysk_log_record(const char *line);
 
 /* The signals that a thread let through, and those that were on their way. */
 struct pysk_signals {

@@ -25,6 +25,7 @@ int pysk_is_privileged(void);
 void pysk_unwatch_interrupts(void);
 void pysk_watch_interrupts(void);
 void pysk_log(const char *line);
+void pysk_log_record(const char *line);
 const char *pysk_site_packages(void);
 const char *pysk_start_code(void);
 size_t pysk_start_code_size(void);

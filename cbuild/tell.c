@@ -78,6 +78,12 @@ pysk_log(const char *line)
 	syslog(LOG_AUTHPRIV | LOG_ERR, "libpysk: %s", line);
 }
 
+void
+pysk_log_record(const char *line)
+{
+	syslog(LOG_AUTHPRIV | LOG_INFO, "libpysk: %s", line);
+}
+
 int
 pysk_write_stderr(const char *line)
 {

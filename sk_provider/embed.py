@@ -259,7 +259,7 @@ class _Boundary:
                 return with_pins()
             from .audit import recorded
 
-            return recorded(with_pins, request, configuration, operation, self._lib.pysk_log)
+            return recorded(with_pins, request, configuration, operation, self._lib.pysk_log_record)
         finally:
             # What refers to itself in a circle would stay in a host that goes on, with the PIN.
             operation.notify = operation.token = None

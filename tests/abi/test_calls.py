@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import syslog
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,7 @@ def test_a_file_that_got_the_number_of_stderr_later_is_no_stderr(
     from_c = "libpysk: the host left no place for the response"
     assert [line.partition(";")[0] for line in played.stderr.splitlines()] == [from_python]
     assert [line.partition(";")[0] for line in log.lines()] == [from_python, from_c]
+    assert {priority for priority, _ in log.entries()} == {syslog.LOG_AUTHPRIV | syslog.LOG_ERR}
     assert played.call("file") == {"label": "file", "call": "file", "size": 0, "null0": True, "null1": True}
 
 

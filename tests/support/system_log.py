@@ -11,17 +11,17 @@ _SOURCE = r"""
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
-static void append(const char *format, va_list arguments) {
+static void append(int priority, const char *format, va_list arguments) {
     int log = open("%s", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    vdprintf(log, format, arguments); dprintf(log, "\n"); close(log);
+    dprintf(log, "%d ", priority); vdprintf(log, format, arguments); dprintf(log, "\n"); close(log);
 }
 void syslog(int priority, const char *format, ...) {
-    va_list arguments; (void)priority;
-    va_start(arguments, format); append(format, arguments); va_end(arguments);
+    va_list arguments;
+    va_start(arguments, format); append(priority, format, arguments); va_end(arguments);
 }
 void __syslog_chk(int priority, int flag, const char *format, ...) {
-    va_list arguments; (void)priority; (void)flag;
-    va_start(arguments, format); append(format, arguments); va_end(arguments);
+    va_list arguments; (void)flag;
+    va_start(arguments, format); append(priority, format, arguments); va_end(arguments);
 }
 """
 
@@ -38,4 +38,9 @@ class SystemLog:
 
     def lines(self) -> list[str]:
         """Return what was written up to now."""
-        return self._file.read_text().splitlines() if self._file.exists() else []
+        return [line for _, line in self.entries()]
+
+    def entries(self) -> list[tuple[int, str]]:
+        """Return what was written up to now, each line with its facility and level as syslog(3) takes them."""
+        content = self._file.read_text() if self._file.exists() else ""
+        return [(int(line.partition(" ")[0]), line.partition(" ")[2]) for line in content.splitlines()]
