@@ -168,9 +168,16 @@ class Configuration:
 
     def device_lines(self) -> list[tuple[str, list[str]]]:
         """Return what stands behind Match in the block of each Device line, "" outside of one, and its addresses."""
+        return self.lines_of("devices")
+
+    def lines_of(self, name: str) -> list[tuple[str, Any]]:
+        """Return what stands behind Match in the block of each line that says something of a member, and what it says.
+
+        name: "devices", or a member that may differ between uses. Outside of a block, "" stands there.
+        """
         return [
-            (" ".join(f"{keyword} {','.join(patterns)}" for keyword, patterns in criteria), addresses)
-            for criteria, addresses in self._rules.get("devices", [])
+            (" ".join(f"{keyword} {','.join(patterns)}" for keyword, patterns in criteria), value)
+            for criteria, value in self._rules.get(name, [])
         ]
 
     def aside(self) -> str:

@@ -13,7 +13,7 @@ import time
 from sk_provider import library
 from sk_provider.credentials import openssh_key
 
-from . import programs, provider
+from . import configuration, programs, provider
 from .finding import Finding
 
 TYPE_CHECKING = False
@@ -305,14 +305,19 @@ def _check_asking(process: _Process | None, account: Account, start: str) -> Ite
         yield Finding(SUBJECT, f"it asks for PINs and announces touches with {_askpass(environment)}", private=private)
         return
     sentence = f"it can neither ask for a PIN nor announce a touch: {lacking}"
+    if any("pinentry" in ways for _, ways in configuration.loaded().lines_of("pin_prompts")):
+        yield Finding(SUBJECT, f"{sentence}; libpysk asks for PINs by pinentry instead (PinPrompt)", private=private)
+        return
+    otherwise = "or write `PinPrompt pinentry` in pysk_config"
     if account.variable("DISPLAY") or account.variable("WAYLAND_DISPLAY") or account.variable("SSH_ASKPASS"):
         if _lacking(account.environment) is None:
-            yield Finding(SUBJECT, sentence, f"start it again from here: {start}", private)
+            yield Finding(SUBJECT, sentence, f"start it again from here: {start}, {otherwise}", private)
         else:
             yield Finding(
                 SUBJECT,
                 sentence,
-                f"install one (Debian: sudo apt-get install ssh-askpass-gnome), then start it again: {start}",
+                "install one (Debian: sudo apt-get install ssh-askpass-gnome), "
+                f"then start it again: {start}, {otherwise}",
                 private,
             )
     else:

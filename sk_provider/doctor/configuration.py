@@ -7,6 +7,7 @@ import shlex
 import stat
 
 from sk_provider import config, transports
+from sk_provider.asking import pins, session_bus
 from sk_provider.config import Configuration
 from sk_provider.credentials import directory
 from sk_provider.errors import ConfigurationError
@@ -63,7 +64,9 @@ def check(account: Account) -> Iterator[Finding]:
     yield from _tell_files(account, named, configuration)
     yield from _tell_settings(configuration)
     yield from _check_addresses(configuration)
+    yield from _check_asking(configuration)
     yield from _check_log_file(configuration)
+    yield from _check_audit_log(configuration)
     yield from _check_known_keys(account, configuration)
     yield from _check_key_directories(configuration)
 
@@ -114,6 +117,7 @@ def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
         SUBJECT,
         f"Presence {configuration.presence}, Timeout {configuration.timeout}, LogLevel {configuration.log_level}",
     )
+    yield from _tell_asking(configuration)
     for url in configuration.key_directories:
         yield Finding(SUBJECT, f"KeyDirectory {url}", private=(url.partition(":")[2],))
     if configuration.key_directories:
@@ -134,6 +138,69 @@ def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
         yield Finding(SUBJECT, f"KeyDirectoryLdap{name.capitalize()} {value}", private=(value,))
 
 
+def _tell_asking(configuration: Configuration) -> Iterator[Finding]:
+    """Tell how a person is asked and told, for operations of no purpose in particular and below each Match line."""
+    yield Finding(
+        SUBJECT,
+        f"Notify {_notify(configuration.notices, configuration.notice_command)}, "
+        f"PinPrompt {' '.join(configuration.pin_prompts)}, RememberPin {configuration.remember_pin or 'no'}",
+        private=configuration.notice_command,
+    )
+    lines = configuration.lines_of
+    told = [
+        *((criteria, f"Deny {'yes' if where else 'no'}", []) for criteria, where in lines("denied")),
+        *(
+            (criteria, f"Notify {_notify(ways, command)}", command)
+            for (criteria, ways), (_, command) in zip(lines("notices"), lines("notice_command"), strict=True)
+        ),
+        *((criteria, f"PinPrompt {' '.join(ways)}", []) for criteria, ways in lines("pin_prompts")),
+        *((criteria, f"Presence {presence}", []) for criteria, presence in lines("presence")),
+        *((criteria, f"RememberPin {seconds or 'no'}", []) for criteria, seconds in lines("remember_pin")),
+    ]
+    for criteria, line, private in told:
+        if criteria or line.startswith("Deny"):
+            block = f" (Match {criteria})" if criteria else ""
+            yield Finding(SUBJECT, f"{line}{block}", private=[*criteria.split()[1::2], *private])
+
+
+def _notify(ways: tuple[str, ...], command: list[str]) -> str:
+    return f"command {' '.join(command)}" if command else " ".join(ways) or "no"
+
+
+def _check_asking(configuration: Configuration) -> Iterator[Finding]:
+    """Look whether there is what a person is asked with, and told by."""
+    if any("pinentry" in ways for _, ways in configuration.lines_of("pin_prompts")) and not os.access(
+        pins.PINENTRY, os.X_OK
+    ):
+        yield Finding(
+            SUBJECT,
+            f"PinPrompt names pinentry, and there is no {pins.PINENTRY}",
+            "install one (Debian: sudo apt-get install pinentry-gnome3)",
+        )
+    ways = [configuration.notices, *(ways for _, ways in configuration.lines_of("notices"))]
+    if any("desktop" in each for each in ways) and session_bus.address() is None:
+        yield Finding(SUBJECT, "Notify desktop shows nothing here: there is no session bus")
+
+
+def _check_audit_log(configuration: Configuration) -> Iterator[Finding]:
+    path = configuration.audit_log
+    required = ", AuditLogRequired" if configuration.is_audit_required else ""
+    if path is None or path == config.AUDIT_SYSLOG:
+        yield Finding(SUBJECT, f"AuditLog {path or 'none'}{required}")
+        return
+    reason = _not_written(path)
+    if reason is None:
+        yield Finding(SUBJECT, f"AuditLog {path}{required}", private=(path,))
+    else:
+        effect = "nothing is done with authenticators" if configuration.is_audit_required else "nothing is recorded"
+        yield Finding(
+            SUBJECT,
+            f"AuditLog {path} cannot be used, because {reason}: {effect}",
+            "name a file of your own in a folder that exists",
+            private=(path,),
+        )
+
+
 def _check_addresses(configuration: Configuration) -> Iterator[Finding]:
     for address in configuration.all_devices():
         try:
@@ -147,9 +214,7 @@ def _check_log_file(configuration: Configuration) -> Iterator[Finding]:
     path = configuration.log_file
     if path is None:
         return
-    reason = _not_ours(path, may_be_roots=True)
-    if reason is None and not os.access(path if os.path.exists(path) else os.path.dirname(path), os.W_OK):
-        reason = "you may not write to it"
+    reason = _not_written(path)
     if reason is None:
         yield Finding(SUBJECT, f"LogFile {path}", private=(path,))
     else:
@@ -191,6 +256,14 @@ def _not_ours(path: str, *, may_be_roots: bool) -> str | None:
     if status.st_mode & 0o022:
         return "others can write to it"
     return None
+
+
+def _not_written(path: str) -> str | None:
+    """Return why a log is not written to a path, None if it is."""
+    reason = _not_ours(path, may_be_roots=True)
+    if reason is None and not os.access(path if os.path.exists(path) else os.path.dirname(path), os.W_OK):
+        reason = "you may not write to it"
+    return reason
 
 
 def _check_key_directories(configuration: Configuration) -> Iterator[Finding]:

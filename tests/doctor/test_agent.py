@@ -151,10 +151,17 @@ def test_an_agent_that_cannot_ask_is_told_where_there_is_a_screen(account: Accou
         if can_be_read(agent.pid):
             (finding,) = to_do
             assert finding[1].startswith("it can neither ask for a PIN nor announce a touch: ")
-            assert finding[2] == f"start it again from here: {start(account)}"
+            assert finding[2] == (
+                f"start it again from here: {start(account)}, or write `PinPrompt pinentry` in pysk_config"
+            )
             # Without a screen there is nothing to be done about it.
             assert [each for each in seen if each.endswith(" (keys that need neither work)")] != []
             assert hidden == []
+            account.configure("PinPrompt terminal pinentry")
+            asks = "; libpysk asks for PINs by pinentry instead (PinPrompt)"
+            seen = of_agent(account.findings(variables=here))
+            assert [each for each in seen if each.endswith(asks)] != []
+            assert [each for each in account.to_do(variables=here) if each[0] == "agent"] == []
         else:
             assert to_do == []
             assert len(hidden) == 1

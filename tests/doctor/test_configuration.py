@@ -11,6 +11,7 @@ from support.doctor import Account
 from support.provider_tree import Tree
 
 from sk_provider import config
+from sk_provider.asking import pins, session_bus
 from sk_provider.doctor import account as examined_account
 from sk_provider.doctor import configuration, key_files, person, programs, provider, settings
 from sk_provider.doctor.finding import Account as Examined
@@ -28,6 +29,66 @@ def test_the_file_and_its_settings_are_told(account: Account) -> None:
         "Device usb:1050:0407 (Match application ssh:work)",
         "Presence ask, Timeout 30, LogLevel error",
     ]
+
+
+def test_how_a_person_is_asked_and_told_is_told(account: Account) -> None:
+    account.configure(
+        "Notify desktop", "PinPrompt terminal askpass", "RememberPin 10m", "AuditLog syslog", "AuditLogRequired yes",
+        "Match namespace git user alice", "Notify no", "RememberPin no", "Presence auto", "PinPrompt host",
+        "Match application ssh:work", "Deny yes",
+    )  # fmt: skip
+    seen = [each.seen for each in account.findings() if each.subject == "pysk_config"]
+    assert seen[4:10] == [
+        "Notify desktop, PinPrompt terminal askpass, RememberPin 600",
+        "Deny yes (Match application ssh:work)",
+        "Notify no (Match namespace git user alice)",
+        "PinPrompt host (Match namespace git user alice)",
+        "Presence auto (Match namespace git user alice)",
+        "RememberPin no (Match namespace git user alice)",
+    ]
+    assert "AuditLog syslog, AuditLogRequired" in seen
+    account.configure()
+    seen = [each.seen for each in account.findings() if each.subject == "pysk_config"]
+    assert seen[3] == "Presence ask, Timeout 60, LogLevel error"
+    assert seen[4] == "Notify terminal desktop, PinPrompt host, RememberPin no"
+    assert "AuditLog none" in seen
+
+
+def test_what_a_person_is_asked_with_and_is_not_there_is_told(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pinentry"
+    monkeypatch.setattr(pins, "PINENTRY", str(program))
+    monkeypatch.setattr(session_bus, "address", lambda: None)
+    account.configure("Notify no", "Match namespace git", "Notify desktop", "PinPrompt pinentry")
+    monkeypatch.setenv("PYSK_CONFIG", str(account.config))
+    examined = Examined(os.environ, str(account.folder), None)
+
+    def found() -> list[tuple[str, str | None]]:
+        return [(each.seen, each.remedy) for each in configuration.check(examined)]
+
+    missing = (
+        f"PinPrompt names pinentry, and there is no {program}",
+        "install one (Debian: sudo apt-get install pinentry-gnome3)",
+    )
+    no_bus = ("Notify desktop shows nothing here: there is no session bus", None)
+    assert {missing, no_bus} <= set(found())
+    program.touch(mode=0o700)
+    monkeypatch.setattr(session_bus, "address", lambda: "unix:path=/somewhere")
+    assert not {missing, no_bus} & set(found())
+
+
+def test_an_audit_log_that_is_not_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, system = tmp_path / "log", tmp_path / "system"
+    log.mkdir()
+    monkeypatch.setattr(config, "SYSTEM_FILE", str(system))
+    monkeypatch.delenv("PYSK_CONFIG", raising=False)
+    monkeypatch.setattr(config, "home_directory", lambda: str(tmp_path))
+    for required, effect in (("no", "nothing is recorded"), ("yes", "nothing is done with authenticators")):
+        system.write_text(f"AuditLog {log}\nAuditLogRequired {required}\n")
+        system.chmod(0o600)
+        told = [each.seen for each in configuration.check(Examined({}, str(tmp_path), None)) if each.remedy is not None]
+        assert told == [f"AuditLog {log} cannot be used, because it is not a regular file: {effect}"]
 
 
 @pytest.mark.parametrize(
