@@ -34,10 +34,17 @@ def answer(
     unable: list[str] = []
     is_signing = isinstance(request, SignRequest)
     remedy = hosts.remedy_for_a_pin(api_major) if is_signing and request.pin is None else None
+
+    def trace(sentence: str) -> None:
+        if operation.trace is not None:
+            operation.trace(f"PinPrompt {sentence}")
+
     for way in configuration.pin_prompts:
         if way == "host":
             if remedy is None:
+                trace("host: the program that asked is to ask for the PIN")
                 return False
+            trace("host: it asks nobody for a PIN")
             continue
         from .asking import pins
 
@@ -46,8 +53,10 @@ def answer(
         try:
             pin = pins.ask(way, asked, operation, trusts_environment=configuration.trusts_environment)
         except pins.CannotAsk as reason:
+            trace(f"{way}: {reason}")
             unable.append(f"{way}: {reason}")
             continue
+        trace(f"{way}: {'a PIN was entered' if pin else 'no PIN was entered'}")
         if not pin:
             raise operation.reason() if operation.is_set() else Interrupted("no PIN was entered", "try again")
         operation.restart()

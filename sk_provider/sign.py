@@ -83,7 +83,7 @@ def _authorize(
             try:
                 return False, pin.authorize_assertion(token, remembered, request, operation)
             except PinInvalid as error:
-                remembered_pin.forget(request)
+                remembered_pin.forget(request, operation)
                 raise _question_after(error) from None
     if not request.flags & FLAG_USER_VERIFICATION:
         return False, None

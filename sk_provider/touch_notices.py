@@ -32,9 +32,14 @@ def show(
         ways, command = tuple(way for way in ways if way == "terminal"), []
     if not ways and not command:
         return None
+
+    def trace(sentence: str) -> None:
+        if operation.trace is not None:
+            operation.trace(f"Notify {sentence}")
+
     try:
         notice = notices.Notice(" or ".join(calls), describe(request), configuration.timeout)
-        return notices.show(notice, ways, command, api_major)
+        return notices.show(notice, ways, command, api_major, trace)
     except notices.CannotTell as reason:
         operation.tell(f"{reason}, so that no notice is shown; correct Notify in pysk_config")
     except Exception as error:  # noqa: BLE001 - a notice must not end what it tells of

@@ -36,27 +36,39 @@ class CannotTell(Exception):
     """Nobody can be told in this way. The sentence says why."""
 
 
-def show(notice: Notice, ways: tuple[str, ...], command: list[str], api_major: int) -> Withdraw | None:
+def show(
+    notice: Notice, ways: tuple[str, ...], command: list[str], api_major: int, trace: Callable[[str], object]
+) -> Withdraw | None:
     """Tell it by the program, or in the first way that a person can see; return what withdraws it.
 
-    ways, command: as in Configuration; api_major: of the host's API. None where there is nothing to withdraw, also as
-    the host tells it itself.
+    ways, command: as in Configuration; api_major: of the host's API; trace: is told how each way went. None where there
+    is nothing to withdraw, also as the host tells it itself.
 
     Raises CannotTell if the program cannot be started.
     """
     if command:
-        return _run(notice, command)
+        withdraw = _run(notice, command)
+        trace(f"command: {command[0]} tells of it")
+        return withdraw
     for way in ways:
         if way == "terminal":
-            if hosts.tells_of_touches(api_major) or _write_to_terminal(notice):
+            if hosts.tells_of_touches(api_major):
+                trace("terminal: the program that asked tells of it")
                 return None
+            if _write_to_terminal(notice):
+                trace("terminal: told there")
+                return None
+            trace("terminal: there is none")
         else:
             from . import desktop_notice
 
             try:
-                return desktop_notice.show(_SUMMARY, f"{notice.call}\n{notice.purpose}", notice.seconds)
-            except desktop_notice.CannotShow:
+                withdraw = desktop_notice.show(_SUMMARY, f"{notice.call}\n{notice.purpose}", notice.seconds)
+            except desktop_notice.CannotShow as reason:
+                trace(f"desktop: {reason}")
                 continue
+            trace("desktop: given to the session bus")
+            return withdraw
     return None
 
 

@@ -28,16 +28,27 @@ def recall(request: SignRequest, token: Token, operation: Operation) -> str | No
 
     Raises SecurityKeyError if the authenticator does not answer.
     """
+    pin, decision = _usable(request, token, operation)
+    _trace(decision, operation)
+    return pin
+
+
+def _usable(request: SignRequest, token: Token, operation: Operation) -> tuple[str | None, str]:
+    """Return what recall() does, and why."""
     kept = keyring.recall(_name(request))
-    if kept is None or not token.is_the_only_one:
-        return None
+    if kept is None:
+        return None, "none is remembered for this key"
+    if not token.is_the_only_one:
+        return None, "the remembered PIN is not used, as other authenticators are connected"
     try:
         remembered = json.loads(kept)
         pin, where = remembered["pin"], remembered["where"]
         is_usable = isinstance(pin, str) and where == _where(token, operation)
     except (ValueError, LookupError, TypeError, StatusError):
-        return None
-    return pin if is_usable else None
+        is_usable = False
+    if not is_usable:
+        return None, "the remembered PIN is not used, as it is another authenticator's, or not all its tries are left"
+    return pin, "the remembered PIN is used"
 
 
 def remember(request: SignRequest, seconds: int, token: Token, operation: Operation) -> None:
@@ -45,6 +56,7 @@ def remember(request: SignRequest, seconds: int, token: Token, operation: Operat
     try:
         kept = json.dumps({"pin": request.pin, "where": _where(token, operation)})
         keyring.keep(_name(request), kept.encode(), seconds)
+        _trace(f"the PIN is remembered for {seconds} s", operation)
     except (SecurityKeyError, StatusError):
         operation.tell("the PIN is not remembered, as the authenticator does not say which model it is; enter it again")
     except OSError as error:
@@ -54,9 +66,15 @@ def remember(request: SignRequest, seconds: int, token: Token, operation: Operat
         )
 
 
-def forget(request: SignRequest) -> None:
+def forget(request: SignRequest, operation: Operation) -> None:
     """Forget what was remembered for the request's key."""
     keyring.forget(_name(request))
+    _trace("the remembered PIN is wrong, and forgotten", operation)
+
+
+def _trace(sentence: str, operation: Operation) -> None:
+    if operation.trace is not None:
+        operation.trace(f"RememberPin: {sentence}")
 
 
 def _where(token: Token, operation: Operation) -> list[object]:

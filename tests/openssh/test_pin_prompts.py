@@ -8,6 +8,7 @@ import pytest
 from bench.sk_helper import HELPER
 from support.login import authorize, log_in, log_in_by_agent, succeeded
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Agent, Person, provider_lines
+from support.traced import Home, of_pin, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from support.sshd import Sshd
 
 NEW_PIN = "another horse"
+COMMITS = 30
 
 
 @pytest.fixture
@@ -118,6 +120,38 @@ def test_a_remembered_pin_is_asked_for_once(person: Person, server: Sshd, strict
     assert len([line for line in questions(person) if "Enter PIN" in line]) == 2
 
 
+def test_a_rebase_of_many_commits_asks_for_the_pin_once(person: Person) -> None:
+    person.set_pin(PIN)
+    _, key = person.enroll("id", "ed25519-sk", "verify-required")
+    person.configure("Presence auto", "RememberPin 10m")
+    public = key.with_name("id.pub")
+    (person.folder / "signers").write_text(f"me@example.org {public.read_text()}")
+
+    def git(*arguments: str, environment: dict[str, str] | None = None) -> str:
+        return subprocess.run(
+            ["git", *arguments], env={**person.environment, **(environment or {})}, cwd=person.folder,
+            start_new_session=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=240,
+        ).stdout  # fmt: skip
+
+    for setting in (
+        "user.name Me", "user.email me@example.org", "gpg.format ssh", f"user.signingkey {public}",
+        f"gpg.ssh.allowedSignersFile {person.folder}/signers",
+    ):  # fmt: skip
+        git("config", "--global", *setting.split(" ", 1))
+    git("init", "-q", "-b", "main", ".")
+    for number in range(COMMITS + 1):
+        git("commit", "-q", "--allow-empty", "-m", f"commit {number}")
+        if number == 0:
+            git("checkout", "-q", "-b", "topic")
+    with Agent(person, person.askpass(PIN)) as agent:
+        assert agent.add(str(key)).status == 0
+        key.unlink()
+        git("-c", "commit.gpgsign=true", "rebase", "-q", "--force-rebase", "main", environment=agent.environment)
+    assert git("log", "--format=%G?", "main..topic").split() == ["G"] * COMMITS
+    assert len([line for line in questions(person) if "Enter PIN" in line]) == 1
+    assert forget(person) == "1 PIN forgotten\n"
+
+
 def test_no_pin_is_remembered_unless_that_is_asked_for(person: Person, server: Sshd, strict: Path) -> None:
     person.configure("Presence auto", "Match application ssh:other", "RememberPin 10m")
     with Agent(person, person.askpass(PIN)) as agent:
@@ -148,3 +182,32 @@ def test_a_remembered_pin_is_not_sent_where_a_try_is_missing(person: Person, ser
             pysk(person, "keys", "list", answers=f"{WRONG_PIN}\n")
         assert succeeded(log_in_by_agent(person, server, agent))
     assert len([line for line in questions(person) if "Enter PIN" in line]) == 2
+
+
+def test_whether_a_remembered_pin_is_used_and_why_not_is_in_the_trace(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    person = home.person
+    home.configure("RememberPin 10m")
+    person.set_pin(PIN, f"soft:{person.store}")
+    _, key = person.enroll("id", "ed25519-sk", "verify-required")
+    remembered = [
+        "none is remembered for this key",
+        "the PIN is remembered for 600 s",
+        "the remembered PIN is used",
+    ]
+    with Agent(person, person.askpass(PIN, PIN)) as agent:
+        assert agent.add(str(key)).status == 0
+        key.rename(person.folder / "away")
+        for _ in range(2):
+            done, _ = person.sign(key, environment=agent.environment)
+            assert done.status == 0, done
+        with pytest.raises(subprocess.CalledProcessError):
+            pysk(person, "keys", "list", f"soft:{person.store}", answers=f"{WRONG_PIN}\n")
+        done, _ = person.sign(key, environment=agent.environment)
+        assert done.status == 0, done
+    forget(person)
+    remembered.append("the remembered PIN is not used, as it is another authenticator's, or not all its tries are left")
+    remembered.append("the PIN is remembered for 600 s")
+    decisions = [line.removeprefix("RememberPin: ") for line in home.sentences if line.startswith("RememberPin: ")]
+    assert decisions == remembered
+    assert told(home.log.read_text(), [*of_pin(PIN), *home.secrets]) == []

@@ -7,69 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.desktop import Desktop
 from support.openssh import PIN, PIN_PROMPT, Person, assert_signs, enrolled, provider_lines
-from support.provider_tree import Tree
 from support.serve import serve
-from support.traced import of_pin, told
+from support.traced import Home, of_pin, told
 
 NEW_PIN = "another horse"
-
-# The software authenticator writes down what it and its client agree on, and what it gives out.
-NOTE_SECRETS = """
-def _noting(function):
-    def noting(*arguments, **named):
-        made = function(*arguments, **named)
-        with open({path!r}, "a") as file:
-            for each in (*arguments, made):
-                if isinstance(each, bytes):
-                    file.write(each.hex() + chr(10))
-        return made
-    return noting
-for _name in ("decapsulate", "encrypt", "decrypt", "verify"):
-    setattr(PinUvAuthProtocol, _name, _noting(getattr(PinUvAuthProtocol, _name)))
-PinUvAuth.issue = _noting(PinUvAuth.issue)
-"""
-
-
-class Home:
-    """Somebody whose home has a pysk_config that asks for a trace, which the environment may not do."""
-
-    def __init__(self, folder: Path, log: Path | None = None) -> None:
-        self.tree = Tree(folder / "packages")
-        home = folder / "home"
-        (home / ".ssh").mkdir(parents=True, mode=0o700)
-        self.person = Person(home, self.tree.library)
-        del self.person.environment["PYSK_CONFIG"]
-        self.person.config = home / ".ssh" / "pysk_config"
-        self.log = log or home / "log"
-        self.configure()
-        # The user's home is the password database's, which the test leaves alone.
-        self.tree.append("config.py", f"def home_directory(): return {str(home)!r}")
-        self._secrets = folder / "secrets"
-        self.tree.append("authenticator/pin_uv_auth.py", NOTE_SECRETS.format(path=str(self._secrets)))
-
-    def configure(self, device: str | None = None) -> None:
-        lines = ("Presence auto", "Timeout 10", "LogLevel trace", f"LogFile {self.log}")
-        self.person.configure(*lines, device=device)
-
-    @property
-    def sentences(self) -> list[str]:
-        """The lines of the trace, without their times; others of the log say that the copy is not as installed."""
-        return [line.partition(" ms: ")[2] for line in self.log.read_text().splitlines() if " ms: " in line]
-
-    @property
-    def trace(self) -> str:
-        return "\n".join(self.sentences)
-
-    @property
-    def secrets(self) -> list[bytes]:
-        """What both sides of the PIN protocol have known, but for what is signed or hashed in the open."""
-        noted = {bytes.fromhex(line) for line in self._secrets.read_text().splitlines()}
-        # Numbers of commands are authenticated as well.
-        return [secret for secret in noted if len(secret) > 2 and secret.hex() not in self._public()]
-
-    def _public(self) -> set[str]:
-        return set(re.findall("clientDataHash: h'([0-9a-f]{64})'", self.trace))
 
 
 @pytest.fixture
@@ -146,6 +89,43 @@ def test_what_the_person_is_told_is_in_the_trace(home: Home, sockets: Path) -> N
     question, failure = (line.removeprefix("libpysk: ") for line in provider_lines(done.errors))
     assert f"the person is told: {question}" in home.sentences
     assert home.sentences[-1] == f"ends with code -2: {failure}"
+
+
+def test_how_a_person_is_asked_and_told_is_in_the_trace(home: Home, sockets: Path) -> None:
+    person = home.person
+    # Otherwise ssh's own tests name one, by which libpysk asks too.
+    person.environment = {name: person.environment[name] for name in person.environment if "ASKPASS" not in name}
+    address = f"unix:{sockets}/token"
+    with serve(address, presence="after:1500"), Desktop(sockets) as desktop:
+        person.set_pin(PIN, address)
+        home.configure("PinPrompt askpass terminal", device=address)
+        _, key = person.enroll("id", "ed25519-sk", "verify-required")
+        home.log.unlink()
+        done, _ = person.sign(key, answers=[(PIN_PROMPT, ""), ("PIN: ", PIN)])
+        assert done.status == 0, done
+        for line in (
+            "PinPrompt askpass: there is no DISPLAY for SSH_ASKPASS",
+            "PinPrompt terminal: a PIN was entered",
+            f"{address} Notify terminal: told there",
+        ):
+            assert home.sentences.count(line) == 1, line
+        home.log.unlink()
+        home.configure("PinPrompt host", device=address)
+        person.sign(key, answers=[(PIN_PROMPT, "")])
+        assert "PinPrompt host: the program that asked is to ask for the PIN" in home.sentences
+        home.log.unlink()
+        home.configure(device=address)
+        with_pin = person.askpass(PIN)
+        signing = ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key), str(person.folder / "document")]
+        (person.folder / "document.sig").unlink(missing_ok=True)
+        subprocess.run(
+            signing, env={**person.environment, **with_pin, **desktop.variables},
+            stdin=subprocess.DEVNULL, start_new_session=True, check=True, timeout=60,
+        )  # fmt: skip
+        desktop.wait_for_withdrawal()
+    assert f"{address} Notify terminal: there is none" in home.sentences
+    assert f"{address} Notify desktop: given to the session bus" in home.sentences
+    assert told(home.log.read_text(), of_pin(PIN)) == []
 
 
 @pytest.mark.parametrize("fault", ["stuck", "garbage", "dies-after:9"])

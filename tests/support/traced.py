@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from pathlib import Path
 
 from sk_provider.trace import Trace
+from support.openssh import Person
+from support.provider_tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +17,22 @@ if TYPE_CHECKING:
 
 _ENOUGH = 8
 """Bytes of a secret of which the first ones alone are not to be told either."""
+
+# The software authenticator writes down what it and its client agree on, and what it gives out.
+_NOTE_SECRETS = """
+def _noting(function):
+    def noting(*arguments, **named):
+        made = function(*arguments, **named)
+        with open({path!r}, "a") as file:
+            for each in (*arguments, made):
+                if isinstance(each, bytes):
+                    file.write(each.hex() + chr(10))
+        return made
+    return noting
+for _name in ("decapsulate", "encrypt", "decrypt", "verify"):
+    setattr(PinUvAuthProtocol, _name, _noting(getattr(PinUvAuthProtocol, _name)))
+PinUvAuth.issue = _noting(PinUvAuth.issue)
+"""
 
 
 def trace_into(lines: list[str]) -> Trace:
@@ -49,3 +69,46 @@ def _spellings(secret: bytes) -> Iterator[str]:
             # But for the digit that has bits of what follows.
             yield encode(part).decode().rstrip("=")[: len(part) * 8 // 6]
         yield repr(part)[2:-1]
+
+
+class Home:
+    """Somebody whose home has a pysk_config that asks for a trace, which the environment may not do."""
+
+    def __init__(self, folder: Path, log: Path | None = None) -> None:
+        self.tree = Tree(folder / "packages")
+        home = folder / "home"
+        (home / ".ssh").mkdir(parents=True, mode=0o700)
+        self.person = Person(home, self.tree.library)
+        del self.person.environment["PYSK_CONFIG"]
+        self.person.config = home / ".ssh" / "pysk_config"
+        self.log = log or home / "log"
+        self.configure()
+        # The user's home is the password database's, which the test leaves alone.
+        self.tree.append("config.py", f"def home_directory(): return {str(home)!r}")
+        self._secrets = folder / "secrets"
+        self.tree.append("authenticator/pin_uv_auth.py", _NOTE_SECRETS.format(path=str(self._secrets)))
+
+    def configure(self, *lines: str, device: str | None = None) -> None:
+        """Write their pysk_config, with these lines besides."""
+        always = ("Presence auto", "Timeout 10", "LogLevel trace", f"LogFile {self.log}")
+        self.person.configure(*always, *lines, device=device)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The lines of the trace, without their times; others of the log say that the copy is not as installed."""
+        return [line.partition(" ms: ")[2] for line in self.log.read_text().splitlines() if " ms: " in line]
+
+    @property
+    def trace(self) -> str:
+        """All of them."""
+        return "\n".join(self.sentences)
+
+    @property
+    def secrets(self) -> list[bytes]:
+        """What both sides of the PIN protocol have known, but for what is signed or hashed in the open."""
+        noted = {bytes.fromhex(line) for line in self._secrets.read_text().splitlines()}
+        # Numbers of commands are authenticated as well.
+        return [secret for secret in noted if len(secret) > 2 and secret.hex() not in self._public()]
+
+    def _public(self) -> set[str]:
+        return set(re.findall("clientDataHash: h'([0-9a-f]{64})'", self.trace))
