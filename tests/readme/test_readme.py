@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support import debian, pcscd
-from support.fresh import Account, Machine, machine
+from support.desktop import Desktop
+from support.fresh import ACCOUNTS, Account, Machine, machine
 from support.openssh import PIN
 from support.provider_tree import REPOSITORY, copy_source
 
@@ -33,6 +35,14 @@ SAVE = ("Enter file in which to save the key", "")
 NO_PASSPHRASE = (("Enter passphrase", ""), ("Enter same passphrase again", ""))
 CONFIRM = ("Press Enter to confirm", "")
 NEW_KEY = (SAVE, *NO_PASSPHRASE)
+PINENTRY = f"""#!/bin/sh
+echo OK
+while read -r request; do
+  echo "$request" >>/home/alice/asked
+  [ "$request" != GETPIN ] || echo 'D {PIN}'
+  echo OK
+done
+"""
 
 
 class Block:
@@ -263,6 +273,92 @@ def test_git_without_a_terminal_asks_by_an_agent(person: Account, fresh: Machine
     assert done.status == 0, done
     assert "none: Confirm user presence for key" in person.read("asked")
     assert "Enter PIN" in person.read("asked")
+
+
+def play_pinentry(machine: Machine) -> None:
+    """Have a machine's /usr/bin/pinentry answer with the PIN, and note each request."""
+    machine.write(Path("/run/programs/pinentry"), PINENTRY, 0o755)
+    machine.run("mount -t overlay overlay -o lowerdir=/run/programs:/usr/bin /usr/bin")
+
+
+@contextmanager
+def desktop_and_agent(account: Account) -> Iterator[Desktop]:
+    """Have an account a session bus, and an agent that knows of nothing but the folder of both, as systemd's does."""
+    place = account.machine
+    folder = Path("/run/user", str(ACCOUNTS[account.name]))
+    place.run(f"mkdir -p {folder} && chown {account.name}:{account.name} {folder} && chmod 700 {folder}")
+    variables = {"XDG_RUNTIME_DIR": str(folder), **debian.programs(place.environment(account.name)["PATH"])}
+    bare = shlex.join(["env", "-i", *(f"{name}={value}" for name, value in variables.items())])
+    # As Debian's ssh-agent.service runs it in the end.
+    start = f"{bare} ssh-agent -D -a {folder}/openssh_agent"
+    wrapper = place.enter(user=account.name)
+    with (
+        Desktop(place.inside(folder), wrapper=wrapper, inside=folder) as desktop,
+        account.runs(start, lambda: place.inside(folder / "openssh_agent").exists()),
+    ):
+        assert account.types(f"export XDG_RUNTIME_DIR={folder}").status == 0
+        yield desktop
+
+
+def test_touches_and_pins_where_there_is_no_terminal(fresh: Machine, person: Account) -> None:
+    me = Account(fresh, "me")
+    play_pinentry(fresh)
+    with (
+        authenticator(person, "token", "--presence", "after:1000") as address,
+        section("Touches and PINs where there is no terminal") as (settings, agent, program, ansible, rules),
+        desktop_and_agent(person) as desktop,
+    ):
+        fresh.write(Path("/etc/ssh/pysk_config"), f"Device {address}\n")
+        assert person.types(f"pysk pin set {address}", (("PIN", PIN), ("PIN", PIN))).status == 0
+        make, _ = readme()["Two commands"][0].lines
+        assert person.types(f"{make} -O verify-required", NEW_KEY).status == 0
+        for account in (person, me):
+            authorize(person, ".ssh/id_ed25519_sk", account)
+        readme()["ssh and ssh-agent"][0].run(person)
+        signing, verifying, names_the_library, _ = readme()["git"]
+        signing.run(person)
+        names_the_library.run(person)
+        person.write(".ssh/pysk_config", settings.text)
+        agent.run(person)
+
+        program.run(person)
+        assert person.types("git init -q -b main repository && cd repository").status == 0
+        # What the desktop starts has neither a terminal nor what a shell sets.
+        without = "setsid --wait env --unset=SSH_SK_PROVIDER --unset=SSH_AUTH_SOCK"
+        for name in ("first", "second"):
+            done = person.types(f"{without} git commit -q --allow-empty -m {name} </dev/null")
+            assert done.status == 0, done
+        verifying.run(person)
+        desktop.wait_for_withdrawal(2)
+        touch = ("Security key", f"touch {address}\ngit signature, with a key for ssh:")
+        assert desktop.shown == [touch, touch]
+        assert person.read("asked").count("GETPIN") == 1
+        assert "SETDESC git signature, with a key for ssh:" in person.read("asked")
+
+        (arguments,) = re.findall("^ssh_args = (.*)$", ansible.text, re.MULTILINE)
+        # Ansible adds where the connections are.
+        ssh = f"setsid --wait ssh {arguments} -o ControlPath=~/.ssh/%r"
+        both = f"for host in host server; do {ssh} $host echo in $host </dev/null & done; wait"
+        for _ in range(2):
+            done = person.types(both)
+            assert sorted(done.screen.splitlines()) == ["in host", "in server"], done
+        desktop.wait_for_withdrawal(4)
+        purposes = [body.splitlines()[1] for _, body in desktop.shown[2:]]
+        assert sorted(re.split(" at |,", purpose)[0] for purpose in purposes) == ["login as alice", "login as me"]
+        assert person.read("asked").count("GETPIN") == 1
+
+        person.append(".ssh/pysk_config", rules.text)
+        person.prepend(".ssh/pysk_config", "LogFile ~/.ssh/pysk_log\n")
+        fresh.write(Path("/root/.ssh/authorized_keys"), person.read(".ssh/id_ed25519_sk.pub"))
+        done = person.types("setsid --wait ssh root@host </dev/null")
+        assert done.status != 0
+        assert "agent refused operation" in done.errors
+        assert "/.ssh/pysk_config line 6 forbids this login as root" in person.read(".ssh/pysk_log")
+        assert person.types("ssh host echo in").screen.splitlines()[-1] == "in"
+        (line,) = person.read(".ssh/pysk_audit").splitlines()
+        assert 'operation=sign purpose="login as alice' in line
+        assert person.types("pysk forget").status == 0
+        desktop.wait_for_withdrawal(len(desktop.shown))
 
 
 def test_several_authenticators_several_keys(person: Account, plugged: None) -> None:

@@ -15,6 +15,7 @@ from support.serve import wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from typing_extensions import Self
@@ -29,6 +30,7 @@ _CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Co
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
     <allow own="*"/>
+    <allow user="*"/>
   </policy>
 </busconfig>
 """
@@ -41,8 +43,19 @@ class Desktop:
     ``refuses``: answers with an error instead; ``has_markup``: takes the bodies for markup.
     """
 
-    def __init__(self, folder: Path, *, refuses: bool = False, has_markup: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        refuses: bool = False,
+        has_markup: bool = False,
+        wrapper: Sequence[str] = (),
+        inside: Path | None = None,
+    ) -> None:
+        """wrapper: what starts the bus elsewhere or for another user, where the folder is ``inside``."""
         self._folder = folder
+        self._wrapper = wrapper
+        self._inside = inside or folder
         self._refuses = refuses
         self._capabilities = ["body", *(["body-markup"] if has_markup else [])]
         self._socket = folder / "bus"
@@ -53,10 +66,11 @@ class Desktop:
     def __enter__(self) -> Self:
         root = debian.unpack("dbus-daemon", "libapparmor1", "libdbus-1-3")
         configuration = self._folder / "bus.conf"
-        configuration.write_text(_CONFIGURATION.format(socket=self._socket))
+        configuration.write_text(_CONFIGURATION.format(socket=self._inside / "bus"))
         libraries = ":".join(str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")))
         self._daemon = subprocess.Popen(
-            [root / "usr/bin/dbus-daemon", "--nofork", "--nopidfile", f"--config-file={configuration}"],
+            [*self._wrapper, root / "usr/bin/dbus-daemon", "--nofork", "--nopidfile",
+             f"--config-file={self._inside / configuration.name}"],
             env={**os.environ, "LD_LIBRARY_PATH": libraries}, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         wait_until(self._socket.exists, "the bus")
