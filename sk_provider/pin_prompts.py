@@ -53,6 +53,9 @@ def answer(
         try:
             pin = pins.ask(way, asked, operation, trusts_environment=configuration.trusts_environment)
         except pins.CannotAsk as reason:
+            # One that the person's ^C has ended as well is no reason to go on.
+            if operation.is_interrupted():
+                raise operation.reason() from None
             trace(f"{way}: {reason}")
             unable.append(f"{way}: {reason}")
             continue

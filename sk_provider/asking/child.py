@@ -6,14 +6,39 @@ import os
 import select
 import signal
 import subprocess
+from _thread import start_new_thread
+from contextlib import contextmanager
 
 from .event import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Self
 
 _PIECE = 1024
+_PARTING = 0.5
+"""Seconds in which it ends when it is told to."""
+
+
+@contextmanager
+def usual_signals() -> Iterator[None]:
+    """Let those that the library keeps from its host, unless one is on its way, be as any program expects them."""
+    held = {signal.SIGPIPE, signal.SIGXFSZ} - signal.sigpending()
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def reap(process: subprocess.Popen[bytes]) -> None:
+    """Let a process end when it does, without leaving a zombie to a host that goes on. Raises nothing."""
+    try:
+        start_new_thread(process.wait, ())
+    except RuntimeError:  # there can be no more threads
+        process.poll()
 
 
 class Child:
@@ -27,11 +52,8 @@ class Child:
 
         Raises OSError if it cannot be started.
         """
-        # Signals that the library keeps from its host, unless one is on its way, are as any program expects them.
-        held = {signal.SIGPIPE, signal.SIGXFSZ} - signal.sigpending()
-        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         # The host's descriptors, the helper's reply socket among them, are not the child's business.
-        try:
+        with usual_signals():
             self._process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
@@ -40,8 +62,6 @@ class Child:
                 close_fds=True,
                 bufsize=0,
             )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._output: int | None = self._process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
         os.set_blocking(self._output, False)
         self.status: int | None = None
@@ -52,8 +72,13 @@ class Child:
     def __exit__(self, exception: object, value: object, traceback: object) -> None:
         # Nobody waits for it any more: the time is over, or a signal has raised an exception.
         if self.status is None:
-            self._process.kill()
-            self._process.wait()
+            # It may have a screen or a window to clear up.
+            self._process.terminate()
+            try:
+                self._process.wait(_PARTING)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

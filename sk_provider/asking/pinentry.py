@@ -21,12 +21,18 @@ _MAX_OUTPUT = 1 << 16
 """Bytes that it may print in all."""
 _CODE = 0xFFFF
 """The bits of an error's number that are its code, beside its source."""
-_UNANSWERED = (62, 99, 198)
-"""GPG_ERR_TIMEOUT, GPG_ERR_CANCELED, GPG_ERR_FULLY_CANCELED."""
+_TIMEOUT = 62
+"""GPG_ERR_TIMEOUT."""
+_DECLINED = (99, 114, 198)
+"""GPG_ERR_CANCELED, GPG_ERR_NOT_CONFIRMED, GPG_ERR_FULLY_CANCELED."""
 
 
 class PinentryFailed(Exception):
     """Pinentry cannot be started, has ended, or has given what is no answer."""
+
+
+class _Declined(Exception):
+    """The person has cancelled it, or does not agree."""
 
 
 class _Refused(Exception):
@@ -47,6 +53,35 @@ def get_pin(
 
     Raises PinentryFailed.
     """
+    texts = {"SETPROMPT": "PIN:", "SETDESC": description, "SETERROR": problem}
+    try:
+        answer = _ask(program, texts, b"GETPIN", seconds, event, terminal)
+        return None if answer is None else answer.decode()
+    except _Declined:
+        return None
+    except UnicodeDecodeError:
+        raise PinentryFailed(f"{program} has given a PIN that is not UTF-8 text") from None
+
+
+def confirm(program: str, question: str, seconds: int, event: Event, terminal: str | None) -> bool | None:
+    """Ask by a pinentry whether the person agrees; return None if nobody has answered, or once event is set.
+
+    The parameters are those of get_pin(). Raises PinentryFailed.
+    """
+    try:
+        answer = _ask(program, {"SETDESC": question}, b"CONFIRM", seconds, event, terminal)
+    except _Declined:
+        return False
+    return None if answer is None else True
+
+
+def _ask(
+    program: str, texts: dict[str, str], request: bytes, seconds: int, event: Event, terminal: str | None
+) -> bytes | None:
+    """Return the answer to a request that is made after a pinentry was given texts, None if there is none.
+
+    Raises PinentryFailed, and _Declined if the person has chosen to give none.
+    """
     try:
         child = Child([program], session_bus.variables(), has_input=True)
     except OSError as error:
@@ -56,7 +91,6 @@ def get_pin(
         "ttytype": terminal and os.environ.get("TERM"),
         "display": os.environ.get("DISPLAY"),
     }
-    requests = {"SETTITLE": "libpysk", "SETPROMPT": "PIN:", "SETDESC": description, "SETERROR": problem}
     with child:
         pinentry = _Pinentry(child, event)
         try:
@@ -65,18 +99,18 @@ def get_pin(
                 if value:
                     pinentry.try_request(f"OPTION {name}={value}")
             pinentry.try_request(f"SETTIMEOUT {seconds}")
-            for command, text in requests.items():
+            for command, text in {"SETTITLE": "libpysk", **texts}.items():
                 if text:
                     pinentry.try_request(f"{command} {_escaped(text)}")
-            return pinentry.request(b"GETPIN").decode()
+            return pinentry.request(request)
         except _Unanswered:
             return None
         except _Refused as refused:
-            if refused.code in _UNANSWERED:
+            if refused.code == _TIMEOUT:
                 return None
+            if refused.code in _DECLINED:
+                raise _Declined from None
             raise PinentryFailed(f"{program} has failed (error {refused.code})") from None
-        except UnicodeDecodeError:
-            raise PinentryFailed(f"{program} has given a PIN that is not UTF-8 text") from None
         except (OSError, EOFError, ValueError):
             raise PinentryFailed(f"{program} does not speak as a pinentry does") from None
 
@@ -132,10 +166,11 @@ class _Pinentry:
 
     def _line(self) -> bytes:
         while b"\n" not in self._buffer:
-            if self._child.status is not None:
-                raise EOFError
+            # One at the person's terminal ends by their ^C as well.
             if self._event.is_set():
                 raise _Unanswered
+            if self._child.status is not None:
+                raise EOFError
             piece = self._child.read()
             self._printed += len(piece)
             self._buffer += piece

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import select
 import termios
+from contextlib import ExitStack, contextmanager
 
 from sk_provider.reporting import printable
 
+from . import terminal as terminals
 from .event import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .event import Event
 
@@ -59,19 +61,38 @@ def ask(way: str, question: Question, event: Event, *, trusts_environment: bool)
     return ways[way]()
 
 
+def askpass() -> str:
+    """Return the program that SSH_ASKPASS names, by ssh's rules. Raises CannotAsk if it is not to be asked with."""
+    requirement = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
+    if requirement == "never":
+        raise CannotAsk("SSH_ASKPASS_REQUIRE is never")
+    if requirement != "force" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        raise CannotAsk("there is no DISPLAY for SSH_ASKPASS")
+    return os.environ.get("SSH_ASKPASS") or _DEFAULT_ASKPASS
+
+
+@contextmanager
+def pinentry_terminal() -> Iterator[str | None]:
+    """Yield the path of the terminal that a pinentry may use, None for none; afterwards it is as it was before."""
+    with ExitStack() as stack:
+        terminal = terminals.open_terminal()
+        if terminal is not None:
+            stack.callback(os.close, terminal)
+            try:
+                stack.enter_context(terminals.kept(terminal))
+            except (OSError, termios.error):  # see _ask_on_terminal()
+                terminal = None
+        yield None if terminal is None else terminals.PATH
+
+
 def _ask_on_terminal(question: Question, event: Event) -> str | None:
-    terminal = _open_terminal()
+    terminal = terminals.open_terminal()
+    if terminal is None:
+        raise CannotAsk("there is no terminal")
+    text = "".join(f"libpysk: {line}\n" for line in [*question.lines(), question.problem] if line)
     try:
-        before = termios.tcgetattr(terminal)
-        silent = before.copy()
-        silent[3] = (silent[3] & ~termios.ECHO) | termios.ECHONL
-        # Keys pressed before the question was seen are no answer to it.
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
-        try:
-            text = "".join(f"libpysk: {line}\n" for line in [*question.lines(), question.problem] if line)
-            return _answer_on_terminal(terminal, f"{text}PIN: ", event)
-        finally:
-            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        with terminals.signals_held() as have_come, terminals.silent(terminal):
+            return _answer_on_terminal(terminal, f"{text}PIN: ", lambda: event.is_set() or have_come())
     except (OSError, termios.error):
         # It is no terminal for whoever has lost it, such as a process in the background whose shell is gone.
         raise CannotAsk("there is no terminal") from None
@@ -79,16 +100,9 @@ def _ask_on_terminal(question: Question, event: Event) -> str | None:
         os.close(terminal)
 
 
-def _open_terminal() -> int:
-    try:
-        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError:
-        raise CannotAsk("there is no terminal") from None
-
-
-def _answer_on_terminal(terminal: int, text: str, event: Event) -> str | None:
+def _answer_on_terminal(terminal: int, text: str, is_over: Callable[[], bool]) -> str | None:
     left = text.encode()
-    while not event.is_set():
+    while not is_over():
         if left:
             if select.select([], [terminal], [], TICK)[1]:
                 try:
@@ -100,7 +114,7 @@ def _answer_on_terminal(terminal: int, text: str, event: Event) -> str | None:
                 answer = os.read(terminal, _MAX_ANSWER)
             except BlockingIOError:  # another program has read it
                 continue
-            if event.is_set():
+            if is_over():
                 break
             return _text(answer.rstrip(b"\n")) if answer.endswith(b"\n") else None
     return None
@@ -109,10 +123,7 @@ def _answer_on_terminal(terminal: int, text: str, event: Event) -> str | None:
 def _ask_by_askpass(question: Question, event: Event) -> str | None:
     from .child import Child
 
-    has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    if not has_display and os.environ.get("SSH_ASKPASS_REQUIRE", "").lower() != "force":
-        raise CannotAsk("there is no DISPLAY for SSH_ASKPASS")
-    program = os.environ.get("SSH_ASKPASS") or _DEFAULT_ASKPASS
+    program = askpass()
     text = "\n".join([line for line in [*question.lines(), question.problem] if line] + ["PIN: "])
     answer = b""
     try:
@@ -130,16 +141,12 @@ def _ask_by_askpass(question: Question, event: Event) -> str | None:
 def _ask_by_pinentry(question: Question, event: Event) -> str | None:
     from . import pinentry
 
-    try:
-        os.close(_open_terminal())
-        terminal = "/dev/tty"
-    except CannotAsk:
-        terminal = None
-    try:
-        description = "\n".join(question.lines())
-        return pinentry.get_pin(PINENTRY, description, question.problem, question.seconds, event, terminal)
-    except pinentry.PinentryFailed as failure:
-        raise CannotAsk(str(failure)) from None
+    description = "\n".join(question.lines())
+    with pinentry_terminal() as terminal:
+        try:
+            return pinentry.get_pin(PINENTRY, description, question.problem, question.seconds, event, terminal)
+        except pinentry.PinentryFailed as failure:
+            raise CannotAsk(str(failure)) from None
 
 
 def _text(answer: bytes) -> str:
