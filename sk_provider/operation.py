@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from _thread import allocate_lock
 
 from . import reporting
 from .errors import AuthenticatorError, Interrupted, TimedOut
@@ -32,13 +33,15 @@ class Operation:
     """The `event` that channels look at while they wait (python-fido2 wants no more of it than is_set()).
 
     token: the authenticator that it has reached, None for none; notify: tells a person elsewhere than on stderr what
-    they are to do, of which it is given a list; it returns what withdraws it, or None, and raises nothing; trace: what
-    is told each message and decision, None unless a person asks for that. A program that traces all that it does sets
-    it for the class.
+    they are to do, of which it is given a list; it returns what withdraws it, or None, and raises nothing; describe:
+    returns what the operation is for, in words for a person, None where there is no more to say; trace: what is told
+    each message and decision, None unless a person asks for that. A program that traces all that it does sets it for
+    the class.
     """
 
     trace: Trace | None = None
     notify: Callable[[list[str]], Callable[[], None] | None] | None = None
+    describe: Callable[[], str] | None = None
 
     def __init__(
         self,
@@ -54,7 +57,10 @@ class Operation:
         self.timeout = timeout
         self.tell = tell
         self.token: Reached | None = None
+        # Several candidates wait in threads of their own.
+        self._notice_lock = allocate_lock()
         self._awaited: dict[str, Callable[[], str]] = {}
+        self._waits = 0
         self._notice_due: float | None = None
         self._withdraw: Callable[[], None] | None = None
         self._is_interrupted = is_interrupted
@@ -97,29 +103,39 @@ class Operation:
 
         who: what tells it from others; call: returns what the person is to do.
         """
-        if self.notify is not None and who not in self._awaited:
-            self._awaited[who] = call
-            if self._notice_due is None and self._withdraw is None:
+        with self._notice_lock:
+            if self.notify is None or who in self._awaited:
+                return
+            if not self._awaited:
+                self._waits += 1
                 self._notice_due = time.monotonic() + _NOTICE_AFTER
+            self._awaited[who] = call
 
     def person_came(self, who: str) -> None:
         """Note that an authenticator does not wait any more, for whatever reason. May be called for any."""
-        if self._awaited.pop(who, None) is not None and not self._awaited:
+        with self._notice_lock:
+            if self._awaited.pop(who, None) is None or self._awaited:
+                return
             self._notice_due = None
             withdraw, self._withdraw = self._withdraw, None
-            if withdraw is not None:
-                withdraw()
+        if withdraw is not None:
+            withdraw()
 
     def _notify_if_due(self) -> None:
-        due = self._notice_due
-        if due is not None and time.monotonic() >= due and self.notify is not None:
+        with self._notice_lock:
+            notify, due = self.notify, self._notice_due
+            if notify is None or due is None or time.monotonic() < due:
+                return
             self._notice_due = None
-            withdraw = self.notify(sorted({call() for call in list(self._awaited.values())}))
-            # Who was waited for may have come in another thread.
-            if self._awaited:
+            wait, calls = self._waits, list(self._awaited.values())
+        # Nobody is kept waiting by this, who has come in another thread; there may be another wait by now.
+        withdraw = notify(sorted({call() for call in calls}))
+        with self._notice_lock:
+            is_over = not self._awaited or wait != self._waits
+            if not is_over:
                 self._withdraw = withdraw
-            elif withdraw is not None:
-                withdraw()
+        if is_over and withdraw is not None:
+            withdraw()
 
     def call_off(self) -> None:
         """Have all that wait, in whichever thread, give up."""

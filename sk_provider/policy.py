@@ -45,7 +45,7 @@ def describe(request: EnrollRequest | SignRequest | ResidentRequest) -> str:
 
         signed = purpose.of_message(request.read_message() if request.read_message is not None else b"")
         name = known_hosts.name_of(signed.host_key) if signed.host_key is not None else None
-        return f"{signed.describe(name)}, with a key for {request.application}"
+        return f"{signed.describe(name)}, with a key for {purpose.shown(request.application)}"
     if isinstance(request, EnrollRequest):
-        return f"enrolling a key for {request.application}"
+        return f"enrolling a key for {purpose.shown(request.application)}"
     return "listing the resident keys"

@@ -41,8 +41,10 @@ def show(
         notice = notices.Notice(" or ".join(calls), describe(request), configuration.timeout)
         return notices.show(notice, ways, command, api_major, trace)
     except notices.CannotTell as reason:
+        operation.notify = None
         operation.tell(f"{reason}, so that no notice is shown; correct Notify in pysk_config")
     except Exception as error:  # noqa: BLE001 - a notice must not end what it tells of
+        operation.notify = None
         operation.tell(
             f"no notice can be shown ({type(error).__name__}); write `Notify no` in pysk_config to do without"
         )

@@ -13,7 +13,7 @@ import sys
 
 from sk_provider import isolated
 
-from . import session_bus
+from . import child, session_bus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def show(summary: str, body: str, seconds: int) -> Callable[[], None]:
 
     def withdraw() -> None:
         process.stdin.close()  # type: ignore[union-attr]  # as above
-        process.poll()
+        child.reap(process)
 
     return withdraw
 

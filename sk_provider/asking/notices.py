@@ -88,25 +88,33 @@ def _write_to_terminal(notice: Notice) -> bool:
 
 def _run(notice: Notice, command: list[str]) -> Withdraw:
     """Start a program that tells it, and is ended when it is withdrawn."""
+    import signal
     import subprocess
+
+    from . import child
 
     words = {"PYSK_CALL": notice.call, "PYSK_PURPOSE": notice.purpose}
     try:
-        process = subprocess.Popen(
-            [*command, notice.line()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **words},
-            cwd="/",
-            start_new_session=True,
-        )
+        with child.usual_signals():
+            process = subprocess.Popen(
+                [*command, notice.line()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **words},
+                cwd="/",
+                start_new_session=True,
+            )
     except OSError as error:
         raise CannotTell(f"{command[0]} cannot be started ({error.strerror})") from None
 
     def withdraw() -> None:
-        if process.poll() is None:
-            process.terminate()
-            process.poll()
+        # With what it has started, which is in its group.
+        try:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        except OSError:  # it has ended, or has other rights by now
+            pass
+        child.reap(process)
 
     return withdraw

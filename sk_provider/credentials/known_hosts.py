@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import posix
 from base64 import b64encode
 
 from sk_provider import config
+from sk_provider.errors import ConfigurationError
 
 _MAX_SIZE = 1 << 20
 """Bytes of the file that are looked at."""
@@ -17,9 +19,8 @@ def name_of(host_key: bytes) -> str | None:
     """
     wanted = b64encode(host_key).decode()
     try:
-        with open(config.home_directory() + "/.ssh/known_hosts", encoding="utf-8", errors="replace") as file:
-            text = file.read(_MAX_SIZE)
-    except OSError:
+        text = _read(config.home_directory() + "/.ssh/known_hosts")
+    except (OSError, ConfigurationError):
         return None
     for line in text.splitlines():
         words = line.split()
@@ -28,3 +29,14 @@ def name_of(host_key: bytes) -> str | None:
             name = words[0].split(",")[0]
             return name if not set(name) & set("*?!") else None
     return None
+
+
+def _read(path: str) -> str:
+    # What is no regular file might keep whoever opens or reads it waiting.
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
+    try:
+        if posix.fstat(descriptor).st_mode & 0o170000 != 0o100000:
+            return ""
+        return posix.read(descriptor, _MAX_SIZE).decode(errors="replace")
+    finally:
+        posix.close(descriptor)

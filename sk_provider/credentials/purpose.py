@@ -50,11 +50,11 @@ class Purpose:
         """Return it in words, safe to be shown; host_name: what the user calls the server, else its fingerprint is."""
         if self.kind == LOGIN:
             where = host_name or (fingerprint(self.host_key) if self.host_key is not None else "")
-            return f"login as {_shown(self.user or '')}" + (f" at {_shown(where)}" if where else "")
+            return f"login as {shown(self.user or '')}" + (f" at {shown(where)}" if where else "")
         if self.kind == FILE:
             if self.namespace in ("git", "file"):
                 return f"{self.namespace} signature"
-            return f"signature for {_shown(self.namespace or '')}"
+            return f"signature for {shown(self.namespace or '')}"
         words = {CERTIFICATE: "certificate", REVOCATION_LIST: "key revocation list", HOST_KEY: "proof of a host key"}
         return words.get(self.kind, "signature")
 
@@ -142,6 +142,7 @@ class _Fields:
         return taken
 
 
-def _shown(name: str) -> str:
-    shown = printable(name)
-    return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 3]}..."
+def shown(name: str) -> str:
+    """Return a name that somebody else has chosen as it is safe to be shown, with its beginning alone if it is long."""
+    safe = printable(name)
+    return safe if len(safe) <= _MAX_SHOWN else f"{safe[: _MAX_SHOWN - 3]}..."
