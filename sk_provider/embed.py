@@ -253,7 +253,13 @@ class _Boundary:
 
             return show(calls, request, configuration, operation, self._api_major)
 
+        def describe() -> str:
+            from .policy import describe
+
+            return describe(request)
+
         operation.notify = notify
+        operation.describe = describe
         try:
             if configuration.audit_log is None:
                 return with_pins()
@@ -262,7 +268,7 @@ class _Boundary:
             return recorded(with_pins, request, configuration, operation, self._lib.pysk_log_record)
         finally:
             # What refers to itself in a circle would stay in a host that goes on, with the PIN.
-            operation.notify = operation.token = None
+            operation.notify = operation.describe = operation.token = None
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""

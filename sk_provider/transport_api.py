@@ -54,6 +54,15 @@ class Channel(Protocol):
         """Let the authenticator go. May be called more than once."""
 
 
+class AsksAPerson(Channel, Protocol):
+    """A channel whose authenticator asks a person by a question of its own, so that nobody else need call them.
+
+    asks_a_person: True.
+    """
+
+    asks_a_person: bool
+
+
 class Transport(Protocol):
     """A module that reaches authenticators of one kind."""
 

@@ -72,9 +72,10 @@ class Token:
     ) -> bytes:
         """See transport_api.Channel. A first CTAP2 command that is unknown is the last: from then on it speaks U2F."""
         operation = event if isinstance(event, Operation) else None
+        asks_a_person = getattr(self._channel, "asks_a_person", False)
 
         def note(keepalive_status: int) -> None:
-            if keepalive_status == framing.STATUS_UPNEEDED and operation is not None:
+            if keepalive_status == framing.STATUS_UPNEEDED and operation is not None and not asks_a_person:
                 operation.await_person(self.address, self.call_for_a_touch)
             if on_keepalive is not None:
                 on_keepalive(keepalive_status)

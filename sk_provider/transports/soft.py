@@ -56,6 +56,8 @@ def discover(location: str) -> list[str]:
 class SoftChannel:
     """A software authenticator as a channel."""
 
+    asks_a_person = True
+
     def __init__(self, authenticator: Authenticator) -> None:
         self.capabilities = authenticator.capabilities
         self._authenticator = authenticator
@@ -152,9 +154,13 @@ def _presence(configuration: Configuration, operation: Operation) -> Presence:
             )
         from sk_provider.asking import confirmation as prompt
 
-        answer = prompt.confirm(
+        is_signing = request.action in ("sign", "verify")
+        answer = prompt.confirm_in_ways(
+            configuration.pin_prompts,
             request.question(),
             event or operation,
+            purpose=operation.describe() if is_signing and operation.describe is not None else "",
+            seconds=configuration.timeout,
             trusts_environment=configuration.trusts_environment,
             aside=configuration.aside(),
         )

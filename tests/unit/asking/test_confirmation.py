@@ -80,7 +80,7 @@ def answer_on_terminal(before: bytes, answer: bytes, event: Operation) -> int:
     try:
         os.write(screen, before)
         with ThreadPoolExecutor() as pool:
-            asking = pool.submit(confirmation._confirm_on_terminal, terminal, "Sign?", event)
+            asking = pool.submit(confirmation._confirm_on_terminal, terminal, ["Sign?"], event)
             shown = b""
             while not shown.endswith(b"libpysk: Sign? Press Enter to confirm, or type no: "):
                 shown += os.read(screen, 1000)
@@ -122,6 +122,6 @@ def test_an_answer_after_the_end_is_none() -> None:
     operation.call_off()
     screen, terminal = os.openpty()
     os.write(screen, b"y\n")
-    assert confirmation._confirm_on_terminal(terminal, "Sign?", operation) == confirmation.UNANSWERED
+    assert confirmation._confirm_on_terminal(terminal, ["Sign?"], operation) == confirmation.UNANSWERED
     os.close(screen)
     os.close(terminal)

@@ -147,7 +147,7 @@ def test_whether_a_person_is_asked_is_as_configured(tmp_path: Path, monkeypatch:
     ((question, event), named) = asked[0]
     assert "ssh:" in str(question)
     assert isinstance(event, Operation)
-    assert named == {"trusts_environment": True, "aside": ""}
+    assert named == {"purpose": "", "trusts_environment": True, "aside": ""}
     answers[0] = confirmation.REFUSED
     with pytest.raises(CtapError) as caught:
         make(channel)
