@@ -76,10 +76,12 @@ def _confirm_in_way(
     if way == "terminal":
         answer = _confirm_on_the_terminal(lines, event)
         return "there is no terminal" if answer is None else answer
+    if not trusts_environment:
+        return "this program has more rights than you, so it starts no other"
     try:
         if way == "askpass":
-            return _confirm_by_askpass(pins.askpass(trusts_environment=trusts_environment), lines, event)
-        with pins.pinentry_terminal(trusts_environment=trusts_environment) as terminal:
+            return _confirm_by_askpass(pins.askpass(), lines, event)
+        with pins.pinentry_terminal() as terminal:
             agreed = pinentry.confirm(pins.PINENTRY, "\n".join(lines), seconds, event, terminal)
     except (pins.CannotAsk, pinentry.PinentryFailed) as reason:
         return str(reason)
