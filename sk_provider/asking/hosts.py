@@ -50,14 +50,18 @@ def remedy_for_a_pin(api_major: int) -> str | None:
 def tells_of_touches(api_major: int) -> bool:
     """Return whether the host itself tells a person, where they can see it, that a touch is waited for.
 
-    On standard error, if that is a terminal: ssh since 8.4, and ssh-keygen (sshconnect2.c, ssh-keygen.c). By
-    SSH_ASKPASS, if it has that: ssh-agent (notify_start() in readpass.c). A provider cannot see what was told.
+    On standard error, if that is a terminal, or else by SSH_ASKPASS, if they have that (notify_start() in readpass.c):
+    ssh since 8.4, ssh-keygen when it certifies, and ssh-agent, whose standard error is none, as a rule. ssh-keygen, on
+    standard error when it signs (-Y), and on standard output when it enrolls or lists (-K), whatever these are. Nobody
+    else: ssh-add, sshd. A provider cannot see what was told.
     """
     name = program()
     if name == AGENT:
         return _has_askpass()
-    tells = name == "ssh-keygen" or (name == "ssh" and api_major >= MAJOR_SIGNING_ASKS)
-    return tells and posix.isatty(2)
+    if name == "ssh":
+        return api_major >= MAJOR_SIGNING_ASKS and (posix.isatty(2) or _has_askpass())
+    # Standard error that is no terminal is read by another program, such as git, which shows it late or never.
+    return name == "ssh-keygen" and posix.isatty(2)
 
 
 def _has_askpass() -> bool:
