@@ -50,7 +50,7 @@ def test_a_program_is_told_in_words_and_ended_with_all_it_started(tmp_path: Path
     command = make(tmp_path, f"sleep 600 & echo $! >'{tmp_path}/child'; wait")
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
     try:
-        withdraw = notices.show(notices.Notice(CALL, PURPOSE, 60), (), command, 10)
+        withdraw = notices.show(notices.Notice(CALL, PURPOSE, 60), (), command, 10, print)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
     number = started(tmp_path)
@@ -68,7 +68,7 @@ def test_a_program_is_told_in_words_and_ended_with_all_it_started(tmp_path: Path
 
 
 def test_a_program_that_has_ended_leaves_no_zombie(tmp_path: Path) -> None:
-    withdraw = notices.show(notices.Notice(CALL, PURPOSE, 60), (), make(tmp_path, "exit 1"), 10)
+    withdraw = notices.show(notices.Notice(CALL, PURPOSE, 60), (), make(tmp_path, "exit 1"), 10, print)
     number = started(tmp_path)
     assert withdraw is not None
     withdraw()
@@ -76,7 +76,9 @@ def test_a_program_that_has_ended_leaves_no_zombie(tmp_path: Path) -> None:
 
 
 def test_one_that_is_told_to_end_and_does_not_keeps_nobody_waiting(tmp_path: Path) -> None:
-    withdraw = notices.show(notices.Notice(CALL, PURPOSE, 60), (), make(tmp_path, "trap '' TERM; exec sleep 600"), 10)
+    withdraw = notices.show(
+        notices.Notice(CALL, PURPOSE, 60), (), make(tmp_path, "trap '' TERM; exec sleep 600"), 10, print
+    )
     number = started(tmp_path)
     assert withdraw is not None
     withdraw()
