@@ -104,8 +104,8 @@ def test_a_notice_is_withdrawn_however_the_signing_ends(
 
 def test_many_at_once_show_one_notice_each_and_leave_none(person: Person, key: Path, sockets: Path) -> None:
     person.configure("Timeout 600", device=f"unix:{sockets}/token")
-    number = 8
-    with token(person, sockets, "after:1000"), Desktop(sockets) as desktop:
+    number = 32
+    with token(person, sockets, "after:700"), Desktop(sockets) as desktop:
         threads = [threading.Thread(target=sign, args=(person, key), kwargs=desktop.variables) for _ in range(number)]
         for thread in threads:
             thread.start()
