@@ -89,5 +89,6 @@ def test_connected_devices_are_offered_and_none_is_opened(tmp_path: Path) -> Non
     offered = [line.partition("\t") for line in done.stdout.splitlines()]
     assert ("plain,/dev/hidraw7", "\t", "Maker?Token") in offered
     watched = [line for line in done.stderr.splitlines() if "/dev/" in line or line.startswith("socket.connect")]
-    assert watched == []
+    # A stream that is closed is opened there.
+    assert [line for line in watched if os.devnull not in line] == []
     assert str(device / "report_descriptor") in done.stderr

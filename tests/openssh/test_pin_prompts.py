@@ -103,7 +103,7 @@ def test_an_agent_without_ssh_askpass_says_what_is_missing(person: Person, serve
     with Agent(person, {"SSH_SK_HELPER": str(helper)}) as agent:
         assert agent.add(str(strict)).status == 0
         assert log_in_by_agent(person, server, agent).status == 255
-    assert "libpysk: this key wants a PIN for every use; ssh-agent has nothing to ask with: start it with" in (
+    assert "libpysk: this key requires a PIN for every use; ssh-agent has nothing to ask with: start it with" in (
         (person.folder / "said").read_text()
     )
 
