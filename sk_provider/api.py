@@ -25,6 +25,9 @@ FLAG_RESIDENT_KEY = 0x20
 APPLICATION_PREFIX = "ssh:"
 """What the application of every key that a host accepts from a token starts with."""
 
+SEALED_MARK = b"sealpysk"
+"""What key handles begin with that are sealed under a passphrase, see credentials.sealing."""
+
 
 class EnrollRequest:
     """What sk_enroll() is asked.
@@ -76,9 +79,10 @@ class EnrollResponse:
 
 
 class SignRequest:
-    """What sk_sign() is asked. message_digest: SHA-256 of the message, 32 bytes; key_handle: the credential ID;
-    read_message: returns the message, while the operation lasts, None where the host gives its digest alone; the rest
-    as in EnrollRequest.
+    """What sk_sign() is asked. message_digest: SHA-256 of the message, 32 bytes; key_handle: the credential ID, for the
+    authenticator alone; host_key_handle: as the host has it, maybe sealed, by which records call the key; key_stream:
+    what has opened it, None if nothing did; read_message: returns the message, while the operation lasts, None where
+    the host gives its digest alone; the rest as in EnrollRequest.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class SignRequest:
         self.message_digest = message_digest
         self.application = application
         self.key_handle = key_handle
+        self.host_key_handle = key_handle
+        self.key_stream: bytes | None = None
         self.flags = flags
         self.pin = pin
         self.device = device

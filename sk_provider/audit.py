@@ -71,7 +71,7 @@ def recorded(
 
 
 def _line(request: object, response: object, operation: Operation, *, outcome: str) -> str:
-    handle = response.key_handle if isinstance(response, EnrollResponse) else getattr(request, "key_handle", None)
+    handle = response.key_handle if isinstance(response, EnrollResponse) else getattr(request, "host_key_handle", None)
     token = operation.token
     aaguid = token.aaguid.hex() if token is not None else ""
     fields = {

@@ -61,8 +61,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "pin_prompts": PIN_PROMPTS[:1],
     "presence": PRESENCE_ASK,
     "remember_pin": 0,
+    "seals_key_handles": False,
 }
-_BELOW_MATCH: Final = ("deny", "device", "notify", "pinprompt", "presence", "rememberpin")
+_BELOW_MATCH: Final = ("deny", "device", "notify", "pinprompt", "presence", "rememberpin", "sealkeyhandle")
 
 
 class Use:
@@ -97,7 +98,8 @@ class Configuration:
     particular: denied: where the operation is forbidden, as "FILE line N", or None; notices: in which ways a person is
     told that a touch is waited for, of NOTICES, the first that works; notice_command: the program and arguments that
     tell it instead, or []; pin_prompts: in which ways a PIN is asked for, of PIN_PROMPTS; remember_pin: for how many
-    seconds a PIN is remembered, 0 for not at all; presence: PRESENCE_…
+    seconds a PIN, or a passphrase, is remembered, 0 for not at all; presence: PRESENCE_…; seals_key_handles: whether
+    new key handles are sealed under a passphrase.
 
     timeout: seconds; log_file: a path or None; log_level: LOG_LEVEL_…, with LOG_LEVEL_TRACE there is a log_file;
     audit_log: a path, AUDIT_SYSLOG, or None; is_audit_required: whether nothing may be done that cannot be recorded
@@ -119,6 +121,7 @@ class Configuration:
         self.notice_command: list[str]
         self.pin_prompts: tuple[str, ...]
         self.remember_pin: int
+        self.seals_key_handles: bool
         self.timeout = DEFAULT_TIMEOUT
         self.log_file: str | None = None
         self.log_level = LOG_LEVEL_ERROR
@@ -142,6 +145,11 @@ class Configuration:
     def add_rule(self, name: str, criteria: _Criteria, value: Any) -> None:
         """Add what a line says of what may stand below Match lines; criteria: its block's, or []."""
         self._rules.setdefault(name, []).append((criteria, value))
+
+    def ignore(self, name: str) -> None:
+        """Have no line count for a member that may differ between uses."""
+        self._rules = {each: rules for each, rules in self._rules.items() if each != name}
+        self.settle(self._use)
 
     def differs_between_uses(self) -> bool:
         """Return whether what is settled may not be the same for all operations, or forbids some."""
@@ -481,6 +489,8 @@ class _Reader:
             raise self._error(f"{keyword} takes one argument", "correct the line")
         elif name == "presence":
             add("presence", self._one_of(keyword, arguments[0], (PRESENCE_AUTO, PRESENCE_ASK, PRESENCE_DENY)))
+        elif name == "sealkeyhandle":
+            add("seals_key_handles", self._one_of(keyword, arguments[0], ("passphrase", "no")) == "passphrase")
         elif name == "deny":
             is_denied = self._one_of(keyword, arguments[0], ("yes", "no")) == "yes"
             add("denied", f"{self._path} line {self._line}" if is_denied else None)

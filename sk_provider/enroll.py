@@ -57,12 +57,20 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
         from . import policy
 
         policy.apply(configuration, request.application, None)
+    if configuration.seals_key_handles and request.flags & FLAG_RESIDENT_KEY:
+        from .credentials import sealing
+
+        raise sealing.resident_error("leave out -O resident, or have no SealKeyHandle for this application")
     token = selection.open_for_enrollment(request, configuration, operation)
     operation.token = token
     try:
         response = _make_credential(request, user_id, token, operation)
     finally:
         token.close()
+    if configuration.seals_key_handles:
+        from . import sealed_keys
+
+        sealed_keys.seal(response, request, configuration, operation)
     known_keys.remember(
         configuration.known_keys,
         [(request.application, response.key_handle, request.algorithm, response.public_key)],

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION, SignResponse
+from .api import (
+    ALGORITHM_ECDSA,
+    ALGORITHM_ED25519,
+    FLAG_USER_PRESENCE,
+    FLAG_USER_VERIFICATION,
+    SEALED_MARK,
+    SignResponse,
+)
 from .client import selection
 from .ctap import status
 from .ctap.status import StatusError
@@ -46,9 +53,25 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
         from . import policy
 
         policy.apply(configuration, request.application, request.read_message)
+    if not request.host_key_handle.startswith(SEALED_MARK):
+        return _sign(request, configuration, operation)
+    from . import sealed_keys
+
+    if request.key_stream is None:
+        sealed_keys.unseal(request, configuration, operation, _raise_pin_question)
+    with sealed_keys.passphrase_judged(request, configuration, operation):
+        return _sign(request, configuration, operation)
+
+
+def _sign(request: SignRequest, configuration: Configuration, operation: Operation) -> SignResponse:
+    """Have it signed by the key handle that is the authenticator's. Raises as sign() does."""
     token = selection.open_for_signature(request, configuration, operation)
     operation.token = token
     try:
+        if request.key_stream is not None:
+            from . import sealed_keys
+
+            sealed_keys.refuse_if_not_held(request, token, operation)
         uv, pin_uv_auth = _authorize(request, token, configuration, operation)
         assertion = token.get_assertion(request, operation, uv=uv, pin_uv_auth=pin_uv_auth)
         if token.public_key is not None:
@@ -65,6 +88,17 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
         token.close()
     sig_r, sig_s = _split_signature(request.algorithm, assertion.signature)
     return SignResponse(assertion.flags, assertion.counter, sig_r, sig_s)
+
+
+def _raise_pin_question(request: SignRequest, configuration: Configuration, operation: Operation) -> None:
+    """Raise PinRequired, or what else _authorize() raises, if the key cannot be used without a PIN."""
+    token = selection.open_for_signature(request, configuration, operation)
+    try:
+        _authorize(request, token, configuration, operation)
+    except StatusError as error:
+        raise _error_of(error.code, request, token, operation) from None
+    finally:
+        token.close()
 
 
 def _authorize(

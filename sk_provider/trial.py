@@ -69,6 +69,7 @@ class Trial:
         self.description: Description | None = None
         self._configuration = copy.copy(configuration)
         self._configuration.known_keys = None
+        self._configuration.ignore("seals_key_handles")
         self._operation = operation
         self._ask_for_pin = ask_for_pin
         self._announce = announce

@@ -44,16 +44,23 @@ class _Refused(Exception):
 
 
 def get_pin(
-    program: str, description: str, problem: str, seconds: int, event: Event, terminal: str | None
+    program: str,
+    description: str,
+    problem: str,
+    seconds: int,
+    event: Event,
+    terminal: str | None,
+    wanted: str = "PIN",
 ) -> str | None:
     """Ask by a pinentry; return None if the person has cancelled it, or once event is set.
 
     program: its path; description: what the PIN is for, of one or more lines; problem: what was wrong with the last
-    answer, or ""; seconds: the person's time; terminal: the path of the terminal that it may use, None for none.
+    answer, or ""; seconds: the person's time; terminal: the path of the terminal that it may use, None for none;
+    wanted: what is asked for.
 
     Raises PinentryFailed.
     """
-    texts = {"SETPROMPT": "PIN:", "SETDESC": description, "SETERROR": problem}
+    texts = {"SETPROMPT": f"{wanted}:", "SETDESC": description, "SETERROR": problem}
     try:
         answer = _ask(program, texts, b"GETPIN", seconds, event, terminal)
         return None if answer is None else answer.decode()

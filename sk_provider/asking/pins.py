@@ -1,4 +1,4 @@
-"""Asking for an authenticator's PIN in the ways that pysk_config orders (PinPrompt)."""
+"""Asking for an authenticator's PIN, or a passphrase, in the ways that pysk_config orders (PinPrompt)."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ class CannotAsk(Exception):
 
 class Question:
     """A question for a PIN. purpose: what it is for; token: which authenticator's it is, or ""; problem: what was wrong
-    with the last answer, or what is to be known before the next, or ""; seconds: the person's time.
+    with the last answer, or what is to be known before the next, or ""; seconds: the person's time; wanted: what is
+    asked for, if that is another secret than a PIN.
     """
 
-    def __init__(self, purpose: str, token: str, problem: str, seconds: int) -> None:
+    def __init__(self, purpose: str, token: str, problem: str, seconds: int, wanted: str = "PIN") -> None:
         self.purpose = printable(purpose)
         self.token = printable(token)
         self.problem = printable(problem)
         self.seconds = seconds
+        self.wanted = wanted
 
     def lines(self) -> list[str]:
-        """Return what the PIN is for, and of which authenticator it is."""
+        """Return what it is for, and of which authenticator it is."""
         return [self.purpose, *([f"Security key: {self.token}"] if self.token else [])]
 
 
@@ -92,7 +94,7 @@ def _ask_on_terminal(question: Question, event: Event) -> str | None:
     text = "".join(f"libpysk: {line}\n" for line in [*question.lines(), question.problem] if line)
     try:
         with terminals.signals_held() as have_come, terminals.silent(terminal):
-            return _answer_on_terminal(terminal, f"{text}PIN: ", lambda: event.is_set() or have_come())
+            return _answer_on_terminal(terminal, f"{text}{question.wanted}: ", lambda: event.is_set() or have_come())
     except (OSError, termios.error):
         # It is no terminal for whoever has lost it, such as a process in the background whose shell is gone.
         raise CannotAsk("there is no terminal") from None
@@ -124,7 +126,7 @@ def _ask_by_askpass(question: Question, event: Event) -> str | None:
     from .child import Child
 
     program = askpass()
-    text = "\n".join([line for line in [*question.lines(), question.problem] if line] + ["PIN: "])
+    text = "\n".join([line for line in [*question.lines(), question.problem] if line] + [f"{question.wanted}: "])
     answer = b""
     try:
         child = Child([program, text], {})
@@ -144,7 +146,9 @@ def _ask_by_pinentry(question: Question, event: Event) -> str | None:
     description = "\n".join(question.lines())
     with pinentry_terminal() as terminal:
         try:
-            return pinentry.get_pin(PINENTRY, description, question.problem, question.seconds, event, terminal)
+            return pinentry.get_pin(
+                PINENTRY, description, question.problem, question.seconds, event, terminal, question.wanted
+            )
         except pinentry.PinentryFailed as failure:
             raise CannotAsk(str(failure)) from None
 

@@ -231,7 +231,7 @@ class _Candidates:
         if found and self._found > 1:
             from sk_provider.credentials import known_keys
 
-            self.known = known_keys.recall(self._configuration.known_keys, request.application, request.key_handle)
+            self.known = known_keys.recall(self._configuration.known_keys, request.application, request.host_key_handle)
             if self._operation.trace is not None:
                 knowledge = "known, and proves who holds it" if self.known else "not known"
                 self._operation.trace(f"of several authenticators one holds the key, whose public key is {knowledge}")

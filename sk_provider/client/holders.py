@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sk_provider.api import SignRequest
+from sk_provider.api import SEALED_MARK, SignRequest
 from sk_provider.errors import CredentialNotFound, DeviceNotFound, SecurityKeyError, Unsupported
 
 from . import candidates, discovery
@@ -31,9 +31,9 @@ def may_be_held(
 ) -> list[Record]:
     """Return those of the records whose key a connected authenticator holds, or may hold.
 
-    It cannot tell of a key that wants verification for every use, nor can one that does not answer tell anything. Where
-    no authenticator is connected by which a key could be used, that is returned, too. device: the address that the host
-    was given, or None.
+    It cannot tell of a key that wants verification for every use, or whose handle is sealed, nor can one that does not
+    answer tell anything. Where no authenticator is connected by which a key could be used, that is returned, too.
+    device: the address that the host was given, or None.
 
     Raises ConfigurationError if an address is none, and Interrupted if the operation was.
     """
@@ -42,7 +42,9 @@ def may_be_held(
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         addresses = [device] if device else configuration.devices(record.application)
-        if time.monotonic() >= ends or _is_recognized(record, addresses, configuration, operation):
+        # Whose a sealed key handle is cannot be told without the passphrase.
+        is_sealed = record.key_handle.startswith(SEALED_MARK)
+        if is_sealed or time.monotonic() >= ends or _is_recognized(record, addresses, configuration, operation):
             held.append(record)
         else:
             groups.setdefault(tuple(addresses), []).append(record)

@@ -200,7 +200,7 @@ def error_of(code: int, token: AddressedChannel) -> SecurityKeyError:
             )
         case status.KEEPALIVE_CANCEL:
             return Interrupted("the operation was cancelled", "try again")
-        case status.NO_CREDENTIALS:
+        case status.NO_CREDENTIALS | status.INVALID_CREDENTIAL:
             return CredentialNotFound(
                 "the authenticator does not hold this key", "connect the one that it was enrolled on"
             )

@@ -84,4 +84,4 @@ def _where(token: Token, operation: Operation) -> list[object]:
 
 
 def _name(request: SignRequest) -> str:
-    return PREFIX + sha256(sha256(request.application.encode()) + request.key_handle).hex()
+    return PREFIX + sha256(sha256(request.application.encode()) + request.host_key_handle).hex()

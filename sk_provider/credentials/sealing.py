@@ -17,6 +17,7 @@ cipher under a derived key would add a nonce, a choice and an import, and keep n
 
 from __future__ import annotations
 
+from sk_provider.api import SEALED_MARK
 from sk_provider.ctap import sha256
 from sk_provider.errors import InvalidRequest, Unsupported
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-MARK: Final = b"sealpysk"
+MARK: Final = SEALED_MARK
 VERSION: Final = 1
 _KDF_SCRYPT: Final = 1
 _SALT_LENGTH: Final = 16
@@ -302,6 +303,15 @@ def parse(untrusted: bytes, application: str, algorithm: int, *, least: Cost = C
         return SealedKeyHandle(header, cost, layout, length, body, application, algorithm)
     except ValueError:
         raise _damaged() from None
+
+
+def resident_error(remedy: str) -> Unsupported:
+    """Return the error where a resident key is to be sealed; remedy: what the person does."""
+    return Unsupported(
+        "a resident key cannot be sealed under a passphrase: its private key stays on the authenticator, so ssh-keygen "
+        "-K would give it without the passphrase",
+        remedy,
+    )
 
 
 def _damaged() -> InvalidRequest:

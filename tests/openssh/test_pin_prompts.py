@@ -211,3 +211,20 @@ def test_whether_a_remembered_pin_is_used_and_why_not_is_in_the_trace(tmp_path: 
     decisions = [line.removeprefix("RememberPin: ") for line in home.sentences if line.startswith("RememberPin: ")]
     assert decisions == remembered
     assert told(home.log.read_text(), [*of_pin(PIN), *home.secrets]) == []
+
+
+def test_a_remembered_passphrase_is_asked_for_once(person: Person, server: Sshd) -> None:
+    person.configure("Presence auto", "SealKeyHandle passphrase", "RememberPin 10m")
+    twice = [("Passphrase for the new key: ", "correct horse"), ("Same passphrase again: ", "correct horse")]
+    done, key = person.enroll("id", "ed25519-sk", answers=twice)
+    assert done.status == 0, done
+    authorize(server, key)
+    with Agent(person, person.askpass("wrong", "correct horse")) as agent:
+        assert agent.add(str(key)).status == 0
+        # Nothing is remembered of one that was wrong.
+        assert log_in_by_agent(person, server, agent).status == 255
+        for _ in range(2):
+            assert succeeded(log_in_by_agent(person, server, agent))
+        assert forget(person) == "0 PINs and 1 passphrase forgotten\n"
+        assert log_in_by_agent(person, server, agent).status == 255
+    assert questions(person).count("Passphrase: ") == 3

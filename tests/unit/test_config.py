@@ -149,6 +149,8 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("Notify command /bin/true", "may not name a program"),
         ("PinPrompt", "PinPrompt takes one or more of host, terminal, askpass, pinentry"),
         ("PinPrompt host agent", "PinPrompt takes one or more of host, terminal, askpass, pinentry"),
+        ("SealKeyHandle", "SealKeyHandle takes one argument"),
+        ("SealKeyHandle yes", "SealKeyHandle cannot be yes"),
         ("RememberPin", "RememberPin takes one argument"),
         ("RememberPin -1", "RememberPin cannot be -1"),
         ("RememberPin 8d", "RememberPin cannot be 8d"),
@@ -617,3 +619,20 @@ def test_what_is_said_of_ldap_goes_to_the_end_of_the_line_and_the_first_value_st
 def test_a_bad_line_about_a_directory_is_named(load: Write, text: str, sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         load(text)
+
+
+def test_key_handles_are_sealed_for_the_applications_that_say_so(load: Write) -> None:
+    configuration = load("Match application ssh:work\nSealKeyHandle passphrase\nMatch all\nSealKeyHandle no\n")
+    assert configuration.differs_between_uses()
+    for application, is_sealed in (("ssh:work", True), ("ssh:", False)):
+        configuration.settle(Use(application))
+        assert configuration.seals_key_handles is is_sealed
+    assert load("SealKeyHandle Passphrase\n").seals_key_handles
+    assert not load("").seals_key_handles
+
+
+def test_a_member_that_is_ignored_has_its_default_for_all_uses(load: Write) -> None:
+    configuration = load("SealKeyHandle passphrase\nRememberPin 10m\n")
+    configuration.ignore("seals_key_handles")
+    configuration.settle(Use("ssh:"))
+    assert (configuration.seals_key_handles, configuration.remember_pin) == (False, 600)

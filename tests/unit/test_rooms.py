@@ -24,7 +24,18 @@ IN_ORDER = (
     {"asking"},
     {"transports"},
     {"client"},
-    {"audit", "directory_keys", "enroll", "pin_prompts", "policy", "resident", "sign", "touch_notices", "trial"},
+    {
+        "audit",
+        "directory_keys",
+        "enroll",
+        "pin_prompts",
+        "policy",
+        "resident",
+        "sealed_keys",
+        "sign",
+        "touch_notices",
+        "trial",
+    },
     {"embed"},
 )
 

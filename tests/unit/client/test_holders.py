@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.records import record
 
+from sk_provider.api import SEALED_MARK
 from sk_provider.authenticator.store import Store
 from sk_provider.client import discovery, holders
 from sk_provider.config import Configuration
@@ -62,3 +63,9 @@ def test_an_interrupted_operation_asks_nobody() -> None:
     operation.call_off()
     with pytest.raises(Interrupted):
         holders.may_be_held([KEY], None, configured(NOBODY), operation)
+
+
+def test_a_key_whose_handle_is_sealed_may_be_held_by_any(tmp_path: Path) -> None:
+    Store.create(str(tmp_path / "store"))
+    sealed = record(key_handle=SEALED_MARK + bytes(100))
+    assert holders.may_be_held([KEY, sealed], None, configured(f"soft:{tmp_path}/store"), Operation(30)) == [sealed]
