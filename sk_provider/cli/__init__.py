@@ -22,6 +22,7 @@ from .keys import keys
 from .path import path
 from .pin import pin
 from .reset import reset
+from .seal import seal, unseal
 from .serve import serve
 from .share import share
 from .try_ import try_
@@ -140,7 +141,7 @@ def _trace(context: click.Context) -> None:
         Operation.trace = None
 
 
-for command in (attest, devices, directory, doctor, forget, keys, path, pin, reset, serve, share, try_):
+for command in (attest, devices, directory, doctor, forget, keys, path, pin, reset, seal, serve, share, try_, unseal):
     main.add_command(command)
 
 if "_PYSK_COMPLETE" in os.environ:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX
+from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, APPLICATION_PREFIX, FLAG_RESIDENT_KEY
 from sk_provider.errors import SecurityKeyError
 
 from . import openssh_key, whole_file
@@ -53,8 +53,6 @@ class KeyFilesNotWritten(SecurityKeyError):
 
 def serialize(record: Record) -> bytes:
     """Return the file, not encrypted, of a record's key."""
-    from binascii import b2a_base64
-
     blob = record.blob()
     check = os.urandom(4)
     section = (
@@ -67,13 +65,7 @@ def serialize(record: Record) -> bytes:
         + string(b"")  # reserved
         + string(record.comment.encode())
     )
-    section += bytes(range(1, 1 + -len(section) % _BLOCK))
-    whole = (
-        _MAGIC + string(_NONE) + string(_NONE) + string(b"") + (1).to_bytes(4, "big") + string(blob) + string(section)
-    )
-    encoded = b2a_base64(whole, newline=False).decode()
-    lines = [encoded[start : start + _WIDTH] for start in range(0, len(encoded), _WIDTH)]
-    return "\n".join([_BEGIN, *lines, _END, ""]).encode()
+    return _armoured(blob, section)
 
 
 def name(record: Record) -> str:
@@ -201,36 +193,82 @@ def parse(content: bytes, path: str, user: str) -> Record:
 
     Raises KeyFileRefused if it is none of a security key, or encrypted, and RecordRefused if no directory may have it.
     """
+    key = _private(content, path)
+    return records.checked(
+        user,
+        key.application,
+        key.algorithm,
+        key.public_key,
+        key.key_handle,
+        key.flags & records.FLAGS,
+        key.comment.decode(errors="replace"),
+    )
+
+
+def is_resident(content: bytes, path: str) -> bool:
+    """Return whether the key in a file that is not encrypted stays on its authenticator. The rest as in parse()."""
+    return bool(_private(content, path).flags & FLAG_RESIDENT_KEY)
+
+
+def with_key_handle(content: bytes, path: str, key_handle: bytes) -> bytes:
+    """Return a file that is not encrypted with another key handle, and all else as it was. The rest as in parse()."""
+    key = _private(content, path)
+    # Whatever stands behind the key handle are strings, before the padding.
+    section = key.before + string(key_handle) + string(key.reserved) + string(key.comment)
+    return _armoured(key.blob, section)
+
+
+class _Private:
+    """What a file says that is not encrypted. blob: the public key; before: what the section begins with, up to the key
+    handle; the rest by its names in PROTOCOL.u2f.
+    """
+
+    def __init__(self, path: str, blob: bytes, section: bytes) -> None:
+        """Read a section that is not encrypted. path: what errors call the file.
+
+        Raises KeyFileRefused if it is damaged, or not the key of a security key.
+        """
+        try:
+            self.algorithm, self.public_key, self.application = openssh_key.parse_public_blob(blob)
+        except ValueError:
+            raise KeyFileRefused(
+                f"{path} is not the key of a security key", "use one that ssh-keygen -t ed25519-sk or ecdsa-sk has made"
+            ) from None
+        try:
+            start = 8 + len(blob)
+            if section[:4] != section[4:8] or section[8:start] != blob:
+                raise ValueError
+            self.flags = section[start]
+            self.key_handle, rest = take_string(section[start + 1 :])
+            self.reserved, rest = take_string(rest)
+            self.comment, padding = take_string(rest)
+            if padding != bytes(range(1, 1 + len(padding))):
+                raise ValueError
+        except (ValueError, IndexError):
+            raise _damaged(path) from None
+        self.blob = blob
+        self.before = section[: start + 1]
+
+
+def _private(content: bytes, path: str) -> _Private:
+    """Return what a file says. Raises KeyFileRefused if it is encrypted, and as _Private does."""
     cipher, untrusted_blob, section = _opened(content, path)
     if cipher != _NONE:
         raise KeyFileRefused(f"{path} is encrypted", "give its passphrase")
-    try:
-        algorithm, public_key, application = openssh_key.parse_public_blob(untrusted_blob)
-    except ValueError:
-        raise KeyFileRefused(
-            f"{path} is not the key of a security key", "use one that ssh-keygen -t ed25519-sk or ecdsa-sk has made"
-        ) from None
-    try:
-        start = 8 + len(untrusted_blob)
-        if section[:4] != section[4:8] or section[8:start] != untrusted_blob:
-            raise ValueError
-        flags = section[start]
-        handle, rest = take_string(section[start + 1 :])
-        _, rest = take_string(rest)
-        comment, padding = take_string(rest)
-        if padding != bytes(range(1, 1 + len(padding))):
-            raise ValueError
-    except (ValueError, IndexError):
-        raise _damaged(path) from None
-    return records.checked(
-        user,
-        application,
-        algorithm,
-        public_key,
-        handle,
-        flags & records.FLAGS,
-        comment.decode(errors="replace"),
+    return _Private(path, untrusted_blob, section)
+
+
+def _armoured(blob: bytes, section: bytes) -> bytes:
+    """Return the file, not encrypted, of a public key and the section about the private one, without its padding."""
+    from binascii import b2a_base64
+
+    section += bytes(range(1, 1 + -len(section) % _BLOCK))
+    whole = (
+        _MAGIC + string(_NONE) + string(_NONE) + string(b"") + (1).to_bytes(4, "big") + string(blob) + string(section)
     )
+    encoded = b2a_base64(whole, newline=False).decode()
+    lines = [encoded[start : start + _WIDTH] for start in range(0, len(encoded), _WIDTH)]
+    return "\n".join([_BEGIN, *lines, _END, ""]).encode()
 
 
 def _opened(content: bytes, path: str) -> tuple[bytes, bytes, bytes]:

@@ -35,10 +35,12 @@ def recall(path: str | None, application: str, key_handle: bytes) -> tuple[int, 
     return None
 
 
-def remember(path: str | None, keys: list[tuple[str, bytes, int, bytes]]) -> None:
+def remember(
+    path: str | None, keys: list[tuple[str, bytes, int, bytes]], forgotten: tuple[str, bytes] | None = None
+) -> None:
     """Add keys, by application, key handle, algorithm and public key, and forget the oldest if there are too many.
 
-    Nothing is raised: what is not remembered is not known.
+    forgotten: the application and key handle of one that goes. Nothing is raised: what is not remembered is not known.
     """
     if path is None or not keys:
         return
@@ -46,12 +48,13 @@ def remember(path: str | None, keys: list[tuple[str, bytes, int, bytes]]) -> Non
         _add(
             path,
             [f"{_name(application, handle)} {algorithm} {key.hex()}" for application, handle, algorithm, key in keys],
+            _name(*forgotten) if forgotten is not None else None,
         )
     except Exception:  # noqa: BLE001 - the keys are made, and must not be lost to whatever is wrong with the file
         return
 
 
-def _add(path: str, added: list[str]) -> None:
+def _add(path: str, added: list[str], forgotten: str | None) -> None:
     from . import whole_file  # which who recalls a key does not want
 
     folder = path.rpartition("/")[0] or "/"
@@ -61,7 +64,7 @@ def _add(path: str, added: list[str]) -> None:
         lines = _read(path)
         if lines is None:
             return
-        kept = [line for line in lines if line not in added] + added
+        kept = [line for line in lines if line not in added and line.partition(" ")[0] != forgotten] + added
         if kept != lines:
             whole_file.replace(path, "\n".join([_HEADER, *kept[-_MAX_KEYS:], ""]).encode())
     finally:

@@ -30,6 +30,7 @@ IN_ORDER = (
         "enroll",
         "pin_prompts",
         "policy",
+        "proof",
         "resident",
         "sealed_keys",
         "sign",

@@ -1,0 +1,155 @@
+"""pysk seal and pysk unseal: a passphrase for the key handle in a key file that exists."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sk_provider.config import Configuration
+    from sk_provider.credentials.directory.record import Record
+    from sk_provider.credentials.sealing import Layout
+
+_FILE_TYPE = click.Path()
+
+
+@click.command()
+@click.argument("key_file", metavar="KEYFILE", type=_FILE_TYPE)
+@click.option("--change", is_flag=True, help="Give a key that is sealed another passphrase.")
+def seal(key_file: str, *, change: bool) -> None:
+    """Seal the key handle in a key file under a passphrase.
+
+    KEYFILE is the private-key file of a security key, without .pub. The public key stays as it is, and with it all
+    authorized_keys and certificates. ssh asks for the passphrase from then on; without it the key is lost. Whoever has
+    a copy of the file from before needs none.
+
+    The kind of the key handle is printed: of an unknown one it cannot be promised that nothing in it tells a right
+    passphrase from a wrong one.
+
+    With --change, the authenticator must be connected: nothing else tells whether the old passphrase is right.
+    """
+    from sk_provider.credentials import sealing
+    from sk_provider.errors import InvalidRequest
+
+    file = _KeyFile(key_file)
+    record = file.record
+    if file.is_resident:
+        raise sealing.resident_error("enroll another key without -O resident")
+    if sealing.is_sealed(record.key_handle) and not change:
+        raise InvalidRequest(f"{key_file} is sealed", f"give it another passphrase with: pysk seal --change {key_file}")
+    handle = file.opened() if change else record.key_handle
+    layout = sealing.layout_of(handle, record.application)
+    passphrase = _read_new_passphrase()
+    file.write(sealing.seal(handle, record.application, record.algorithm, passphrase))
+    click.echo(f"{key_file} is sealed; kind of key handle: {_told(layout)}", err=True)
+
+
+@click.command()
+@click.argument("key_file", metavar="KEYFILE", type=_FILE_TYPE)
+def unseal(key_file: str) -> None:
+    """Open the key handle in a key file for good, so that ssh asks for no passphrase any more.
+
+    KEYFILE is as for `pysk seal`. The authenticator must be connected: nothing else tells whether the passphrase is
+    right.
+    """
+    file = _KeyFile(key_file)
+    file.write(file.opened())
+    click.echo(f"{key_file} is not sealed any more", err=True)
+
+
+class _KeyFile:
+    """A key file that is not encrypted, and that may be written."""
+
+    def __init__(self, path: str) -> None:
+        """Read it. Raises KeyFileRefused if it is none of these, and RecordRefused if its key is of no use."""
+        from sk_provider.credentials import key_file
+        from sk_provider.credentials.key_file import KeyFileRefused
+
+        self._path = path
+        # A link stays one.
+        self._target = os.path.realpath(path)
+        try:
+            with open(self._target, "rb") as file:
+                status = os.fstat(file.fileno())
+                self._content = file.read(key_file.MAX_SIZE)
+        except OSError as error:
+            raise KeyFileRefused(f"{path} cannot be read ({error.strerror})", "correct it") from None
+        self._mode = status.st_mode & 0o777
+        if status.st_uid != os.geteuid():
+            raise KeyFileRefused(f"{path} belongs to another user", "run this as the one whose key it is")
+        if not self._mode & 0o200:
+            raise KeyFileRefused(f"{path} is read-only", "make it writable with: chmod u+w")
+        if key_file.is_encrypted(self._content, path):
+            raise KeyFileRefused(
+                f"{path} is encrypted", "remove its passphrase with ssh-keygen -p, and set it again afterwards"
+            )
+        self.record: Record = key_file.parse(self._content, path, "user")
+        self.is_resident = key_file.is_resident(self._content, path)
+
+    def opened(self) -> bytes:
+        """Return the key handle, by a passphrase that the person enters, and that the authenticator proves right."""
+        from sk_provider import config
+        from sk_provider.credentials import sealing
+        from sk_provider.errors import CredentialNotFound, InvalidRequest
+        from sk_provider.operation import Operation
+        from sk_provider.proof import prove
+
+        from .pin import read_secret
+
+        record = self.record
+        if not sealing.is_sealed(record.key_handle):
+            raise InvalidRequest(f"{self._path} is not sealed", "seal it with: pysk seal")
+        sealed = sealing.parse(record.key_handle, record.application, record.algorithm)
+        handle = sealed.open(sealed.key_stream(read_secret("Passphrase", "passphrase")))
+        configuration = config.load()
+        try:
+            prove(record, handle, configuration, Operation(configuration.timeout), lambda: read_secret("PIN"))
+        except CredentialNotFound as error:
+            raise CredentialNotFound(
+                f"the passphrase is wrong, or {error.happened}", f"try again, or {error.remedy}"
+            ) from None
+        return handle
+
+    def write(self, key_handle: bytes) -> None:
+        """Have another key handle in it. Raises KeyFileRefused if it cannot be written; then it is as it was."""
+        from sk_provider import config
+        from sk_provider.credentials import key_file, known_keys, whole_file
+        from sk_provider.credentials.key_file import KeyFileRefused
+
+        configuration: Configuration = config.load()
+        content = key_file.with_key_handle(self._content, self._path, key_handle)
+        try:
+            whole_file.replace(self._target, content, self._mode)
+        except OSError as error:
+            raise KeyFileRefused(
+                f"{self._path} cannot be written ({error.strerror})", "correct its folder's permissions, or make room"
+            ) from None
+        record = self.record
+        # The name of a key handle that is not sealed any more would tell which guess of a passphrase is right.
+        known_keys.remember(
+            configuration.known_keys,
+            [(record.application, key_handle, record.algorithm, record.public_key)],
+            (record.application, record.key_handle),
+        )
+
+
+def _told(layout: Layout) -> str:
+    if layout.is_certain:
+        return layout.name
+    return f"{layout.name}; it cannot be promised that nothing in it tells a right passphrase from a wrong one"
+
+
+def _read_new_passphrase() -> str:
+    from sk_provider.errors import InvalidRequest
+
+    from .pin import read_secret
+
+    passphrase = read_secret("New passphrase", "passphrase")
+    if not passphrase:
+        raise InvalidRequest("no passphrase was entered", "try again")
+    if sys.stdin.isatty() and read_secret("New passphrase again", "passphrase") != passphrase:
+        raise InvalidRequest("the two passphrases differ", "try again")
+    return passphrase

@@ -1,0 +1,50 @@
+"""Whether a key's authenticator is there, which no one but it can tell of a key handle."""
+
+from __future__ import annotations
+
+import os
+
+from .api import FLAG_USER_VERIFICATION, SignRequest
+from .client import candidates, selection
+from .errors import CredentialNotFound
+from .sign import sign
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .config import Configuration
+    from .credentials.directory.record import Record
+    from .operation import Operation
+
+
+def prove(
+    record: Record,
+    key_handle: bytes,
+    configuration: Configuration,
+    operation: Operation,
+    ask_for_pin: Callable[[], str],
+) -> None:
+    """Have the authenticator show, without a touch where that can be, that a key handle is that of a record's key.
+
+    ask_for_pin: returns the authenticator's PIN, where it shows nothing without it.
+
+    Raises CredentialNotFound if it is not, or the authenticator is not there, and SecurityKeyError.
+    """
+    flags = record.flags & FLAG_USER_VERIFICATION
+    request = SignRequest(record.algorithm, os.urandom(32), record.application, key_handle, flags, None, None)
+    if not flags:
+        token = selection.open_for_signature(request, configuration, operation)
+        try:
+            answer = candidates.ask_silently(token, request, (record.algorithm, record.public_key), operation)
+        finally:
+            token.close()
+        if answer == candidates.NOT:
+            raise CredentialNotFound(
+                "the authenticator does not hold this key", "connect the one that it was enrolled on"
+            )
+        if answer != candidates.MAYBE:
+            return
+    request.pin = ask_for_pin()
+    operation.restart()
+    sign(request, configuration, operation)
