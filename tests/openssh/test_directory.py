@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -71,6 +72,24 @@ def test_an_agent_gets_the_key_from_a_file_and_logs_in(
     done = person.run(*server.client(), "echo logged in", environment=agent.environment)
     assert done.status == 0, done
     assert "logged in" in done.screen
+
+
+def test_a_sealed_key_from_a_directory_is_listed_and_asks_for_its_passphrase(
+    person: Person, server: Sshd, records: Path
+) -> None:
+    key = enroll(person, "original")
+    subprocess.run(
+        [person.pysk, "seal", key], input="correct horse\n", env=person.environment, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    directory.write(records, key)
+    server.authorized_keys.write_text((person.folder / "original.pub").read_text())
+    for path in (key, person.folder / "original.pub"):
+        path.unlink()
+    with Agent(person, person.askpass("correct horse", "wrong")) as agent:
+        assert agent.add("-K", answers=[(PIN_PROMPT, "")]).status == 0
+        for status in (0, 255):
+            done = person.run(*server.client(), "echo logged in", environment=agent.environment)
+            assert done.status == status, done
 
 
 def test_the_keys_of_token_and_directory_are_listed_each_once(person: Person, records: Path) -> None:
