@@ -78,6 +78,12 @@ def test_it_is_told_what_for_and_what_was_wrong(tmp_path: Path, monkeypatch: pyt
     ]
 
 
+def test_it_is_told_what_is_wanted_if_that_is_no_pin(tmp_path: Path) -> None:
+    program, notes = make(tmp_path, "echo OK")
+    pinentry.get_pin(program, "login as root", "", 60, Operation(60), None, "Passphrase")
+    assert "SETPROMPT Passphrase:" in notes.read_text().splitlines()
+
+
 def test_no_text_can_be_a_request_of_its_own_or_longer_than_one_may_be(tmp_path: Path) -> None:
     program, notes = make(tmp_path, "echo OK")
     pinentry.get_pin(program, "a\r\nGETPIN\n" + "é" * 2000, "", 60, Operation(60), None)
