@@ -50,10 +50,10 @@ def seal(key_file: str, *, change: bool) -> None:
 @click.command()
 @click.argument("key_file", metavar="KEYFILE", type=_FILE_TYPE)
 def unseal(key_file: str) -> None:
-    """Open the key handle in a key file for good, so that ssh asks for no passphrase any more.
+    """Remove the passphrase from a key file that is sealed.
 
-    KEYFILE is as for `pysk seal`. The authenticator must be connected: nothing else tells whether the passphrase is
-    right.
+    KEYFILE is as for `pysk seal`. ssh asks for no passphrase any more. The authenticator must be connected: nothing
+    else tells whether the passphrase is right.
     """
     file = _KeyFile(key_file)
     file.write(file.opened())
