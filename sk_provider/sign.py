@@ -54,16 +54,16 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
 
         policy.apply(configuration, request.application, request.read_message)
     if not request.host_key_handle.startswith(SEALED_MARK):
-        return _sign(request, configuration, operation)
+        return _sign_by_token(request, configuration, operation)
     from . import sealed_keys
 
     if request.key_stream is None:
         sealed_keys.unseal(request, configuration, operation, _raise_pin_question)
     with sealed_keys.passphrase_judged(request, configuration, operation):
-        return _sign(request, configuration, operation)
+        return _sign_by_token(request, configuration, operation)
 
 
-def _sign(request: SignRequest, configuration: Configuration, operation: Operation) -> SignResponse:
+def _sign_by_token(request: SignRequest, configuration: Configuration, operation: Operation) -> SignResponse:
     """Have it signed by the key handle that is the authenticator's. Raises as sign() does."""
     token = selection.open_for_signature(request, configuration, operation)
     operation.token = token
