@@ -121,6 +121,9 @@ def _ask(
         try:
             answer = pins.ask(way, question, operation, trusts_environment=configuration.trusts_environment)
         except pins.CannotAsk as reason:
+            # One that the person's ^C has ended as well is no reason to go on.
+            if operation.is_interrupted():
+                raise operation.reason() from None
             unable.append(f"{way}: {reason}")
             continue
         if not answer:
