@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
 
 import pytest
 from bench.sk_helper import HELPER
+from support.keyrings import ANOTHER_SESSION, NO_KEYRINGS
 from support.login import authorize, log_in, log_in_by_agent, succeeded
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Agent, Person, provider_lines
 from support.traced import Home, of_pin, told
@@ -150,6 +153,58 @@ def test_a_rebase_of_many_commits_asks_for_the_pin_once(person: Person) -> None:
     assert git("log", "--format=%G?", "main..topic").split() == ["G"] * COMMITS
     assert len([line for line in questions(person) if "Enter PIN" in line]) == 1
     assert forget(person) == "1 PIN forgotten\n"
+
+
+def run_helper_after(person: Person, first: str) -> dict[str, str]:
+    """Return the environment in which ssh-sk-helper runs after some code, and what it says goes to the file `said`."""
+    program = person.folder / "helper"
+    helper = person.environment.get("SSH_SK_HELPER", HELPER)
+    program.write_text(
+        f"#!{sys.executable}\n{first}\nimport os, sys\n"
+        f"os.dup2(os.open({str(person.folder / 'said')!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)\n"
+        f"os.execv({str(helper)!r}, sys.argv)\n"
+    )
+    program.chmod(0o700)
+    return {"SSH_SK_HELPER": str(program)}
+
+
+def test_another_session_finds_a_remembered_pin(person: Person, server: Sshd, strict: Path) -> None:
+    person.configure("Presence auto", "RememberPin 10m")
+    with Agent(person, person.askpass(PIN) | run_helper_after(person, ANOTHER_SESSION)) as agent:
+        assert agent.add(str(strict)).status == 0
+        for _ in range(2):
+            assert succeeded(log_in_by_agent(person, server, agent))
+    assert len([line for line in questions(person) if "Enter PIN" in line]) == 1
+
+
+def test_without_keyrings_a_pin_is_asked_for_each_time_and_that_is_said(
+    person: Person, server: Sshd, strict: Path
+) -> None:
+    person.configure("Presence auto", "RememberPin 10m")
+    with Agent(person, person.askpass(PIN, PIN) | run_helper_after(person, NO_KEYRINGS)) as agent:
+        assert agent.add(str(strict)).status == 0
+        for _ in range(2):
+            assert succeeded(log_in_by_agent(person, server, agent))
+    assert len([line for line in questions(person) if "Enter PIN" in line]) == 2
+    said = provider_lines((person.folder / "said").read_text())
+    assert len(said) == 2
+    assert said[0].startswith("libpysk: the PIN is not remembered, as the kernel keeps no keys here (Function not impl")
+
+
+def test_a_remembered_pin_is_of_one_key_and_ends_with_its_time(person: Person, server: Sshd, strict: Path) -> None:
+    _, other = person.enroll("other", "ed25519-sk", "verify-required", "application=ssh:other")
+    person.configure("Presence auto", "RememberPin 2")
+    with Agent(person, person.askpass(PIN, PIN, PIN)) as agent:
+        assert agent.add(str(strict)).status == 0
+        assert succeeded(log_in_by_agent(person, server, agent))
+        time.sleep(3)
+        assert succeeded(log_in_by_agent(person, server, agent))
+        person.configure("Presence auto", "RememberPin 10m")
+        assert agent.add(str(other)).status == 0
+        other.rename(person.folder / "away")
+        done, _ = person.sign(other, environment=agent.environment)
+        assert done.status == 0, done
+    assert len([line for line in questions(person) if "Enter PIN" in line]) == 3
 
 
 def test_no_pin_is_remembered_unless_that_is_asked_for(person: Person, server: Sshd, strict: Path) -> None:
