@@ -460,7 +460,7 @@ def test_nothing_is_installed_into_a_folder_that_belongs_to_somebody_else(clone:
     assert "belongs to somebody else; name another" in refusal(clone, "install", prefix)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_nothing_is_removed_that_somebody_else_says_was_made(clone: Clone) -> None:
     prefix, empty = clone.folder / "prefix", clone.folder / "empty"
     empty.mkdir()
