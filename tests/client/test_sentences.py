@@ -162,6 +162,7 @@ REFUSALS = {
     },
     ASSERT: {
         status.NO_CREDENTIALS: "the authenticator does not hold this key; connect the one that it was enrolled on",
+        status.INVALID_CREDENTIAL: "the authenticator does not hold this key; connect the one that it was enrolled on",
         status.USER_ACTION_TIMEOUT: "nobody touched the authenticator in time; try again and touch it",
         status.PIN_AUTH_BLOCKED: (
             "the PIN is blocked after three wrong tries; unplug it and plug it in again on the machine that shares it, "
