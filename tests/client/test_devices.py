@@ -252,7 +252,8 @@ def test_several_addresses_are_a_usage_error(person: Person) -> None:
 
 def test_a_table_stands_on_a_terminal(person: Person) -> None:
     person.set_pin(PIN)
-    done = person.run(str(person.pysk), "devices")
+    # As wide as the address, a path of the test's, wants it.
+    done = person.run(str(person.pysk), "devices", environment={"COLUMNS": "250"})
     assert done.status == 0
     head = next(line for line in done.screen.splitlines() if "Address" in line)
     assert all(column in head for column in ("Model", "Status", "Keys", "Resident", "PIN"))

@@ -412,7 +412,7 @@ def test_an_error_nobody_thought_of_is_answered_and_the_next_client_served(
         sharing.close()
         assert sharing.open().info.versions
         told = sharing.told()
-        assert "has met an error (ZeroDivisionError at odd.py:" in told
+        assert "the transport odd: of the package odd failed (ZeroDivisionError in odd.py line " in told
         assert "secret" not in told
 
 
