@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 
 import click
 
@@ -96,7 +97,9 @@ def _serve(key: VirtualKey, loop: Loop, addresses: tuple[str, ...]) -> None:
 
     with Serving(key, loop) as serving:
         serving.open(addresses)
-        click.echo(f"serving {' '.join(serving.names)}")
+        # Who has closed standard output, or lets it be full, is served all the same.
+        with suppress(click.ClickException):
+            click.echo(f"serving {' '.join(serving.names)}")
         serving.run()
 
 
