@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from contextlib import suppress
 
 import click
 
@@ -97,9 +96,7 @@ def _serve(key: VirtualKey, loop: Loop, addresses: tuple[str, ...]) -> None:
 
     with Serving(key, loop) as serving:
         serving.open(addresses)
-        # Who has closed standard output, or lets it be full, is served all the same.
-        with suppress(click.ClickException):
-            click.echo(f"serving {' '.join(serving.names)}")
+        click.echo(f"serving {' '.join(serving.names)}")
         serving.run()
 
 

@@ -272,8 +272,8 @@ def test_signal_ends_the_server_while_it_waits_for_a_touch(tmp_path: Path, numbe
 
 def test_nothing_of_a_server_gets_the_number_of_a_closed_standard_stream(tmp_path: Path) -> None:
     pysk = os.path.join(os.path.dirname(sys.executable), "pysk")
-    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", pysk, "serve", f"unix:{tmp_path}/socket"]
-    with subprocess.Popen(command) as process:
+    command = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", pysk, "serve", f"unix:{tmp_path}/socket"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         wait_until((tmp_path / "socket").exists, "the making of the socket")
         streams = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
         process.terminate()
