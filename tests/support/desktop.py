@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from jeepney import DBusAddress, HeaderFields, MessageType, new_error, new_method_call, new_method_return
@@ -64,17 +66,26 @@ class Desktop:
         self.variables = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._socket}"}
 
     def __enter__(self) -> Self:
-        root = debian.unpack("dbus-daemon", "libapparmor1", "libdbus-1-3")
+        # Where it is unpacked nobody else may be let in.
+        shutil.copytree(debian.unpack("dbus-daemon", "libapparmor1", "libdbus-1-3"), self._folder / "dbus")
+        root = self._inside / "dbus"
         configuration = self._folder / "bus.conf"
         configuration.write_text(_CONFIGURATION.format(socket=self._inside / "bus"))
-        libraries = ":".join(str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")))
+        libraries = ":".join(
+            str(root / path.relative_to(self._folder / "dbus"))
+            for pattern in ("usr/lib/*-linux-gnu", "lib/*-linux-gnu")
+            for path in (self._folder / "dbus").glob(pattern)
+        )
         self._daemon = subprocess.Popen(
             [*self._wrapper, root / "usr/bin/dbus-daemon", "--nofork", "--nopidfile",
              f"--config-file={self._inside / configuration.name}"],
             env={**os.environ, "LD_LIBRARY_PATH": libraries}, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        wait_until(self._socket.exists, "the bus")
-        self._bus = open_dbus_connection(self.variables["DBUS_SESSION_BUS_ADDRESS"])
+        with ExitStack() as undone:
+            undone.callback(self._end)
+            wait_until(lambda: self._socket.exists() or self._daemon.poll() is not None, "the bus")
+            self._bus = open_dbus_connection(self.variables["DBUS_SESSION_BUS_ADDRESS"])
+            undone.pop_all()
         self._bus.send_and_get_reply(
             new_method_call(_BUS, "RequestName", "su", ("org.freedesktop.Notifications", 0)), timeout=60
         )
@@ -83,10 +94,13 @@ class Desktop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._daemon.terminate()
-        self._daemon.wait(60)
+        self._end()
         self._server.join(60)
         self._bus.close()
+
+    def _end(self) -> None:
+        self._daemon.terminate()
+        self._daemon.wait(60)
 
     def wait_for_withdrawal(self, number: int = 1) -> None:
         """Wait until so many notifications were withdrawn."""
@@ -96,11 +110,10 @@ class Desktop:
         while True:
             try:
                 message = self._bus.receive()
+                if message.header.message_type is MessageType.method_call:
+                    self._bus.send(self._answer(message, message.header.fields[HeaderFields.member]))
             except OSError:
                 return
-            if message.header.message_type is not MessageType.method_call:
-                continue
-            self._bus.send(self._answer(message, message.header.fields[HeaderFields.member]))
 
     def _answer(self, message: Any, member: str) -> Any:
         if self._refuses:
