@@ -9,7 +9,7 @@ from fido2.ctap2.pin import ClientPin
 from sk_provider.credentials import key_handle as key_handles
 from sk_provider.credentials import openssh_key
 from sk_provider.credentials.public_key import COSE_ALGORITHMS, public_key_bytes
-from sk_provider.ctap import commands, sha256
+from sk_provider.ctap import MAX_ENTRIES, commands, sha256
 from sk_provider.errors import (
     AuthenticatorError,
     CredentialNotFound,
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from .token import Token
 
 _RESULT = CredentialManagement.RESULT
-
-_MAX_ENTRIES = 1000
-"""More than any authenticator has in a list."""
 
 PROTECTIONS = {
     commands.CRED_PROTECT_OPTIONAL: "none",
@@ -292,6 +289,6 @@ def _entries(
             return []
         raise
     total = first.get(total_member, 1)
-    if not isinstance(total, int) or total > _MAX_ENTRIES:
+    if not isinstance(total, int) or total > MAX_ENTRIES:
         raise AuthenticatorError("the authenticator's list of keys does not end", "use another authenticator")
     return [first, *(go_on() for _ in range(1, total))] if total > 0 else []

@@ -16,6 +16,9 @@ AUTHDATA_ED = 0x80
 ES256 = -7
 EDDSA = -8
 
+MAX_ENTRIES = 1000
+"""More than any authenticator has in a list of resident keys or of assertions."""
+
 
 def sha256(message: bytes | Buffer) -> bytes:
     """Return the SHA-256 of message, 32 bytes, from the module that costs least to import."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sk_provider.api import APPLICATION_PREFIX
-from sk_provider.ctap import apdu, cbor, commands, framing, requests, sha256, status
+from sk_provider.ctap import MAX_ENTRIES, apdu, cbor, commands, framing, requests, sha256, status
 from sk_provider.ctap.status import StatusError
 from sk_provider.device_side.job import failure
 from sk_provider.errors import AuthenticatorError, Interrupted, SecurityKeyError
@@ -33,9 +33,6 @@ _PERMISSIONS_FOR_AN_APPLICATION = commands.PERMISSION_MAKE_CREDENTIAL | commands
 
 # What a makeCredential whose pinUvAuthParam is empty is answered after the touch that it asks for (§6.1.2 step 1).
 _TOUCHED = (status.SUCCESS, status.PIN_INVALID, status.PIN_AUTH_INVALID, status.PIN_NOT_SET)
-
-_MAX_ENTRIES = 1000
-"""More than any authenticator has in a list."""
 
 _SW_NO_ERROR = apdu.SW_SUCCESS.to_bytes(2, "big")
 _SW_CONDITIONS_NOT_SATISFIED = apdu.SW_CONDITIONS_NOT_SATISFIED.to_bytes(2, "big")
@@ -178,7 +175,7 @@ class Gate:
         """
         entries = [self._ask(*begin, event, on_keepalive)]
         total = entries[0].get(total_member, 1)
-        if not isinstance(total, int) or total > _MAX_ENTRIES:
+        if not isinstance(total, int) or total > MAX_ENTRIES:
             raise _nonsense("has an impossible number of entries")
         while len(entries) < total:
             entries.append(self._ask(*go_on, event))
