@@ -129,7 +129,8 @@ def append_to_log(path: str, line: str) -> bool:
 def append_line(path: str, entry: bytes) -> bool:
     """Write to the end of a file in one go, which is made if it is not there; return whether that was done.
 
-    It is not done to a file that others can write, or that belongs to anybody but root and the effective user.
+    It is not done to a file that others can write, or that belongs to anybody but root and the effective user. Where
+    there is room for a part alone, as on a full disk, that is taken back, or else the next line would go on from it.
     """
     flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
     try:
@@ -138,8 +139,14 @@ def append_line(path: str, entry: bytes) -> bool:
         return False
     try:
         status = posix.fstat(descriptor)
-        is_safe = status.st_mode & 0o170022 == 0o100000 and status.st_uid in (0, posix.geteuid())
-        return is_safe and posix.write(descriptor, entry) == len(entry)
+        if status.st_mode & 0o170022 != 0o100000 or status.st_uid not in (0, posix.geteuid()):
+            return False
+        written = posix.write(descriptor, entry)
+        if written < len(entry):
+            end = posix.lseek(descriptor, 0, 1)
+            if posix.fstat(descriptor).st_size == end:  # or another program has written behind it
+                posix.ftruncate(descriptor, end - written)
+        return written == len(entry)
     except OSError:
         return False
     finally:

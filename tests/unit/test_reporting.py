@@ -77,6 +77,23 @@ def test_a_log_file_that_cannot_be_written_loses_nothing_else(tmp_path: Path) ->
     assert (writable.read_text(), foreign.read_text()) == ("", "")
 
 
+APPEND_TO_FULL = """
+import resource, signal, sys
+from sk_provider.reporting import append_line
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+print(append_line(sys.argv[1], b"first line\\n"), append_line(sys.argv[1], b"second line\\n"))
+"""
+
+
+def test_a_line_that_there_is_room_for_in_part_is_taken_back(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    done = subprocess.run(
+        [sys.executable, "-c", APPEND_TO_FULL, log], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, log.read_text()) == ("True False\n", "first line\n")
+
+
 WRITE_LINES = """
 import sys
 from sk_provider.reporting import write_in_time
