@@ -34,12 +34,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows, each of as many cells as there are columns: a table with a head on a terminal, else a line a row.
 
     The first cell is what people type: it stays in one piece where others must be folded, unless it is long itself.
-    What could end a line or steer a terminal is replaced by "?". Cells of a line stand two spaces apart, as they are.
+    What could end a line or steer a terminal is replaced by "?". Cells of a line stand two spaces apart; of spaces that
+    follow each other within one but the first, which others have chosen, one is left, so that all columns can be told.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in cells:
-            click.echo("  ".join(row))
+        for first, *others in cells:
+            click.echo("  ".join([first, *(" ".join(cell.split()) for cell in others)]))
         return
     from rich import box
     from rich.console import Console

@@ -52,6 +52,12 @@ def test_a_pipe_gets_a_line_for_each_row_and_no_head() -> None:
     assert piped([]) == ""
 
 
+def test_a_pipe_gets_as_many_columns_whatever_spaces_are_in_one() -> None:
+    rows = [["1b78a8da", " a  name \t", "-"], ["nfc:a  reader", "alice", "set"]]
+    # The first is typed as it is.
+    assert piped(rows) == "1b78a8da  a name ?  -\nnfc:a  reader  alice  set\n"
+
+
 def test_a_terminal_gets_a_table_with_a_head(tmp_path: Path) -> None:
     head, _, *lines = without_style(screen(tmp_path, ROWS))
     assert head.split() == list(COLUMNS)
