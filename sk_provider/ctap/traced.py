@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _MAX_OTHERS = 8
 """Other programs' channels that are told of."""
+_MAX_RECEIVED = 16
+"""Lines about what comes between two messages to the device, which could otherwise send without end."""
 
 
 def names_of(numbers: dict[str, object], prefix: str = "") -> dict[int, str]:
@@ -64,12 +66,14 @@ class TracedReports:
         self._trace = trace
         self._channel = b""
         self._others: list[bytes] = []
+        self._received = 0
 
     def send(self, report: bytes) -> None:
         """See Reports."""
         self._channel = report[:4]
         if report[4] & framing.INIT_PACKET:
             self._trace(f"> {_message(report)}")
+            self._received = 0
         self._reports.send(report)
 
     def receive(self, seconds: float) -> bytes | None:
@@ -78,19 +82,26 @@ class TracedReports:
         if report is None:
             return None
         if len(report) != framing.REPORT_SIZE:
-            self._trace(f"< a report of {len(report)} bytes, which is none of CTAPHID's")
+            self._tell(f"a report of {len(report)} bytes, which is none of CTAPHID's")
         elif report[:4] != self._channel:
             if report[:4] not in self._others and len(self._others) < _MAX_OTHERS:
                 self._others.append(report[:4])
-                self._trace(f"< reports on channel 0x{report[:4].hex()}, which is another program's")
+                self._tell(f"reports on channel 0x{report[:4].hex()}, which is another program's")
         # Keep-alives come ten times a second: the message tells of those that differ.
         elif report[4] & framing.INIT_PACKET and report[4] != framing.KEEPALIVE | framing.INIT_PACKET:
-            self._trace(f"< {_message(report)}")
+            self._tell(_message(report))
         return report
 
     def close(self) -> None:
         """See Reports."""
         self._reports.close()
+
+    def _tell(self, received: str) -> None:
+        self._received += 1
+        if self._received <= _MAX_RECEIVED:
+            self._trace(f"< {received}")
+        elif self._received == _MAX_RECEIVED + 1:
+            self._trace("< more, of which nothing is told")
 
 
 def _message(report: bytes) -> str:

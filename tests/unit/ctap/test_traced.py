@@ -111,6 +111,17 @@ def test_other_programs_reports_and_what_is_no_report_are_told_within_bounds() -
     assert SECRET.decode() not in "".join(told)
 
 
+@pytest.mark.parametrize(
+    "report",
+    [b"short", message(framing.INIT, SECRET, framing.BROADCAST_CHANNEL)[0]],
+    ids=["no report", "another's channel"],
+)
+def test_what_comes_without_end_does_not_fill_the_trace(report: bytes) -> None:
+    told = trace_of({framing.INIT: [[report] * 1000]})
+    assert len(told) == 1 + 16 + 1
+    assert told[-1] == "< more, of which nothing is told"
+
+
 def test_keep_alives_do_not_fill_the_trace() -> None:
     keepalives = message(framing.KEEPALIVE, bytes([framing.STATUS_UPNEEDED])) * 100
     told = trace_of({framing.CBOR: [[*keepalives, *message(framing.CBOR, b"\0")]]})
