@@ -129,11 +129,12 @@ def write_all(folder: str, records: list[tuple[str, Record]], replaced: list[str
             os.rmdir(folder)
         if isinstance(error, FileExistsError):
             raise KeyFilesNotWritten(f"{error.filename} exists", "move it away, or name another folder") from None
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space" if is_full else "correct its folder's permissions"
-        raise KeyFilesNotWritten(
-            f"{error.filename} cannot be written ({error.strerror})", f"{remedy}, or name another folder"
-        ) from None
+        remedy = "name another folder"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = f"free some space, or {remedy}"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            remedy = f"correct its folder's permissions, or {remedy}"
+        raise KeyFilesNotWritten(f"{error.filename} cannot be written ({error.strerror})", remedy) from None
     return [f"{folder}/{name}" for name, _ in records]
 
 
