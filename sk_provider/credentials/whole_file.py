@@ -66,8 +66,7 @@ def put_all(files: list[tuple[str, bytes, int]], replaced: list[str]) -> None:
             if path in replaced:
                 posix.rename(temporary, path)
             else:
-                posix.link(temporary, path)  # which replaces nothing, as a renaming would
-                made.append(path)
+                made += _put_new(temporary, path)
     except BaseException as error:
         for each in made:
             posix.unlink(each)
@@ -80,6 +79,26 @@ def put_all(files: list[tuple[str, bytes, int]], replaced: list[str]) -> None:
                 posix.unlink(temporary)
             except FileNotFoundError:
                 pass
+
+
+def _put_new(temporary: str, path: str) -> list[str]:
+    """Give a file, maybe in addition to the one that it has, a name that no other file has; return that name.
+
+    Raises OSError as put_all().
+    """
+    try:
+        posix.link(temporary, path)  # which replaces nothing, as a renaming would
+    except FileExistsError:
+        raise
+    except OSError:
+        # Such as FAT has one name for each file. What a renaming replaces there is our own.
+        posix.close(posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600))
+        try:
+            posix.rename(temporary, path)
+        except BaseException:
+            posix.unlink(path)
+            raise
+    return [path]
 
 
 def _write(path: str, content: bytes, mode: int) -> None:
