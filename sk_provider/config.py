@@ -44,6 +44,8 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 MAX_FILE_SIZE: Final = 1 << 20
 
+ADDRESS_REMEDY: Final = "write one such as usb: or soft:"
+
 
 _CRITERIA: Final = {
     "application": "application",
@@ -224,6 +226,12 @@ def _applying(rules: list[tuple[_Criteria, Any]], use: Use) -> Iterator[Any]:
                 break
         else:
             yield value
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text has the form of an authenticator's address: a scheme and a colon, or a device file."""
+    scheme, colon, _ = text.partition(":")
+    return text.startswith("/dev/") or bool(colon and scheme.isidentifier())
 
 
 def home_directory() -> str:
@@ -473,6 +481,9 @@ class _Reader:
         if name == "device":
             if not arguments:
                 raise self._error("Device names no authenticator", "write an address after it, such as usb:")
+            for address in arguments:
+                if not is_address(address):
+                    raise self._error(f"{address} is not an authenticator's address", ADDRESS_REMEDY)
             add("devices", arguments)
             if self._is_limited:
                 configuration.limit(arguments)

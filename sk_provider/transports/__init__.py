@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sk_provider import config
 from sk_provider.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -31,11 +32,11 @@ def split(address: str) -> tuple[str, str]:
 
     Raises ConfigurationError if it has no scheme.
     """
+    if not config.is_address(address):
+        raise ConfigurationError(f"{address} is not an authenticator's address", config.ADDRESS_REMEDY)
     if address.startswith("/dev/"):
         return "usb", address
-    scheme, colon, location = address.partition(":")
-    if not colon or not scheme.isidentifier():
-        raise ConfigurationError(f"{address} is not an authenticator's address", "write one such as usb: or soft:")
+    scheme, _, location = address.partition(":")
     return scheme, location
 
 

@@ -137,6 +137,8 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("Presence", "Presence takes one argument"),
         ("Presence auto ask", "Presence takes one argument"),
         ("Device", "Device names no authenticator"),
+        ("\nDevice usb: soft", "line 2: soft is not an authenticator's address; write one such as usb: or soft:"),
+        ("Device /tmp/a:b", "line 1: /tmp/a:b is not an authenticator's address"),
         ("KeyDirectory", "KeyDirectory names no directory"),
         ("Timeout 0", "Timeout cannot be 0"),
         ("Timeout " + 5000 * "9", "Timeout cannot be 9"),
