@@ -53,13 +53,6 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-class _UnwritableError(click.ClickException):
-    """Standard output takes no more."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"pysk: {self.message}", file, err=True)
-
-
 class _Output(io.FileIO):
     """Standard output, where what comes after a failure goes nowhere, so that it is told once."""
 
@@ -76,7 +69,7 @@ class _Output(io.FileIO):
             raise
         except OSError as error:
             self._has_failed = True
-            raise _UnwritableError(
+            raise click.ClickException(
                 f"standard output cannot be written ({error.strerror}); redirect it elsewhere"
             ) from None
 
@@ -95,13 +88,35 @@ def _check_output() -> None:
     )
 
 
+def _tell(error: click.ClickException) -> None:
+    """Tell a failure of click's as every other one is told, which click would have begin with another word."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    if not isinstance(error, click.UsageError):
+        click.echo(f"pysk: {printable(error.format_message())}", err=True)
+        return
+    if error.ctx is not None:
+        click.echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
+    # Which choices there are stands on lines of their own.
+    click.echo(f"pysk: {error.format_message()}", err=True)
+
+
 class _Commands(click.Group):
     """Tells a failure as ssh's programs do: one line, and a status that is not 0."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         _keep_streams()
         _check_output()
-        return super().main(*arguments, **options)
+        options["standalone_mode"] = False
+        try:
+            sys.exit(super().main(*arguments, **options))
+        except click.ClickException as error:
+            _tell(error)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("Aborted!", err=True)
+            sys.exit(1)
 
     def invoke(self, context: click.Context) -> object:
         _end_as_by_ctrl_c()

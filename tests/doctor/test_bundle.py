@@ -130,7 +130,7 @@ def test_no_file_is_overwritten_or_followed(account: Account) -> None:
     for path in (there, link):
         done = account.doctor("--bundle", str(path))
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == f"Error: {path} exists; name a file that does not\n"
+        assert done.stderr == f"pysk: {path} exists; name a file that does not\n"
     assert there.read_text() == "mine"
     assert not (account.folder / "elsewhere").exists()
 
@@ -138,7 +138,7 @@ def test_no_file_is_overwritten_or_followed(account: Account) -> None:
 def test_a_file_that_cannot_be_written_is_told(account: Account) -> None:
     done = account.doctor("--bundle", "/nowhere/bundle")
     assert done.returncode == 1
-    assert done.stderr == "Error: /nowhere/bundle cannot be written (No such file or directory); name another file\n"
+    assert done.stderr == "pysk: /nowhere/bundle cannot be written (No such file or directory); name another file\n"
 
 
 def test_names_of_the_account_and_the_machine_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -303,7 +303,7 @@ def test_a_library_that_cannot_be_loaded_is_told_with_what_it_lacks(
         text=True, env=person.environment, check=False, capture_output=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(rf"Error: {library} cannot be loaded \({sentence}\n", done.stderr)
+    assert re.fullmatch(rf"pysk: {library} cannot be loaded \({sentence}\n", done.stderr)
 
 
 def test_the_help_of_serve_has_a_line_for_each_kind_of_address(person: Person) -> None:
