@@ -53,7 +53,7 @@ def devices(context: click.Context, address: str | None, *, as_json: bool) -> No
     from dataclasses import asdict
 
     from sk_provider import config
-    from sk_provider.client.description import ABSENT, READY, UNREADABLE, look
+    from sk_provider.client.description import ABSENT, NO_PACKAGE, READY, UNREADABLE, look
     from sk_provider.operation import Operation
 
     configuration = config.load()
@@ -65,12 +65,13 @@ def devices(context: click.Context, address: str | None, *, as_json: bool) -> No
         _print_details(found)
     elif found:
         print_table(_COLUMNS, [_row(each) for each in found])
-    to_tell = [each for each in found if each.status in UNREADABLE or (address and each.status != READY)]
-    for each in to_tell:
-        _tell(_sentence(each))
+    failed = [each for each in found if each.status in UNREADABLE or (address and each.status != READY)]
+    for each in found:
+        if each in failed or each.status == NO_PACKAGE:
+            _tell(_sentence(each))
     if not address and all(each.status in ABSENT for each in found):
         _tell(_nothing(configuration))
-    if to_tell:
+    if failed:
         context.exit(1)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support.openssh import PIN, WRONG_PIN, Person, enrolled
+from support.provider_tree import Tree
 from support.relay import TO_CLIENT, TO_TOKEN, announce_ctap2
 from support.serve import serve
 
@@ -92,9 +94,8 @@ def test_every_profile_is_listed_with_what_it_can_do(person: Person, sockets: Pa
 
 
 def test_the_help_names_every_member_and_every_status(person: Person) -> None:
-    configure(person, "nonsense")
     words = set(re.findall(r"[a-z0-9_-]+", run(person, "--help").stdout))
-    done = run(person, "--json", "nonsense")
+    done = run(person, "--json", "crow:")
     (told,) = json.loads(done.stdout)
     assert set(told) <= words
     statuses = {*description.ABSENT, *description.UNREADABLE, description.READY, description.NOT_FIDO}
@@ -220,7 +221,6 @@ def test_that_resident_keys_want_a_pin_first_is_told(person: Person, connect: Co
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ("nonsense", "nonsense is not an authenticator's address; write one such as usb: or soft:"),
         ("udp:192.0.2.1:1", "udp:192.0.2.1:1 is not on this machine, and anybody on the network could answer"),
         ("unix:relative", "unix:relative is not an absolute path; begin it with / or ~/"),
         ("crow:", "there is no transport crow:; use one of"),
@@ -240,14 +240,45 @@ def test_an_address_that_cannot_be_used_is_told_and_hides_no_other(
 
 
 def test_a_wrong_line_of_the_configuration_is_told(person: Person) -> None:
-    person.config.write_text("Devise usb:\n")
-    done = run(person)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(rf"pysk: {person.config} line 1: unknown keyword Devise; .*\n", done.stderr)
+    for line, sentence in (
+        ("Devise usb:", "unknown keyword Devise; .*"),
+        ("Device soft", "soft is not an authenticator's address; write one such as usb: or soft:"),
+    ):
+        person.config.write_text(f"{line}\n")
+        done = run(person)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert re.fullmatch(rf"pysk: {person.config} line 1: {sentence}\n", done.stderr)
+
+
+def test_an_argument_that_is_no_address_is_told(person: Person) -> None:
+    done = run(person, "soft")
+    assert done.returncode == 1
+    assert done.stderr == "pysk: soft is not an authenticator's address; write one such as usb: or soft:\n"
+
+
+def test_what_to_install_for_cards_is_told_and_is_no_failure(person: Person, connect: Connect, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "packages")
+    tree.remove("smartcard", "pyscard-*")
+    program = f"import sys; sys.path.insert(0, {str(tree.folder)!r}); from sk_provider.cli import main; main()"
+    with connect() as token:
+        configure(person, token.address)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", program, "devices"],
+            text=True, env=person.environment, check=False, capture_output=True, timeout=60,
+        )  # fmt: skip
+        assert rows(done)[token.address][1] == "ready"
+    assert "nfc:  -  no-package  -  -  -\n" in done.stdout
+    told = "pysk: nfc: cards and NFC need the Python package pyscard; install it with: .*pip install pyscard"
+    assert sum(bool(re.fullmatch(told, line)) for line in done.stderr.splitlines()) == 1
+    assert done.returncode == 0
 
 
 def test_several_addresses_are_a_usage_error(person: Person) -> None:
-    assert run(person, "usb:", "soft:").returncode == 2
+    done = run(person, "usb:", "soft:")
+    assert (done.returncode, done.stdout) == (2, "")
+    usage, hint, _, error = done.stderr.splitlines()
+    assert (usage[:18], hint) == ("Usage: pysk device", "Try 'pysk devices --help' for help.")
+    assert error == "pysk: Got unexpected extra argument (soft:)"
 
 
 def test_a_table_stands_on_a_terminal(person: Person) -> None:
