@@ -25,7 +25,7 @@ all: .venv/.installed  ## build libpysk.so in .venv and print its path
 
 .venv/.tools: .venv/.installed
 	@tests/setup check
-	@cbuild/install $(PYTHON) .venv ldap,lint,nfc,test && touch .venv/.ldap $@
+	@cbuild/install $(PYTHON) .venv ldap,lint,nfc,test,tpm && touch .venv/.ldap $@
 
 .venv/.ldap: .venv/.installed
 	@tests/setup demo-directory

@@ -1,0 +1,187 @@
+"""swtpm, a TPM 2.0 in software, unpacked and run from a folder, on two ports of 127.0.0.1 that follow each other."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from support import debian
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+PACKAGES = ("swtpm", "swtpm-libs", "libtpms0")
+START_S = 20
+STOP_S = 10
+ATTEMPTS = 20
+TICK_S = 0.005
+
+MAX_HANDLES = 254
+
+
+class SwtpmError(Exception):
+    """The TPM did not start; the message holds what it said."""
+
+
+class Swtpm:
+    """A TPM of its own, which is on while the context lasts.
+
+    ``folder`` takes what it remembers and its log. It serves one connection at a time, and another once that is
+    closed; nothing cleans up behind a connection, as /dev/tpmrm0 does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self._memory = folder / "memory"
+        self._log = folder / "swtpm.log"
+        self._root = debian.unpack(*PACKAGES)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._memory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def tcti(self) -> str:
+        """How tpm2-tss reaches it."""
+        return f"swtpm:host=127.0.0.1,port={self.port}"
+
+    @property
+    def address(self) -> str:
+        """How sk-provider reaches it."""
+        return f"tpm:{self.tcti}"
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self.power_up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.vanish()
+
+    def power_up(self) -> None:
+        """Start it, at the port that it had before if that is free.
+
+        Raises SwtpmError if it does not.
+        """
+        for _ in range(ATTEMPTS):
+            self.port = self.port or _free_port()
+            if self._start():
+                return
+            self.vanish()
+            self.port = 0
+        raise SwtpmError(f"swtpm did not start:\n{self._log.read_text(errors='replace')}")
+
+    def power_cycle(self) -> None:
+        """Restart it, in order: it is shut down as by an operating system that ends."""
+        with self.esapi() as esapi:
+            from tpm2_pytss.constants import TPM2_SU
+
+            esapi.shutdown(TPM2_SU.CLEAR)
+        self.vanish()
+        self.power_up()
+
+    def vanish(self) -> None:
+        """End it at once, if it runs, as by a loss of power."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def copy_to(self, folder: Path) -> Swtpm:
+        """Return another, which remembers what this one does."""
+        shutil.copytree(self._memory, folder / "memory")
+        return Swtpm(folder)
+
+    def clear(self) -> None:
+        """Clear it as a firmware's setup does: all keys below its owner are gone."""
+        with self.esapi() as esapi:
+            from tpm2_pytss.constants import ESYS_TR
+
+            esapi.clear(ESYS_TR.RH_LOCKOUT)
+
+    def loaded(self) -> list[int]:
+        """Return the handles of what connections have left in it."""
+        from tpm2_pytss.constants import TPM2_CAP, TPM2_HC
+
+        handles = []
+        with self.esapi() as esapi:
+            for first in (TPM2_HC.TRANSIENT_FIRST, TPM2_HC.LOADED_SESSION_FIRST, TPM2_HC.ACTIVE_SESSION_FIRST):
+                _, capability = esapi.get_capability(TPM2_CAP.HANDLES, first, MAX_HANDLES)
+                handles += [int(handle) for handle in capability.data.handles]
+        return handles
+
+    def flush(self) -> None:
+        """Forget what connections have left in it, as /dev/tpmrm0 does when they end."""
+        from tpm2_pytss.constants import TPM2_CC, TPM2_ST
+
+        for handle in self.loaded():
+            with self.esapi() as esapi:
+                # A connection knows by itself of no sessions but its own.
+                command = struct.pack(">HIII", TPM2_ST.NO_SESSIONS, 14, TPM2_CC.FlushContext, handle)
+                esapi.tcti.transmit(command)
+                esapi.tcti.receive()
+
+    @contextmanager
+    def esapi(self) -> Iterator[Any]:
+        """Return a connection of the test's own to it, while the context lasts."""
+        from tpm2_pytss import ESAPI, TCTILdr
+
+        with TCTILdr("swtpm", f"host=127.0.0.1,port={self.port}") as tcti, ESAPI(tcti) as esapi:
+            yield esapi
+
+    def _start(self) -> bool:
+        libraries = {str(path.parent) for name in ("libswtpm_libtpms.so.0", "libtpms.so.0")
+                     for path in self._root.rglob(name)}  # fmt: skip
+        with self._log.open("ab") as log:
+            # A test that is killed takes its TPM with it.
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", self._root / "usr/bin/swtpm", "socket", "--tpm2",
+                 "--tpmstate", f"dir={self._memory}", "--flags", "not-need-init,startup-clear",
+                 "--server", f"type=tcp,port={self.port},bindaddr=127.0.0.1",
+                 "--ctrl", f"type=tcp,port={self.port + 1},bindaddr=127.0.0.1"],
+                env={"LD_LIBRARY_PATH": ":".join(libraries)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._answers():
+                return True
+            time.sleep(TICK_S)
+        return False
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            try:
+                probe.connect(("127.0.0.1", self.port + 1))
+            except OSError:
+                return False
+            return True
+
+
+def _free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on at the moment, nor on the one after it."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
