@@ -1,4 +1,7 @@
-"""swtpm, a TPM 2.0 in software, unpacked and run from a folder, on two ports of 127.0.0.1 that follow each other."""
+"""swtpm, a TPM 2.0 in software, unpacked and run from a folder, and what stands before it as a resource manager.
+
+Each is reached at two ports of 127.0.0.1 that follow each other, for commands and for the control channel.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,16 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from support import debian
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any
 
@@ -27,6 +31,13 @@ ATTEMPTS = 20
 TICK_S = 0.005
 
 MAX_HANDLES = 254
+# What a simulator that keeps connections open is told, as Microsoft's is.
+NUMBER = struct.Struct(">I")
+SEND_COMMAND = 8
+SESSION_END = 20
+
+TPM_ST_NO_SESSIONS = 0x8001
+HEADER = struct.Struct(">HII")  # of commands and of responses: the tag, the size of all, and the code
 
 
 class SwtpmError(Exception):
@@ -36,8 +47,8 @@ class SwtpmError(Exception):
 class Swtpm:
     """A TPM of its own, which is on while the context lasts.
 
-    ``folder`` takes what it remembers and its log. It serves one connection at a time, and another once that is
-    closed; nothing cleans up behind a connection, as /dev/tpmrm0 does.
+    ``folder`` takes what it remembers and its log. tpm2-tss connects to it anew for each command; so it cannot tell
+    programs apart, and nothing cleans up behind them, as /dev/tpmrm0 does.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,7 +128,7 @@ class Swtpm:
             esapi.clear(ESYS_TR.RH_LOCKOUT)
 
     def loaded(self) -> list[int]:
-        """Return the handles of what connections have left in it."""
+        """Return the handles of what programs have left in it."""
         from tpm2_pytss.constants import TPM2_CAP, TPM2_HC
 
         handles = []
@@ -128,15 +139,21 @@ class Swtpm:
         return handles
 
     def flush(self) -> None:
-        """Forget what connections have left in it, as /dev/tpmrm0 does when they end."""
-        from tpm2_pytss.constants import TPM2_CC, TPM2_ST
+        """Forget what programs have left in it, as /dev/tpmrm0 does when they end."""
+        from tpm2_pytss.constants import TPM2_CC
 
         for handle in self.loaded():
-            with self.esapi() as esapi:
-                # A connection knows by itself of no sessions but its own.
-                command = struct.pack(">HIII", TPM2_ST.NO_SESSIONS, 14, TPM2_CC.FlushContext, handle)
-                esapi.tcti.transmit(command)
-                esapi.tcti.receive()
+            # A connection of tpm2-tss knows of no sessions but its own.
+            self.send(
+                HEADER.pack(TPM_ST_NO_SESSIONS, HEADER.size + NUMBER.size, TPM2_CC.FlushContext) + NUMBER.pack(handle)
+            )
+
+    def send(self, command: bytes) -> bytes:
+        """Send it a command, and return its response."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connected:
+            connected.sendall(command)
+            start = _exactly(connected, HEADER.size)
+            return start + _exactly(connected, HEADER.unpack(start)[1] - HEADER.size)
 
     @contextmanager
     def esapi(self) -> Iterator[Any]:
@@ -172,6 +189,91 @@ class Swtpm:
             except OSError:
                 return False
             return True
+
+
+class Manager:
+    """What lets programs have a TPM in turn, and forgets what each has left in it, as /dev/tpmrm0 does.
+
+    answer: what is called with each command, and returns the response that it gets instead of the TPM's, None for that;
+    an OSError that it raises ends the connection. commands: how many have been sent.
+    """
+
+    def __init__(self, tpm: Swtpm) -> None:
+        self.answer: Callable[[bytes], bytes | None] = lambda _: None
+        self.commands = 0
+        self._tpm = tpm
+        self._turn = threading.Lock()
+        self.port = _free_port()
+        self._listening = [
+            socket.create_server(("127.0.0.1", port), backlog=128) for port in (self.port, self.port + 1)
+        ]
+        self._threads = [
+            threading.Thread(target=self._accept, args=arguments, daemon=True)
+            for arguments in zip(self._listening, (self._serve, self._control), strict=True)
+        ]
+
+    @property
+    def tcti(self) -> str:
+        """How tpm2-tss reaches the TPM through it."""
+        return f"mssim:host=127.0.0.1,port={self.port}"
+
+    @property
+    def address(self) -> str:
+        """How sk-provider does."""
+        return f"tpm:{self.tcti}"
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for listening in self._listening:
+            listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self, listening: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+        # Until it is shut down
+        with suppress(OSError):
+            while True:
+                connected = listening.accept()[0]
+                threading.Thread(target=serve, args=[connected], daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, self._turn, suppress(OSError, struct.error):
+            try:
+                while _number(client) == SEND_COMMAND:
+                    client.recv(1)  # the locality
+                    command = _exactly(client, _number(client))
+                    self.commands += 1
+                    response = self.answer(command) or self._tpm.send(command)
+                    client.sendall(NUMBER.pack(len(response)) + response + NUMBER.pack(0))
+            finally:
+                self._tpm.flush()
+
+    def _control(self, client: socket.socket) -> None:
+        """Answer that all was done, such as power-up, which the TPM needs of nobody."""
+        with client, suppress(OSError, struct.error):
+            while _number(client) != SESSION_END:
+                client.sendall(NUMBER.pack(0))
+
+
+def failure(code: int) -> bytes:
+    """Return a response that says no more than a code."""
+    return HEADER.pack(TPM_ST_NO_SESSIONS, HEADER.size, code)
+
+
+def _number(connected: socket.socket) -> int:
+    number: int = NUMBER.unpack(connected.recv(NUMBER.size, socket.MSG_WAITALL))[0]
+    return number
+
+
+def _exactly(connected: socket.socket, size: int) -> bytes:
+    return connected.recv(size, socket.MSG_WAITALL)
 
 
 def _free_port() -> int:
