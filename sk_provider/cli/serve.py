@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 USER_ACTION_TIMEOUT = 30.0  # seconds for a person to answer, CTAP 2.1 §6.1.2
 TICK = 0.05  # seconds between two looks at whether the client has cancelled
 
-_ADDRESSES = ("uhid:", "udp:127.0.0.1:8111", "unix:/", "vpcd:", "vpcd:127.0.0.1:35963")
+_ADDRESSES = ("uhid:", "udp:127.0.0.1:8111", "unix:/", "vpcd:", "vpcd:127.0.0.1:35963", "stdio:", "stdio:messages")
 
 
 def _starting(choices: Iterable[str], incomplete: str) -> list[str]:
@@ -64,8 +64,14 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
     udp:127.0.0.1:8111     CTAPHID reports in UDP datagrams, for root and you
     unix:/path             CTAPHID reports on a Unix socket that only you can use
     vpcd:127.0.0.1:35963   a card in vsmartcard's reader, for every local user
+    stdio:                 CTAPHID reports on standard input and output
+    stdio:messages         CTAPHID messages on them, without channels and packets
 
     Once all are served, their addresses are printed in one line. Without --store, the keys are deleted at the end.
+
+    With stdio: standard output is the client's alone, and the end of standard input is the end of all. A message, in
+    either direction, is a CTAPHID command (1 byte), the length of its data (2 bytes, big-endian) and the data; INIT
+    comes first.
 
     A NAME of --profile is u2f, fido2.0, fido2.1-pre, fido2.1 (the default), uv, always-uv, pin-for-create, es256-only,
     no-algorithms-field, credential-omitted, small or slow.
@@ -96,7 +102,10 @@ def _serve(key: VirtualKey, loop: Loop, addresses: tuple[str, ...]) -> None:
 
     with Serving(key, loop) as serving:
         serving.open(addresses)
-        click.echo(f"serving {' '.join(serving.names)}")
+        # A client on standard output gets no line in between.
+        names = [name for name in serving.names if not name.startswith("stdio:")]
+        if names:
+            click.echo(f"serving {' '.join(names)}", err=names != serving.names)
         serving.run()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from sk_provider.device_side.errors import ServeError
+from sk_provider.device_side.stdio import StdioMessageServer, StdioServer
 from sk_provider.device_side.udp import UdpServer
 from sk_provider.device_side.uhid import UhidServer
 from sk_provider.device_side.unix import UnixServer
@@ -33,6 +34,8 @@ class Serving:
     unix_server = UnixServer
     udp_server = UdpServer
     vpcd_server = VpcdServer
+    stdio_server = StdioServer
+    stdio_message_server = StdioMessageServer
 
     def __init__(self, key: VirtualKey, loop: Loop) -> None:
         self._key = key
@@ -51,6 +54,8 @@ class Serving:
     def open(self, addresses: tuple[str, ...]) -> None:
         """Begin to serve at each of the addresses. Raises ServeError if one is no address, or cannot be served."""
         targets = [parse_address(address) for address in addresses]
+        if sum(scheme == "stdio" for scheme, _, _ in targets) > 1:
+            raise ServeError("standard input and output are named twice", "name stdio: or stdio:messages once")
         self._powered_by_reader = all(scheme == "vpcd" for scheme, _, _ in targets)
         for target in targets:
             self._servers.append(self._open(*target))
@@ -74,6 +79,9 @@ class Serving:
     def _open(self, scheme: str, where: str, port: int) -> Server:
         if scheme == "uhid":
             return self.uhid_server(self._key, self._loop)
+        if scheme == "stdio":
+            server = self.stdio_message_server if where else self.stdio_server
+            return server(self._key, self._loop)
         if scheme == "unix":
             return self.unix_server(where, self._key, self._loop)
         if scheme == "udp":
@@ -91,6 +99,8 @@ def parse_address(address: str) -> tuple[str, str, int]:
     scheme, colon, rest = address.partition(":")
     if address == "uhid:":
         return scheme, "", 0
+    if address in ("stdio:", "stdio:messages"):
+        return scheme, rest, 0
     if scheme == "unix" and rest.startswith("/"):
         return scheme, rest, 0
     if scheme in DEFAULT_PORTS and colon:
@@ -103,7 +113,7 @@ def parse_address(address: str) -> tuple[str, str, int]:
         if not _is_loopback(host):
             raise ServeError(f"{address} is not on this machine", "serve the token on 127.0.0.1 alone")
         return scheme, host, int(port)
-    raise ServeError(f"{address} is no address", "name uhid:, udp:HOST:PORT, unix:/PATH or vpcd:HOST:PORT")
+    raise ServeError(f"{address} is no address", "name uhid:, udp:HOST:PORT, unix:/PATH, vpcd:HOST:PORT or stdio:")
 
 
 def _is_loopback(host: str) -> bool:

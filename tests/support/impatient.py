@@ -20,6 +20,7 @@ LATE_TOUCH = "after:1500"
 _SHORTER = {
     "ctap/hid.py": f"SILENCE = {SILENCE_S}",
     "client/token.py": "PROBE_PATIENCE = 2",
+    "device_side/stdio.py": "WRITE_PATIENCE = 0.5",
     "device_side/unix.py": "LOCK_PATIENCE = 0.5",
     "share/server.py": "_IDLE_PATIENCE = 1.0",
     "virtual_key/key.py": f"RESET_WINDOW = {RESET_WINDOW_S}",
