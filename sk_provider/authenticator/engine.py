@@ -11,6 +11,7 @@ from sk_provider.ctap.status import StatusError
 
 from . import profiles
 from .power_up import PowerUp
+from .store_keeper import StoreKeepers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .event import Event
+    from .keeper import Keepers
     from .power_up import OnKeepalive
     from .presence import Presence
     from .profiles import Profile
@@ -57,6 +59,7 @@ class Authenticator:
         profile: Profile | None = None,
         power_cycle: bytes = b"",
         reset_allowed: Callable[[], bool] | None = None,
+        keepers: Keepers | None = None,
     ) -> None:
         """Power a token up.
 
@@ -69,9 +72,15 @@ class Authenticator:
             another. In the host's process that is the machine's boot; a server draws random bytes at each power-up.
         reset_allowed: returns whether authenticatorReset is within its time after power-up (CTAP 2.1 §6.6); it never
             is, if this is not given.
+        keepers: what keeps the keys: the store itself, if this is not given.
         """
         self.power_up = PowerUp(
-            store, presence, profile or profiles.profile(profiles.DEFAULT), power_cycle, reset_allowed
+            store,
+            presence,
+            profile or profiles.profile(profiles.DEFAULT),
+            power_cycle,
+            reset_allowed,
+            keepers or StoreKeepers(),
         )
         self._profile = self.power_up.profile
         self.capabilities = (framing.CAPABILITY_CBOR if self._profile.ctap2 else 0) | (

@@ -1,4 +1,4 @@
-"""The keeper of keys: what makes the keys of credentials and opens them, and alone has their private halves."""
+"""The keeper of keys: what makes and opens the keys of credentials, and alone has their private halves and the PIN."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Protocol
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .state import State
 
 
 class Properties:
@@ -28,14 +30,19 @@ class Key(Protocol):
 
     algorithm: COSE's.
     cred_protect, discoverable: its Properties.
-    cred_random_uv, cred_random: CredRandomWithUV and CredRandomWithoutUV of hmac-secret, 32 bytes each (§12.5).
     """
 
     algorithm: int
     cred_protect: int
     discoverable: bool
-    cred_random_uv: bytes
-    cred_random: bytes
+
+    @property
+    def cred_random_uv(self) -> bytes:
+        """CredRandomWithUV of hmac-secret, 32 bytes (§12.5), which is asked for after user verification alone."""
+
+    @property
+    def cred_random(self) -> bytes:
+        """CredRandomWithoutUV of hmac-secret, 32 bytes (§12.5)."""
 
     def public_key(self) -> dict[int, Any]:
         """Return the public key, a COSE map."""
@@ -45,12 +52,15 @@ class Key(Protocol):
 
 
 class Keeper(Protocol):
-    """What keeps keys.
+    """What keeps keys, with the store in one of its states; it changes that state within a transaction.
 
     max_credential_id_length: in bytes, of any credential ID that it makes.
     """
 
     max_credential_id_length: int
+
+    def clear(self) -> None:
+        """Forget all but the store's id and the signature counter, and renew the secrets that all keys hang on."""
 
     def make(self, algorithm: int, rp_id_hash: bytes, properties: Properties) -> tuple[bytes, Key]:
         """Make a key of a COSE algorithm, and return a new credential ID and the key.
@@ -60,3 +70,34 @@ class Keeper(Protocol):
 
     def open(self, untrusted_id: bytes, rp_id_hash: bytes) -> Key | None:
         """Return the key of a credential ID; None if this keeper did not make it, for this RP id, since a reset."""
+
+    def attest(self, key: Key, message: bytes) -> dict[str, Any]:
+        """Return the statement of a packed attestation of a new key (WebAuthn §8.2), whose signature is of message."""
+
+    def count(self) -> int:
+        """Return the next value of the signature counter."""
+
+    def set_pin(self, pin_hash: bytes) -> None:
+        """Replace the PIN, which was tried before if there is one.
+
+        pin_hash: the first half of the PIN's SHA-256, 16 bytes.
+        """
+
+    def check_tries(self) -> None:
+        """Raise PinBlocked if no PIN may be tried now, for another reason than what the state counts."""
+
+    def is_pin(self, pin_hash: bytes) -> bool:
+        """Return whether this is the PIN. Raises PinBlocked as check_tries() does."""
+
+
+class Keepers(Protocol):
+    """Where keepers come from, for one power-up of an authenticator."""
+
+    def __call__(self, state: State) -> Keeper:
+        """Return the keeper for a store in a state."""
+
+    def idle(self) -> None:
+        """Let others have what they can have only while this does not: a lock or a person is awaited next."""
+
+    def forget(self) -> None:
+        """Forget what only RAM held."""

@@ -10,7 +10,6 @@ import time
 from sk_provider.ctap import framing, status
 from sk_provider.ctap.status import StatusError
 
-from .key_handle import SealingKeeper
 from .presence import CANCELLED, GRANTED, REFUSALS, TIMED_OUT, PresenceRequest
 
 TYPE_CHECKING = False
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .event import Event
-    from .keeper import Keeper
+    from .keeper import Keeper, Keepers
     from .pin_uv_auth import PinUvAuth
     from .presence import Presence
     from .profiles import Profile
@@ -36,6 +35,7 @@ class PowerUp:
     """What every command takes; it serves one call at a time.
 
     store: where the authenticator keeps what must survive.
+    keepers: where what keeps its keys comes from.
     profile: what it behaves as.
     power_cycle, reset_allowed: see engine.Authenticator.
     clock: returns seconds that only grow.
@@ -48,8 +48,10 @@ class PowerUp:
         profile: Profile,
         power_cycle: bytes,
         reset_allowed: Callable[[], bool] | None,
+        keepers: Keepers,
     ) -> None:
         self.store = store
+        self.keepers = keepers
         self.profile = profile
         self.power_cycle = power_cycle
         self.reset_allowed = reset_allowed
@@ -71,6 +73,7 @@ class PowerUp:
     def forget(self) -> None:
         """Forget what only RAM held, and who called."""
         self.forget_continuations()
+        self.keepers.forget()
         self._pin_uv_auth = None
         # Who called may hold on to us: in a circle all of it would stay in a process that goes on.
         self.begin_call(None, None, None)
@@ -97,15 +100,17 @@ class PowerUp:
             return CANCELLED
         if self._on_keepalive is not None:
             self._on_keepalive(framing.STATUS_UPNEEDED)
+        self.keepers.idle()
         return self._presence(PresenceRequest(action, rp_id, user_name), self._event)
 
     def transaction(self) -> Transaction:
         """Begin a change of the store, as Store.transaction() does, for which no longer is waited than for the call."""
+        self.keepers.idle()
         return self.store.transaction(self._event)
 
     def keeper(self, state: State) -> Keeper:
         """Return what keeps the keys of credentials while the store is in a state; a reset makes it another."""
-        return SealingKeeper(state.store_id, state.secret)
+        return self.keepers(state)
 
     @property
     def pin_uv_auth(self) -> PinUvAuth:

@@ -40,14 +40,14 @@ class PresenceRequest:
         self.rp_id = rp_id
         self.user_name = user_name
 
-    def question(self) -> str:
-        """Return the question to ask; it may hold anything that a client has called an RP."""
+    def question(self, called: str = "the software authenticator") -> str:
+        """Return the question to ask, of what is called so; it may hold anything that a client has called an RP."""
         match self.action:
             case "enroll":
-                return f"Make a key for {self.rp_id} on the software authenticator?"
+                return f"Make a key for {self.rp_id} on {called}?"
             case "sign":
-                return f"Sign for {self.rp_id} with the software authenticator?"
+                return f"Sign for {self.rp_id} with {called}?"
             case "reset":
-                return "Delete all keys of the software authenticator?"
+                return f"Delete all keys of {called}?"
             case _:
-                return "Use the software authenticator?"
+                return f"Use {called}?"

@@ -44,9 +44,12 @@ class Profile:
     max_message_size: in bytes, of a CTAP2 request with its command byte.
     max_credentials_in_list: the longest allowList or excludeList.
     delay_ms: how long each command takes, in milliseconds.
+    transports: how it is reached, as in authenticatorGetInfo.
+    aaguid: the model's identifier, 16 bytes.
     """
 
     __slots__ = (
+        "aaguid",
         "algorithms",
         "always_uv",
         "authenticator_config",
@@ -64,6 +67,7 @@ class Profile:
         "omits_credential",
         "pin_protocols",
         "pin_uv_auth_token",
+        "transports",
         "uv",
         "uv_to_probe",
         "versions",
@@ -92,6 +96,8 @@ class Profile:
         max_message_size: int = 7609,
         max_credentials_in_list: int = 32,
         delay_ms: int = 0,
+        transports: tuple[str, ...] = ("nfc", "usb"),
+        aaguid: bytes = AAGUID,
     ) -> None:
         self.name = name
         self.versions = versions
@@ -113,6 +119,8 @@ class Profile:
         self.max_message_size = max_message_size
         self.max_credentials_in_list = max_credentials_in_list
         self.delay_ms = delay_ms
+        self.transports = transports
+        self.aaguid = aaguid
 
     @property
     def ctap1(self) -> bool:

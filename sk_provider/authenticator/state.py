@@ -51,6 +51,28 @@ class State:
         "uv_retries",
     )
 
+    MEMBERS = {  # noqa: RUF012 - a table
+        "always_uv": bool,
+        "attestation_certificate": bytes,
+        "attestation_key": bytes,
+        "counter": int,
+        "credential_serial": int,
+        "credentials": dict,
+        "force_pin_change": bool,
+        "large_blobs": bytes,
+        "min_pin_length": int,
+        "min_pin_length_rp_ids": list,
+        "pin": bytes,
+        "pin_length": int,
+        "pin_retries": int,
+        "pin_wrong_in_a_row": int,
+        "power_cycle": bytes,
+        "secret": bytes,
+        "store_id": bytes,
+        "uv_retries": int,
+    }
+    """The members that a file has, and their types; always_uv may be None as well."""
+
     store_id: bytes
     counter: int
     secret: bytes
@@ -85,6 +107,10 @@ class State:
 
         self.secret = os.urandom(32)
         self.attestation_key, self.attestation_certificate = make_attestation()
+        self.clear_settings()
+
+    def clear_settings(self) -> None:
+        """Forget the PIN, the discoverable credentials and what can be set."""
         self.pin = b""
         self.pin_length = 0
         self.pin_retries = PIN_RETRIES
@@ -101,7 +127,7 @@ class State:
 
     def to_bytes(self) -> bytes:
         """Return the content of the file: a map of format, state (a nested map) and the state's SHA-256."""
-        content = encode({name: getattr(self, name) for name in self.__slots__})
+        content = encode({name: getattr(self, name) for name in self.MEMBERS})
         return encode({"format": FORMAT, "state": content, "sha256": sha256(content)})
 
     @classmethod
@@ -120,36 +146,18 @@ class State:
         if type(content) is not bytes or outer.get("sha256") != sha256(content):
             raise CborError("checksum")
         members = decode(content, canonical=True)
-        if type(members) is not dict or members.keys() != set(cls.__slots__):
+        if type(members) is not dict or members.keys() != cls.MEMBERS.keys():
             raise CborError("members")
         for name, value in members.items():
-            if type(value) is not _TYPES[name] and (name, value) != ("always_uv", None):
+            if type(value) is not cls.MEMBERS[name] and (name, value) != ("always_uv", None):
                 raise CborError(name)
         state = cls()
         for name, value in members.items():
             setattr(state, name, value)
-        if len(state.store_id) != 16 or len(state.secret) != 32 or len(state.pin) not in (0, 48):
+        if not state.has_right_lengths():
             raise CborError("lengths")
         return state
 
-
-_TYPES = {
-    "always_uv": bool,
-    "attestation_certificate": bytes,
-    "attestation_key": bytes,
-    "counter": int,
-    "credential_serial": int,
-    "credentials": dict,
-    "force_pin_change": bool,
-    "large_blobs": bytes,
-    "min_pin_length": int,
-    "min_pin_length_rp_ids": list,
-    "pin": bytes,
-    "pin_length": int,
-    "pin_retries": int,
-    "pin_wrong_in_a_row": int,
-    "power_cycle": bytes,
-    "secret": bytes,
-    "store_id": bytes,
-    "uv_retries": int,
-}
+    def has_right_lengths(self) -> bool:
+        """Return whether the members that must have one have a length that can be."""
+        return len(self.store_id) == 16 and len(self.secret) == 32 and len(self.pin) in (0, 48)

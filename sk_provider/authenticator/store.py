@@ -16,6 +16,7 @@ from .state import NewerFormat, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from .event import Event
@@ -39,29 +40,33 @@ class Store:
     store_id: 16 bytes that stay the same for the store's life.
     """
 
-    __slots__ = ("path", "store_id")
+    __slots__ = ("_kind", "path", "store_id")
 
-    def __init__(self, path: str, store_id: bytes) -> None:
+    def __init__(self, path: str, store_id: bytes, kind: type[State]) -> None:
         self.path = path
         self.store_id = store_id
+        self._kind = kind
 
     @classmethod
-    def open(cls, path: str) -> Store:
+    def open(cls, path: str, kind: type[State] = State) -> Store:
         """Open the store at a path, creating nothing.
+
+        kind: what it holds.
 
         Raises StoreMissing if there is none, and StoreUnusable if it cannot be read, is damaged, written by a newer
         libpysk, or open to others.
         """
         path = os.path.abspath(path)
-        return cls(path, _read(path).store_id)
+        return cls(path, _read(path, kind).store_id, kind)
 
     @classmethod
-    def create(cls, path: str) -> Store:
+    def create(cls, path: str, new: Callable[[], State] = State.new, kind: type[State] = State) -> Store:
         """Create a store at a path, or open the one that is there.
 
         Of several processes that do so at once, one creates it. A crash at any moment leaves no store or a whole one.
 
         path: a directory, which is made (0700, parents too) if need be; one that exists must be empty.
+        new: makes the state of a store that is created, under its lock. The rest as in open().
 
         Raises StoreUnusable as open() does, and if the directory holds other files or cannot be written.
         """
@@ -77,9 +82,9 @@ class Store:
                 raise StoreUnusable(f"{path} is no store and holds other files", "name an empty or a new directory")
             directory.lock()
             try:
-                state = directory.read_state()
+                state = directory.read_state(kind)
             except StoreMissing:
-                state = State.new()
+                state = new()
                 os.fchmod(directory.fd, 0o700)
                 directory.write_state(state.to_bytes())
                 _synchronise(os.path.dirname(path))
@@ -87,16 +92,16 @@ class Store:
             raise _cannot("created", path, error) from error
         finally:
             directory.close()
-        return cls(path, state.store_id)
+        return cls(path, state.store_id, kind)
 
     @classmethod
-    def find(cls, path: str) -> Store | None:
-        """Open the store at a path, or return None if there is none.
+    def find(cls, path: str, kind: type[State] = State) -> Store | None:
+        """Open the store at a path, or return None if there is none; kind as in open().
 
         Raises StoreUnusable as open() does.
         """
         try:
-            return cls.open(path)
+            return cls.open(path, kind)
         except StoreMissing:
             return None
 
@@ -105,7 +110,7 @@ class Store:
 
         Raises StoreUnusable as open() does.
         """
-        return _read(self.path)
+        return _read(self.path, self._kind)
 
     def transaction(self, event: Event | None = None) -> Transaction:
         """Begin a change, in a with statement, whose value is the state, to be modified in place.
@@ -120,18 +125,19 @@ class Store:
         the old one's place and only its lasting there cannot be made sure of. So nothing may be given away on the
         strength of a change before it is written, and what a change ends in RAM is to end before, too.
         """
-        return Transaction(self.path, event)
+        return Transaction(self.path, event, self._kind)
 
 
 class Transaction:
     """A change of the state, from reading to writing, under the lock."""
 
-    __slots__ = ("_directory", "_event", "_state")
+    __slots__ = ("_directory", "_event", "_kind", "_state")
 
     _state: State
 
-    def __init__(self, path: str, event: Event | None) -> None:
+    def __init__(self, path: str, event: Event | None, kind: type[State]) -> None:
         self._directory = _Directory(path)
+        self._kind = kind
         self._event = event
 
     def __enter__(self) -> State:
@@ -139,7 +145,7 @@ class Transaction:
             if not self._directory.has_state():  # a store that is gone is not brought back by its lock
                 raise _missing(self._directory.path)
             self._directory.lock(self._event)
-            self._state = self._directory.read_state()
+            self._state = self._directory.read_state(self._kind)
         except BaseException:
             self._directory.close()
             raise
@@ -150,11 +156,17 @@ class Transaction:
     ) -> None:
         try:
             if kind is None:
-                after = self._state.to_bytes()
-                if sha256(after) != self._directory.digest:
-                    self._directory.write_state(after)
+                self.write()
         finally:
             self._directory.close()
+
+    def write(self) -> None:
+        """Put the state as it is now on the disk for good, and go on; Store.transaction() says how that may fail."""
+        after = self._state.to_bytes()
+        digest = sha256(after)
+        if digest != self._directory.digest:
+            self._directory.write_state(after)
+            self._directory.digest = digest
 
 
 class _Directory:
@@ -222,7 +234,7 @@ class _Directory:
             return False
         return True
 
-    def read_state(self) -> State:
+    def read_state(self, kind: type[State]) -> State:
         try:
             fd = self._open(STATE_FILE, os.O_RDONLY)
         except FileNotFoundError:
@@ -242,7 +254,7 @@ class _Directory:
         try:
             if self._lock_fd >= 0:
                 self.digest = sha256(content[:size])
-            return State.from_bytes(content[:size])
+            return kind.from_bytes(content[:size])
         except CborError:
             raise StoreUnusable(
                 f"the store {self.path} is damaged or not a store", "restore it from a backup"
@@ -308,10 +320,10 @@ def _missing(path: str) -> StoreMissing:
     return StoreMissing(f"there is no store at {path}", "restore it from a backup or begin with a new one")
 
 
-def _read(path: str) -> State:
+def _read(path: str, kind: type[State]) -> State:
     directory = _Directory(path)
     try:
-        return directory.read_state()
+        return directory.read_state(kind)
     finally:
         directory.close()
 

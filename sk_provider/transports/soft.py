@@ -136,13 +136,21 @@ def _channel(
 
     return SoftChannel(
         Authenticator(
-            store, _presence(configuration, operation), power_cycle=_boot_id(), reset_allowed=lambda: may_reset
+            store,
+            presence_of(configuration, operation),
+            power_cycle=boot_id(),
+            reset_allowed=lambda: may_reset,
         )
     )
 
 
-def _presence(configuration: Configuration, operation: Operation) -> Presence:
-    """Return what the authenticator calls when a person must confirm."""
+def presence_of(
+    configuration: Configuration,
+    operation: Operation,
+    address: str = "soft:",
+    called: str = "the software authenticator",
+) -> Presence:
+    """Return what the authenticator calls when a person must confirm; address and called name it."""
     from sk_provider.authenticator import presence
 
     def ask(request: PresenceRequest, event: TokenEvent | None) -> int:
@@ -150,14 +158,14 @@ def _presence(configuration: Configuration, operation: Operation) -> Presence:
             return presence.GRANTED
         if configuration.presence == PRESENCE_DENY:
             raise PresenceDenied(
-                "pysk_config refuses everything that needs a touch of soft: (Presence deny)", "change that line"
+                f"pysk_config refuses everything that needs a touch of {address} (Presence deny)", "change that line"
             )
         from sk_provider.asking import confirmation as prompt
 
         is_signing = request.action in ("sign", "verify")
         answer = prompt.confirm_in_ways(
             configuration.pin_prompts,
-            request.question(),
+            request.question(called),
             event or operation,
             purpose=operation.describe() if is_signing and operation.describe is not None else "",
             seconds=configuration.timeout,
@@ -173,7 +181,7 @@ def _presence(configuration: Configuration, operation: Operation) -> Presence:
     return ask
 
 
-def _boot_id() -> bytes:
+def boot_id() -> bytes:
     """Return what differs between two starts of the machine, which are this authenticator's power-ups."""
     try:
         descriptor = posix.open("/proc/sys/kernel/random/boot_id", posix.O_RDONLY | posix.O_CLOEXEC)

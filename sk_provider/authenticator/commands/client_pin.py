@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
-import os
 
 from sk_provider.authenticator.state import MAX_PIN_LENGTH, PIN_RETRIES, UV_RETRIES
 from sk_provider.ctap import status
@@ -103,7 +101,7 @@ def _set_pin(
     with power_up.transaction() as state:
         if state.pin:
             raise StatusError(status.PIN_AUTH_INVALID)
-        _store_pin(state, _new_pin(state, protocol.decrypt(secret, new_pin_enc)))
+        _store_pin(power_up, state, _new_pin(state, protocol.decrypt(secret, new_pin_enc)))
 
 
 def _change_pin(
@@ -124,9 +122,9 @@ def _change_pin(
         if state.pin != pin:
             raise StatusError(status.PIN_INVALID)
         new_pin = _new_pin(state, protocol.decrypt(secret, new_pin_enc))
-        if state.force_pin_change and _is_pin(state, _hash(new_pin)):
+        if state.force_pin_change and _hash(new_pin) == protocol.decrypt(secret, pin_hash_enc):
             raise StatusError(status.PIN_POLICY_VIOLATION)
-        _store_pin(state, new_pin)
+        _store_pin(power_up, state, new_pin)
         power_up.end_pin_uv_auth_tokens()
 
 
@@ -222,32 +220,35 @@ def _try_pin(power_up: PowerUp, protocol: PinUvAuthProtocol, secret: bytes, pin_
 
     Return the state that the PIN matched. Raises StatusError: PIN_INVALID, PIN_AUTH_BLOCKED or PIN_BLOCKED.
     """
-    with power_up.transaction() as state:
+    pin_hash = protocol.decrypt(secret, pin_hash_enc)
+    transaction = power_up.transaction()
+    # Under one lock: no more may be tried at once than the keeper allows.
+    with transaction as state:
         if not state.pin:
             raise StatusError(status.PIN_NOT_SET)
         if state.pin_retries == 0:
             raise StatusError(status.PIN_BLOCKED)
         if _needs_power_cycle(power_up, state):
             raise StatusError(status.PIN_AUTH_BLOCKED)
+        keeper = power_up.keeper(state)
+        keeper.check_tries()
         if state.power_cycle != power_up.power_cycle:
             state.pin_wrong_in_a_row = 0
             state.power_cycle = power_up.power_cycle
         state.pin_retries -= 1
         state.pin_wrong_in_a_row += 1
-    pin_hash = protocol.decrypt(secret, pin_hash_enc)
-    if pin_hash is None or not _is_pin(state, pin_hash):
-        protocol.regenerate()
-        if state.pin_retries == 0:
-            raise StatusError(status.PIN_BLOCKED)
-        if _needs_power_cycle(power_up, state):
-            raise StatusError(status.PIN_AUTH_BLOCKED)
-        raise StatusError(status.PIN_INVALID)
-    with power_up.transaction() as changed:
-        if changed.pin == state.pin:  # else the success says nothing about the PIN that is set now
-            changed.pin_retries = PIN_RETRIES
-            changed.uv_retries = UV_RETRIES
-            changed.pin_wrong_in_a_row = 0
-    return state
+        transaction.write()
+        if pin_hash is not None and keeper.is_pin(pin_hash):
+            state.pin_retries = PIN_RETRIES
+            state.uv_retries = UV_RETRIES
+            state.pin_wrong_in_a_row = 0
+            return state
+    protocol.regenerate()
+    if state.pin_retries == 0:
+        raise StatusError(status.PIN_BLOCKED)
+    if _needs_power_cycle(power_up, state):
+        raise StatusError(status.PIN_AUTH_BLOCKED)
+    raise StatusError(status.PIN_INVALID)
 
 
 def _new_pin(state: State, padded_pin: bytes | None) -> bytes:
@@ -266,9 +267,8 @@ def _new_pin(state: State, padded_pin: bytes | None) -> bytes:
     return pin
 
 
-def _store_pin(state: State, pin: bytes) -> None:
-    salt = os.urandom(16)
-    state.pin = salt + _verifier(salt, _hash(pin))
+def _store_pin(power_up: PowerUp, state: State, pin: bytes) -> None:
+    power_up.keeper(state).set_pin(_hash(pin))
     state.pin_length = len(pin.decode())
     state.pin_retries = PIN_RETRIES
     state.pin_wrong_in_a_row = 0
@@ -277,12 +277,3 @@ def _store_pin(state: State, pin: bytes) -> None:
 
 def _hash(pin: bytes) -> bytes:
     return hashlib.sha256(pin).digest()[:16]
-
-
-def _is_pin(state: State, pin_hash: bytes) -> bool:
-    return bool(state.pin) and hmac.compare_digest(_verifier(state.pin[:16], pin_hash), state.pin[16:])
-
-
-def _verifier(salt: bytes, pin_hash: bytes) -> bytes:
-    # Whoever reads the store has the keys, yet not at once the PIN, which a person may use elsewhere too.
-    return hashlib.scrypt(pin_hash, salt=salt, n=1 << 12, r=8, p=1, dklen=32)

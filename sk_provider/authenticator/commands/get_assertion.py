@@ -117,8 +117,8 @@ def get_assertion(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, An
             raise StatusError(status.PIN_AUTH_INVALID)
         if wants_always_uv and power_up.always_uv(changed) and not request.flags & AUTHDATA_UV:
             raise StatusError(status.PUAT_REQUIRED)
-        changed.counter += 1
-    answer = _assertion(power_up, changed.counter, request, found[0])
+        count = power_up.keeper(changed).count()
+    answer = _assertion(power_up, count, request, found[0])
     if len(found) > 1:
         answer[5] = len(found)
         rest = [(request, credential.credential_id) for credential in found[1:]]
@@ -133,8 +133,8 @@ def get_next_assertion(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[i
         found = _locate(power_up, state, request, [credential_id])
         if not found:
             raise StatusError(status.NO_CREDENTIALS)
-        state.counter += 1
-    return _assertion(power_up, state.counter, request, found[0])
+        count = power_up.keeper(state).count()
+    return _assertion(power_up, count, request, found[0])
 
 
 def _locate(power_up: PowerUp, state: State, request: _Request, allow_list: list[bytes] | None) -> list[_Credential]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.profiles import AAGUID
 from sk_provider.ctap.commands import CREDENTIAL_MANAGEMENT, CREDENTIAL_MANAGEMENT_PREVIEW
 
 from .authenticator_config import MAX_RP_IDS
@@ -28,7 +27,7 @@ def get_info(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
     options = {
         "rk": True,
         "up": True,
-        "plat": False,
+        "plat": "internal" in profile.transports,
         "clientPin": bool(state.pin),
     }
     if profile.uv:
@@ -53,7 +52,7 @@ def get_info(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
     info: dict[int, Any] = {
         0x01: versions,
         0x02: list(profile.extensions),
-        0x03: AAGUID,
+        0x03: profile.aaguid,
         0x04: options,
         0x05: profile.max_message_size,
         0x06: list(profile.pin_protocols),
@@ -61,7 +60,7 @@ def get_info(power_up: PowerUp, _parameters: dict[Any, Any]) -> dict[int, Any]:
     if "FIDO_2_1" in versions or "FIDO_2_1_PRE" in versions:
         info[0x07] = profile.max_credentials_in_list
         info[0x08] = power_up.keeper(state).max_credential_id_length
-        info[0x09] = ["nfc", "usb"]
+        info[0x09] = list(profile.transports)
     if profile.lists_algorithms:
         info[0x0A] = [{"alg": algorithm, "type": "public-key"} for algorithm in profile.algorithms]
     if "FIDO_2_1" in versions:

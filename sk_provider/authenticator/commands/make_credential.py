@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from sk_provider.authenticator.attestation import attest
 from sk_provider.authenticator.authenticator_data import authenticator_data
 from sk_provider.authenticator.keeper import Properties
 from sk_provider.authenticator.presence import CANCELLED
-from sk_provider.authenticator.profiles import AAGUID
 from sk_provider.authenticator.resident import ResidentCredential, newest_first, shorten
-from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, ES256, sha256, status
+from sk_provider.ctap import AUTHDATA_UP, AUTHDATA_UV, sha256, status
 from sk_provider.ctap.cbor import encode
 from sk_provider.ctap.commands import CRED_PROTECT_REQUIRED
 from sk_provider.ctap.commands import PERMISSION_MAKE_CREDENTIAL as PERMISSION
@@ -83,22 +81,21 @@ def make_credential(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, 
             raise StatusError(status.PIN_AUTH_INVALID)
         _require_user_verification(power_up, changed, rk=rk, given=bool(flags & AUTHDATA_UV))
         properties = Properties(extensions.cred_protect, discoverable=rk)
-        credential_id, key = power_up.keeper(changed).make(algorithm, rp_id_hash, properties)
+        keeper = power_up.keeper(changed)
+        credential_id, key = keeper.make(algorithm, rp_id_hash, properties)
         record = ResidentCredential(credential_id, rp, user, changed.credential_serial)
         outputs = extensions.outputs(changed, record)
         if rk:
             _put(power_up, changed, record)
-        changed.counter += 1
-    attested = AAGUID + len(credential_id).to_bytes(2, "big") + credential_id + encode(key.public_key())
-    data = authenticator_data(rp_id_hash, flags, changed.counter, attested, outputs)
+        count = keeper.count()
+    attested = (
+        power_up.profile.aaguid + len(credential_id).to_bytes(2, "big") + credential_id + encode(key.public_key())
+    )
+    data = authenticator_data(rp_id_hash, flags, count, attested, outputs)
     answer = {
         1: "packed",
         2: data,
-        3: {
-            "alg": ES256,
-            "sig": attest(changed.attestation_key, data + data_hash),
-            "x5c": [changed.attestation_certificate],
-        },
+        3: keeper.attest(key, data + data_hash),
     }
     if record.large_blob_key is not None:
         answer[5] = record.large_blob_key

@@ -18,5 +18,5 @@ def reset(power_up: PowerUp, _parameters: dict[Any, Any]) -> None:
         raise StatusError(status.NOT_ALLOWED)
     power_up.ask("reset", timed_out=status.USER_ACTION_TIMEOUT)
     with power_up.transaction() as state:
-        state.clear()
+        power_up.keeper(state).clear()
         power_up.forget()  # even if writing fails, which may have taken effect all the same

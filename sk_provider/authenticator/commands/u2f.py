@@ -85,9 +85,9 @@ def _authenticate(power_up: PowerUp, control: int, data: bytes) -> bytes:
         # Another process may have reset the token, or deleted the credential, while a person was awaited.
         if _open(power_up, state, application, untrusted_handle) is None:
             return WRONG_DATA
-        state.counter += 1
+        count = power_up.keeper(state).count()
     # What is signed is authenticator data without more.
-    signed = authenticator_data(application, flags, state.counter)
+    signed = authenticator_data(application, flags, count)
     signature = key.sign(signed + challenge)
     return signed[32:] + signature + NO_ERROR
 

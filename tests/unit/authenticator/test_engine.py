@@ -415,7 +415,7 @@ assert "cryptography.hazmat.primitives.serialization" not in sys.modules
 room = "sk_provider.authenticator."
 assert {{name[len(room):] for name in sys.modules if name.startswith(room)}} == {{
     "authenticator_data", "commands", "commands.get_assertion", "commands.parameters", "engine", "key_handle", "keys",
-    "power_up", "presence", "profiles", "state", "store",
+    "power_up", "presence", "profiles", "state", "store", "store_keeper",
 }}
 """
     command = [sys.executable, "-I", "-S", "-c", program]

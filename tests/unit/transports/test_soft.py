@@ -194,11 +194,11 @@ def test_a_reset_is_allowed_where_it_is_said(tmp_path: Path) -> None:
 
 def test_a_start_of_the_machine_is_a_power_up(tmp_path: Path) -> None:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
-    assert soft._boot_id() == boot_id
+    assert soft.boot_id() == boot_id
     channel = open_store(str(tmp_path / "store"), may_create=True)
     assert channel._authenticator.power_up is not None
     before = len(list(Path("/proc/self/fd").iterdir()))
-    soft._boot_id()
+    soft.boot_id()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -207,7 +207,7 @@ def test_a_pin_stays_blocked_until_the_machine_starts_anew(tmp_path: Path, monke
     ClientPin(client(open_store(path, may_create=True))).set_pin("1234")
     codes = []
     for boot_id in (b"first", b"first", b"first", b"first", b"second"):
-        monkeypatch.setattr(soft, "_boot_id", lambda boot_id=boot_id: boot_id)
+        monkeypatch.setattr(soft, "boot_id", lambda boot_id=boot_id: boot_id)
         with pytest.raises(CtapError) as caught:
             ClientPin(client(open_store(path))).get_pin_token("9999")
         codes.append(caught.value.code)
@@ -220,7 +220,7 @@ def test_without_a_boot_id_all_starts_are_one(monkeypatch: pytest.MonkeyPatch) -
         raise OSError
 
     monkeypatch.setattr("posix.open", refuse)
-    assert soft._boot_id() == b"no boot id"
+    assert soft.boot_id() == b"no boot id"
 
 
 def test_a_store_that_cannot_be_read_is_told_unless_the_call_has_ended(tmp_path: Path) -> None:

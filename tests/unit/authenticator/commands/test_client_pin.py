@@ -92,12 +92,12 @@ def test_another_object_of_the_same_power_cycle_stays_blocked(device: Device) ->
 
 def test_a_retry_is_spent_before_the_pin_is_compared(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     device.set_pin()
-    from sk_provider.authenticator.commands import client_pin
+    from sk_provider.authenticator.store_keeper import StoreKeeper
 
     def crash(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(client_pin, "_is_pin", crash)
+    monkeypatch.setattr(StoreKeeper, "is_pin", crash)
     with pytest.raises(KeyboardInterrupt):
         device.client_pin().get_pin_token(PIN)
     assert device.store.read().pin_retries == 7
