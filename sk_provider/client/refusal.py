@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _POWER_CYCLES = {
     "nfc": "take it off the reader and put it back",
     "soft": "restart the machine",
+    "tpm": "restart the machine",
     "udp": "restart the program that serves it",
     "unix": "unplug it and plug it in again on the machine that shares it, or restart pysk serve",
 }

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sk_provider.transport_api import Transport
 
-SCHEMES = ("nfc", "soft", "udp", "unix", "usb")
+SCHEMES = ("nfc", "soft", "tpm", "udp", "unix", "usb")
 """Our own transports: each is the module of that name."""
 
 ENTRY_POINTS = "sk_provider.transports"
@@ -23,7 +23,7 @@ FALLBACK = "nfc"
 FALLBACK_SOCKET = "/run/pcscd/pcscd.comm"
 """Without which there is nothing for it to discover: so it is loaded for nobody who has no use for it."""
 
-KEY_HANDLE_MARKS = {b"pysk": "soft"}
+KEY_HANDLE_MARKS = {b"pysk": "soft", b"ptpm": "tpm"}
 """What key handles begin with that one of our own transports recognizes, see transport_api.RecognizesKeyHandles."""
 
 

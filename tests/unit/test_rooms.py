@@ -21,6 +21,7 @@ IN_ORDER = (
     {"ctap"},
     {"credentials"},
     {"authenticator"},
+    {"tpm"},
     {"asking"},
     {"transports"},
     {"client"},

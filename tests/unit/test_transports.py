@@ -70,7 +70,7 @@ def test_whoever_sets_the_environment_cannot_choose_another_packages_code() -> N
 @pytest.mark.usefixtures("third_party")
 def test_what_another_package_brings_for_others_is_no_transport() -> None:
     with pytest.raises(
-        ConfigurationError, match="there is no transport owl:; use one of nfc:, soft:, udp:, unix:, usb: or"
+        ConfigurationError, match="there is no transport owl:; use one of nfc:, soft:, tpm:, udp:, unix:, usb: or"
     ):
         transports.load("owl", own_only=False)
 

@@ -1,0 +1,1 @@
+"""The keeper of keys that live in a TPM 2.0, for the software authenticator."""
