@@ -17,15 +17,11 @@ from sk_provider.authenticator.keys import ALGORITHMS, public_key
 from sk_provider.ctap import EDDSA, ES256
 from sk_provider.ctap.cbor import decode
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from sk_provider.authenticator.keeper import Keeper
-
 STORE_ID = bytes(range(16))
 SECRET = bytes(range(32))
 RP_ID_HASH = hashlib.sha256(b"ssh:").digest()
 PRIVATE_KEY = b"k" * 32
-KEEPER: Keeper = SealingKeeper(STORE_ID, SECRET)
+KEEPER = SealingKeeper(STORE_ID, SECRET)
 
 # One of each kind, as the first version made them for STORE_ID and SECRET: people's key files hold such.
 RECORDED = json.loads(Path(__file__).with_name("key_handles.json").read_text())
