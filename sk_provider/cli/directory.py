@@ -24,7 +24,7 @@ _PATIENCE = 60
 
 @click.group()
 def directory() -> None:
-    """List, export, add and remove keys in key directories.
+    """List, export, add, remove and seal keys in key directories.
 
     Key directories are the files and servers that KeyDirectory in pysk_config(5) names. KEY is the first word of a line
     of `pysk directory list`, or a fingerprint as `ssh-keygen -l` prints it. USER is by default KeyDirectoryUser of
@@ -174,24 +174,54 @@ def remove(key: str, user: str | None, url: str | None, *, yes: bool) -> None:
     """
     from sk_provider import config
     from sk_provider.credentials.directory import look_up
-    from sk_provider.errors import DirectoryError
 
     from .reset import confirm
 
     configuration = config.load()
     target = _writable(url, configuration)
-    name = _own_name(configuration) if user is None else user
-    configuration.key_directories = [target]
-    found = _look_up(name, configuration, _say)
-    meant = [record for record in found.records if _is_meant(record, key)]
-    if not meant:
-        _tell_failures(found)
-        raise DirectoryError(f"{target} has no key {key} of {name}", _see_list(user))
-    for record in meant:
+    for record in _meant(key, user, target, configuration):
         if not yes:
-            confirm(f"Remove {name}'s key {'  '.join(_row(record))}?")
-        look_up.remove(target, name, record.handle_digest(), configuration)
+            confirm(f"Remove {record.user}'s key {'  '.join(_row(record))}?")
+        look_up.remove(target, record.user, record.handle_digest(), configuration)
         click.echo(f"{record.handle_digest()} removed from {target}", err=True)
+
+
+@directory.command("seal")
+@click.argument("key", metavar="KEY")
+@click.argument("user", required=False)
+@click.option("--url", metavar="URL", help="The directory to write to, if several can be written.")
+@click.option("--change", is_flag=True, help="Give a key that is sealed another passphrase.")
+def seal_record(key: str, user: str | None, url: str | None, *, change: bool) -> None:
+    """Seal the key handle of a key in a key directory under a passphrase.
+
+    It is as for `pysk seal`, which see. The public key stays as it is, and with it each login. KEY is another
+    afterwards, and is printed. Copies of the key in files stay as they are.
+
+    Do not seal resident keys, which a directory does not tell from others: `ssh-keygen -K` gives them without the
+    passphrase.
+    """
+    from .seal import sealed_handle
+
+    record, target = _the_only_one(key, user, url)
+    handle, kind = sealed_handle(record, record.handle_digest(), "pysk directory seal", change=change)
+    name = _replace_handle(record, handle, target)
+    click.echo(f"{name} in {target}, before {record.handle_digest()}, is sealed; kind of key handle: {kind}", err=True)
+
+
+@directory.command("unseal")
+@click.argument("key", metavar="KEY")
+@click.argument("user", required=False)
+@click.option("--url", metavar="URL", help="The directory to write to, if several can be written.")
+def unseal_record(key: str, user: str | None, url: str | None) -> None:
+    """Remove the passphrase from a key in a key directory that is sealed.
+
+    It is as for `pysk unseal`, which see. KEY is another afterwards, and is printed.
+    """
+    from .seal import opened_handle
+
+    record, target = _the_only_one(key, user, url)
+    name = _replace_handle(record, opened_handle(record, record.handle_digest(), "pysk directory seal"), target)
+    click.echo(f"{name} in {target}, before {record.handle_digest()}, is not sealed any more", err=True)
 
 
 class _TooLateError(Exception):
@@ -284,6 +314,58 @@ def _see_list(user: str | None) -> str:
 
 def _is_meant(record: Record, key: str) -> bool:
     return key in (record.handle_digest(), record.fingerprint())
+
+
+def _meant(key: str, user: str | None, target: str, configuration: Configuration) -> list[Record]:
+    """Return the records of a user's key in one directory. user: as it was given. Raises DirectoryError for none."""
+    from sk_provider.errors import DirectoryError
+
+    name = _own_name(configuration) if user is None else user
+    configuration.key_directories = [target]
+    found = _look_up(name, configuration, _say)
+    meant = [record for record in found.records if _is_meant(record, key)]
+    if not meant:
+        _tell_failures(found)
+        raise DirectoryError(f"{target} has no key {key} of {name}", _see_list(user))
+    return meant
+
+
+def _the_only_one(key: str, user: str | None, url: str | None) -> tuple[Record, str]:
+    """Return the record of a user's key, and the directory to change it in. The arguments are as they were given.
+
+    Raises DirectoryError if there is none, or more than one.
+    """
+    from sk_provider import config
+    from sk_provider.errors import DirectoryError
+
+    configuration = config.load()
+    target = _writable(url, configuration)
+    meant = _meant(key, user, target, configuration)
+    if len(meant) > 1:
+        raise DirectoryError(f"{target} has {len(meant)} keys of that fingerprint", _see_list(user))
+    return meant[0], target
+
+
+def _replace_handle(record: Record, key_handle: bytes, target: str) -> str:
+    """Give a record in a directory another key handle, and return what names it then."""
+    from sk_provider import config
+    from sk_provider.credentials.directory import look_up
+    from sk_provider.credentials.directory.record import checked
+
+    from .seal import remember_renamed
+
+    new = checked(
+        record.user,
+        record.application,
+        record.algorithm,
+        record.public_key,
+        key_handle,
+        record.flags,
+        record.comment,
+    )
+    look_up.replace(target, record.handle_digest(), new, config.load())
+    remember_renamed(record, key_handle)
+    return new.handle_digest()
 
 
 def _writable(url: str | None, configuration: Configuration) -> str:

@@ -1,4 +1,4 @@
-"""pysk seal and pysk unseal: a passphrase for the key handle in a key file that exists."""
+"""pysk seal and pysk unseal: a passphrase for a key handle that exists, in a key file or in a directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import click
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sk_provider.config import Configuration
     from sk_provider.credentials.directory.record import Record
     from sk_provider.credentials.sealing import Layout
 
@@ -30,21 +29,17 @@ def seal(key_file: str, *, change: bool) -> None:
     passphrase from a wrong one.
 
     With --change, the authenticator must be connected: nothing else tells whether the old passphrase is right.
+
+    For a key in a key directory, see `pysk directory seal`.
     """
     from sk_provider.credentials import sealing
-    from sk_provider.errors import InvalidRequest
 
     file = _KeyFile(key_file)
-    record = file.record
     if file.is_resident:
         raise sealing.resident_error("enroll another key without -O resident")
-    if sealing.is_sealed(record.key_handle) and not change:
-        raise InvalidRequest(f"{key_file} is sealed", f"give it another passphrase with: pysk seal --change {key_file}")
-    handle = file.opened() if change else record.key_handle
-    layout = sealing.layout_of(handle, record.application)
-    passphrase = _read_new_passphrase()
-    file.write(sealing.seal(handle, record.application, record.algorithm, passphrase))
-    click.echo(f"{key_file} is sealed; kind of key handle: {_told(layout)}", err=True)
+    handle, kind = sealed_handle(file.record, key_file, "pysk seal", change=change)
+    file.write(handle)
+    click.echo(f"{key_file} is sealed; kind of key handle: {kind}", err=True)
 
 
 @click.command()
@@ -54,10 +49,69 @@ def unseal(key_file: str) -> None:
 
     KEYFILE is as for `pysk seal`. ssh asks for no passphrase any more. The authenticator must be connected: nothing
     else tells whether the passphrase is right.
+
+    For a key in a key directory, see `pysk directory unseal`.
     """
     file = _KeyFile(key_file)
-    file.write(file.opened())
+    file.write(opened_handle(file.record, key_file, "pysk seal"))
     click.echo(f"{key_file} is not sealed any more", err=True)
+
+
+def sealed_handle(record: Record, name: str, command: str, *, change: bool) -> tuple[bytes, str]:
+    """Return a record's key handle, sealed under a passphrase that the person enters, and what is told of its kind.
+
+    name: the key's, for the person; command: which seals it. Raises SecurityKeyError.
+    """
+    from sk_provider.credentials import sealing
+    from sk_provider.errors import InvalidRequest
+
+    if sealing.is_sealed(record.key_handle) and not change:
+        raise InvalidRequest(f"{name} is sealed", f"give it another passphrase with: {command} --change {name}")
+    handle = opened_handle(record, name, command) if change else record.key_handle
+    kind = _told(sealing.layout_of(handle, record.application))
+    return sealing.seal(handle, record.application, record.algorithm, _read_new_passphrase()), kind
+
+
+def opened_handle(record: Record, name: str, command: str) -> bytes:
+    """Return a sealed key handle opened by a passphrase that the person enters, and the authenticator proves right.
+
+    The arguments and errors are those of sealed_handle().
+    """
+    from sk_provider import config
+    from sk_provider.credentials import sealing
+    from sk_provider.errors import CredentialNotFound, InvalidRequest
+    from sk_provider.operation import Operation
+    from sk_provider.proof import prove
+
+    from .pin import read_secret
+
+    if not sealing.is_sealed(record.key_handle):
+        raise InvalidRequest(f"{name} is not sealed", f"seal it with: {command}")
+    sealed = sealing.parse(record.key_handle, record.application, record.algorithm)
+    handle = sealed.open(sealed.key_stream(read_secret("Passphrase", "passphrase")))
+    configuration = config.load()
+    try:
+        prove(record, handle, configuration, Operation(configuration.timeout), lambda: read_secret("PIN"))
+    except CredentialNotFound as error:
+        raise CredentialNotFound(
+            f"the passphrase is wrong, or {error.happened}", f"try again, or {error.remedy}"
+        ) from None
+    return handle
+
+
+def remember_renamed(record: Record, key_handle: bytes) -> None:
+    """Have a record's public key be known by another key handle, and by the record's own no more.
+
+    The name of a key handle that is not sealed any more would tell which guess of a passphrase is right.
+    """
+    from sk_provider import config
+    from sk_provider.credentials import known_keys
+
+    known_keys.remember(
+        config.load().known_keys,
+        [(record.application, key_handle, record.algorithm, record.public_key)],
+        (record.application, record.key_handle),
+    )
 
 
 class _KeyFile:
@@ -89,37 +143,11 @@ class _KeyFile:
         self.record: Record = key_file.parse(self._content, path, "user")
         self.is_resident = key_file.is_resident(self._content, path)
 
-    def opened(self) -> bytes:
-        """Return the key handle, by a passphrase that the person enters, and that the authenticator proves right."""
-        from sk_provider import config
-        from sk_provider.credentials import sealing
-        from sk_provider.errors import CredentialNotFound, InvalidRequest
-        from sk_provider.operation import Operation
-        from sk_provider.proof import prove
-
-        from .pin import read_secret
-
-        record = self.record
-        if not sealing.is_sealed(record.key_handle):
-            raise InvalidRequest(f"{self._path} is not sealed", "seal it with: pysk seal")
-        sealed = sealing.parse(record.key_handle, record.application, record.algorithm)
-        handle = sealed.open(sealed.key_stream(read_secret("Passphrase", "passphrase")))
-        configuration = config.load()
-        try:
-            prove(record, handle, configuration, Operation(configuration.timeout), lambda: read_secret("PIN"))
-        except CredentialNotFound as error:
-            raise CredentialNotFound(
-                f"the passphrase is wrong, or {error.happened}", f"try again, or {error.remedy}"
-            ) from None
-        return handle
-
     def write(self, key_handle: bytes) -> None:
         """Have another key handle in it. Raises KeyFileRefused if it cannot be written; then it is as it was."""
-        from sk_provider import config
-        from sk_provider.credentials import key_file, known_keys, whole_file
+        from sk_provider.credentials import key_file, whole_file
         from sk_provider.credentials.key_file import KeyFileRefused
 
-        configuration: Configuration = config.load()
         content = key_file.with_key_handle(self._content, self._path, key_handle)
         try:
             whole_file.replace(self._target, content, self._mode)
@@ -127,13 +155,7 @@ class _KeyFile:
             raise KeyFileRefused(
                 f"{self._path} cannot be written ({error.strerror})", "correct its folder's permissions, or make room"
             ) from None
-        record = self.record
-        # The name of a key handle that is not sealed any more would tell which guess of a passphrase is right.
-        known_keys.remember(
-            configuration.known_keys,
-            [(record.application, key_handle, record.algorithm, record.public_key)],
-            (record.application, record.key_handle),
-        )
+        remember_renamed(self.record, key_handle)
 
 
 def _told(layout: Layout) -> str:

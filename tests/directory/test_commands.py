@@ -13,6 +13,8 @@ from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, KeyFile, Person
 from support.serve import serve
 from support.web import WebServer
 
+from sk_provider.credentials import sealing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -252,6 +254,83 @@ def test_one_key_is_exported_to_standard_output(person: Person, records: Path, r
     done = run("export", "--key", "SHA256:none")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "pysk: no key directory has that key; see: pysk directory list\n"
+
+
+def seal(run: Run, *arguments: str, lines: tuple[str, ...] = (PASSPHRASE,)) -> str:
+    """Seal or unseal a key, and return what names it then."""
+    done = run(*arguments, lines=lines)
+    assert (done.returncode, done.stdout) == (0, ""), done
+    name, rest = done.stderr.split(" in ", 1)
+    assert name == listed(run)[-1][0]
+    assert f", before {arguments[-1]}, is " in rest
+    return name
+
+
+def exported(person: Person, run: Run, key: str) -> Path:
+    path = person.folder / "exported"
+    path.touch(mode=0o600)
+    path.write_text(run("export", "--key", key).stdout)
+    path.with_name("exported.pub").write_text(
+        subprocess.run(["ssh-keygen", "-y", "-f", path], capture_output=True, text=True, check=True, timeout=60).stdout
+    )
+    return path
+
+
+def test_a_record_is_sealed_given_another_passphrase_and_unsealed(person: Person, records: Path, run: Run) -> None:
+    file = records / "alice"
+    run("add", str(enroll(person, "other")), str(enroll(person, "id", "no-touch-required")))
+    before, first = file.read_text(), listed(run)[1]
+    sealed = seal(run, "seal", first[0])
+    assert listed(run)[1][1:] == first[1:]
+    assert file.read_text().splitlines()[0] == before.splitlines()[0]
+    path = exported(person, run, sealed)
+    assert sealing.is_sealed(KeyFile(path).key_handle)
+    done, signature = person.sign(path, answers=[("Passphrase: ", PASSPHRASE)])
+    assert done.status == 0, done
+    assert person.verify(path, signature).returncode == 0
+    changed = seal(run, "seal", "--change", sealed, lines=(PASSPHRASE, "another"))
+    done, _ = person.sign(exported(person, run, changed), answers=[("Passphrase: ", PASSPHRASE)])
+    assert "the passphrase is wrong, or" in done.errors
+    assert seal(run, "unseal", changed, lines=("another",)) == first[0]
+    assert file.read_text() == before
+    assert [path.name for path in records.iterdir()] == ["alice"]
+
+
+def test_a_record_that_cannot_be_sealed_or_unsealed_stays_as_it_is(person: Person, records: Path, run: Run) -> None:
+    file = records / "alice"
+    run("add", str(enroll(person, "id")))
+    plain = listed(run)[0][0]
+    sealed = seal(run, "seal", plain)
+    key = fingerprint(person.folder / "id")
+    content = file.read_text()
+    wrong = "the passphrase is wrong, or the authenticator does not hold this key; try again, or connect the one that"
+    for arguments, lines, sentence in (
+        (("unseal", sealed), ("wrong",), wrong),
+        (("seal", "--change", key), ("wrong", "another"), wrong),
+        (("seal", "--change", key), (PASSPHRASE, ""), "no passphrase was entered; try again"),
+        (
+            ("seal", sealed),
+            ("x",),
+            f"{sealed} is sealed; give it another passphrase with: pysk directory seal --change",
+        ),
+        (("seal", plain), ("x",), f"file:{records} has no key {plain} of alice; see: pysk directory list"),
+        (("seal", sealed, "bob"), ("x",), f"file:{records} has no key {sealed} of bob; see: pysk directory list bob"),
+    ):
+        done = run(*arguments, lines=lines)
+        assert (done.returncode, done.stderr.startswith(f"pysk: {sentence}")) == (1, True), done
+        assert file.read_text() == content
+    run("add", str(person.folder / "id"))
+    content = file.read_text()
+    done = run("seal", key, lines=("x",))
+    assert done.stderr == f"pysk: file:{records} has 2 keys of that fingerprint; see: pysk directory list\n"
+    done = run("unseal", plain, lines=("x",))
+    assert done.stderr == f"pysk: {plain} is not sealed; seal it with: pysk directory seal\n"
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 0; exec "$0" directory seal "$1"', person.pysk, plain], input="x\n",
+        text=True, env=person.environment, check=False, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert [(path.name, path.read_text()) for path in records.iterdir()] == [("alice", content)]
 
 
 @pytest.fixture

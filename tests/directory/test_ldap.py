@@ -798,6 +798,23 @@ def test_a_key_that_is_added_again_is_replaced(slapd: Slapd, me: str) -> None:
     assert values(found(slapd, me)) == values([again])
 
 
+def test_a_key_handle_is_replaced_in_one_change(slapd: Slapd, me: str) -> None:
+    one, other = record(me, comment="one"), record(me, ALGORITHM_ECDSA)
+    for each in (one, other):
+        ldap.add(slapd.ldapi, each, said(slapd))
+    sealed = checked(me, one.application, one.algorithm, one.public_key, b"sealed", one.flags, one.comment)
+    configuration = Configuration()
+    configuration.directory_ca = str(slapd.ca)
+    configuration.directory_timeout = DEADLINE_S
+    look_up.replace(slapd.ldapi, one.handle_digest(), sealed, configuration)
+    assert values(found(slapd, me)) == values([sealed, other])
+    # What is gone is not replaced, and another key's record neither.
+    for digest in (one.handle_digest(), other.handle_digest()):
+        with pytest.raises(DirectoryError, match=f"does not have the key {digest} of {me} as a record that can be"):
+            look_up.replace(slapd.ldapi, digest, sealed, configuration)
+    assert values(found(slapd, me)) == values([sealed, other])
+
+
 def test_nobody_adds_or_removes_anothers_keys(slapd: Slapd, me: str, password_file: Path) -> None:
     theirs = record("x")
     user = keyholder(slapd, theirs)
@@ -807,6 +824,8 @@ def test_nobody_adds_or_removes_anothers_keys(slapd: Slapd, me: str, password_fi
             ldap.add(url, record(user), said(slapd, options))
         with pytest.raises(DirectoryError, match="does not allow"):
             ldap.remove(url, user, theirs.handle_digest(), said(slapd, options))
+        with pytest.raises(DirectoryError, match="does not allow"):
+            ldap.replace(url, theirs.handle_digest(), theirs, said(slapd, options))
     with pytest.raises(DirectoryError):
         ldap.add(slapd.ldaps, record(me), said(slapd))
     assert values(found(slapd, user)) == values([theirs])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
     class Kind(Protocol):
-        """What the module of a kind has; one that can be written also has add() and remove(), see Writable."""
+        """What the module of a kind has; one that can be written also has what Writable has."""
 
         def look_up(self, url: str, user: str, settings: Settings, tell: Callable[[str], object], /) -> list[Record]:
             """Return the user's records, none for a user who is not known.
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
             """Remove the user's records whose key handle has this digest (see key_handle), and tell if any had.
 
             Raises DirectoryError if the directory cannot be written.
+            """
+
+        def replace(self, url: str, handle_digest: str, record: Record, settings: Settings, /) -> bool:
+            """Put a record in the place of its user's with the same key whose handle has this digest, in one change.
+
+            Return whether there was one. May be missing. Raises DirectoryError if the directory cannot be written.
             """
 
 

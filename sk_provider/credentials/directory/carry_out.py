@@ -36,6 +36,12 @@ def carry_out(request: Request) -> Answer:
         raise DirectoryError(f"{request.url} cannot be written by this program", "write it with its own tools")
     elif request.action == exchange.ADD:
         kind.add(request.url, request.record, request.settings)
+    elif request.action == exchange.REPLACE:
+        if not hasattr(kind, "replace"):
+            raise DirectoryError(
+                f"{request.url} cannot have a record replaced by this program", "remove it, and add the other"
+            )
+        answer.removed = kind.replace(request.url, request.handle_digest, request.record, request.settings)
     else:
         answer.removed = kind.remove(request.url, request.user, request.handle_digest, request.settings)
     return answer

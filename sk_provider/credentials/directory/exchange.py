@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 LOOK_UP = "look up"
 ADD = "add"
 REMOVE = "remove"
+REPLACE = "replace"
 
 MAX_ANSWER = 4 << 20
 """Bytes, of more keys than anybody has."""
 
 
 class Request:
-    """What is to be done: LOOK_UP or REMOVE for a user, or ADD a record.
+    """What is to be done: LOOK_UP or REMOVE for a user, ADD a record, or REPLACE others by one.
 
-    own_only: see load(); handle_digest: of the key handle of what is to be removed.
+    own_only: see load(); handle_digest: of the key handle of what is to be removed or replaced.
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class Request:
 
 class Answer:
     """records: what was found; left_out: of how many records nothing can be used; told: a sentence about the first of
-    them, or ""; removed: whether anything was; failure: why nothing could be done, as an error's two halves, or None.
+    them, or ""; removed: whether anything was, or was replaced; failure: why nothing could be done, as an error's two
+    halves, or None.
     """
 
     def __init__(self) -> None:

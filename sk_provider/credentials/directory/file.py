@@ -84,8 +84,24 @@ def remove(url: str, user: str, handle_digest: str, _settings: Settings) -> bool
     return any(had_any)
 
 
-def _change(path: str, user: str, is_meant: Callable[[Record], bool], added: str | None = None) -> bool:
-    """Take those of a user's records that are meant out of a file, and tell if there were any; added: a line, or None.
+def replace(url: str, handle_digest: str, record: Record, _settings: Settings) -> bool:
+    """See Writable."""
+    line = line_of(record)
+
+    def is_replaced(other: Record) -> bool:
+        return other.handle_digest() == handle_digest and other.blob() == record.blob()
+
+    path = realpath(local_file.path_of(split(url)[1]))
+    had_any = [_change(each, record.user, is_replaced, instead=line) for each in _files(path)]
+    return any(had_any)
+
+
+def _change(
+    path: str, user: str, is_meant: Callable[[Record], bool], added: str | None = None, *, instead: str | None = None
+) -> bool:
+    """Take those of a user's records that are meant out of a file, and tell if there were any.
+
+    added: a line that comes to the others, or None; instead: one that takes the place of each, or None.
 
     Raises DirectoryError if the file cannot be read or written.
     """
@@ -94,7 +110,8 @@ def _change(path: str, user: str, is_meant: Callable[[Record], bool], added: str
         try:
             is_there = added is None or exists(path)
             old = [line for _, line in local_file.lines(path)] if is_there else []
-            kept = [line for line in old if not _is_of(line, user) or not _is_meant(line, is_meant)]
+            left = [instead if _is_of(line, user) and _is_meant(line, is_meant) else line for line in old]
+            kept = [line for line in left if line is not None]
             new = kept if added is None else [*kept, added]
             if new != old:
                 content = "".join(f"{line}\n" for line in new).encode("utf-8", "surrogateescape")

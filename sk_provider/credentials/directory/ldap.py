@@ -112,6 +112,26 @@ def remove(url: str, user: str, handle_digest: str, settings: Settings) -> bool:
         return bool(removed)
 
 
+def replace(url: str, handle_digest: str, record: Record, settings: Settings) -> bool:
+    """See Writable."""
+    with _Server(url, settings) as server:
+        name, attributes = server.find_to_write(record.user)
+        replaced = [
+            value
+            for value, each in _held(attributes, record.user)
+            if each.handle_digest() == handle_digest and each.blob() == record.blob()
+        ]
+        if replaced:
+            server.modify(
+                name,
+                [
+                    (server.ldap.MOD_DELETE, ATTRIBUTE, replaced),
+                    (server.ldap.MOD_ADD, ATTRIBUTE, [value_of(record)]),
+                ],
+            )
+        return bool(replaced)
+
+
 def parse(untrusted_value: bytes, user: str) -> Record:
     """Return the record that is a value of our own attribute. Raises RecordRefused if it is none."""
     record = file.parse(f"- {untrusted_value.decode('utf-8', 'surrogateescape')}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sk_provider.errors import SecurityKeyError
+from sk_provider.errors import DirectoryError, SecurityKeyError
 
 from . import LOCAL, exchange, split
 from .carry_out import carry_out
@@ -73,6 +73,18 @@ def remove(url: str, user: str, handle_digest: str, configuration: Configuration
     Raises SecurityKeyError if that cannot be done.
     """
     return _do(exchange.REMOVE, url, configuration, user=user, handle_digest=handle_digest).removed
+
+
+def replace(url: str, handle_digest: str, record: Record, configuration: Configuration) -> None:
+    """Put a record in the place of its user's with the same key whose handle has this digest, in one change.
+
+    Raises DirectoryError if there is none, and SecurityKeyError if that cannot be done.
+    """
+    if not _do(exchange.REPLACE, url, configuration, record=record, handle_digest=handle_digest).removed:
+        raise DirectoryError(
+            f"{url} does not have the key {handle_digest} of {record.user} as a record that can be replaced",
+            "see: pysk directory list",
+        )
 
 
 def _do(

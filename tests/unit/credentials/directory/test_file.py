@@ -144,6 +144,44 @@ def test_a_record_is_added_replaced_and_removed_and_all_else_stays(tmp_path: Pat
     assert os.listdir(tmp_path) == ["keys"]
 
 
+def test_a_record_is_replaced_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    bobs = record("bob")
+    url = write(path, "# by hand", file.line_of(bobs), *lines(ALICE, STRICT))
+    path.chmod(0o640)
+    (tmp_path / "link").symlink_to("keys")
+    sealed = record(key_handle=b"sealed", comment=ALICE.comment)
+    assert bobs.handle_digest() == ALICE.handle_digest()
+    assert file.replace(f"file:{tmp_path}/link", ALICE.handle_digest(), sealed, SETTINGS)
+    assert path.read_text().splitlines() == ["# by hand", file.line_of(bobs), *lines(sealed, STRICT)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert (tmp_path / "link").is_symlink()
+    assert not file.replace(url, ALICE.handle_digest(), sealed, SETTINGS)
+    # Another key's handle is not given to this one.
+    assert not file.replace(url, STRICT.handle_digest(), sealed, SETTINGS)
+    assert path.read_text().splitlines()[2:] == lines(sealed, STRICT)
+
+
+def test_a_record_is_replaced_in_each_file_of_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "all", *lines(ALICE, BOB))
+    write(tmp_path / "alice", *lines(STRICT, ALICE))
+    sealed = record(key_handle=b"sealed")
+    assert file.replace(f"file:{tmp_path}", ALICE.handle_digest(), sealed, SETTINGS)
+    assert (tmp_path / "all").read_text().splitlines() == lines(sealed, BOB)
+    assert (tmp_path / "alice").read_text().splitlines() == lines(STRICT, sealed)
+
+
+def test_whoever_reads_while_a_record_is_replaced_sees_the_old_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = write(tmp_path / "keys", *lines(ALICE))
+    seen: list[tuple[list[str], list[str]]] = []
+    monkeypatch.setattr(posix, "fsync", lambda _descriptor: seen.append(look_up(url)))
+    sealed = record(key_handle=b"sealed")
+    assert file.replace(url, ALICE.handle_digest(), sealed, SETTINGS)
+    assert (seen, look_up(url)) == ([(lines(ALICE), [])], (lines(sealed), []))
+
+
 def test_a_new_file_can_be_read_by_whom_sshd_asks(tmp_path: Path) -> None:
     file.add(f"file:{tmp_path}/keys", ALICE, SETTINGS)
     assert look_up(f"file:{tmp_path}/keys") == (lines(ALICE), [])

@@ -93,8 +93,12 @@ class Written:
             raise DirectoryError("not as it was", "")
     def remove(url, user, handle_digest, settings):
         return (user, handle_digest) == ("alice", "digest")
+
+class Changed(Written):
+    def replace(url, handle_digest, record, settings):
+        return (record.user, record.key_handle, handle_digest) == ("alice", b"key handle", "digest")
 """
-KINDS = ("slow", "loud", "dying", "failing", "refusing", "big", "confused", "curious", "written")
+KINDS = ("slow", "loud", "dying", "failing", "refusing", "big", "confused", "curious", "written", "changed")
 
 
 # A program that looks alice up and tells by its status how many records, and how many failures, there were.
@@ -360,3 +364,13 @@ def children(parent: int | None = None) -> list[int]:
         for pid in map(int, (task / "children").read_text().split())
         if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     ]
+
+
+@pytest.mark.usefixtures("pigeon")
+def test_what_is_replaced_reaches_the_kind_that_can_do_it_in_one_change() -> None:
+    configuration = configured()
+    look_up.replace("changed:x", "digest", ALICE, configuration)
+    with pytest.raises(DirectoryError, match="changed:x does not have the key other of alice as a record that can be"):
+        look_up.replace("changed:x", "other", ALICE, configuration)
+    with pytest.raises(DirectoryError, match="written:x cannot have a record replaced by this program; remove it, and"):
+        look_up.replace("written:x", "digest", ALICE, configuration)
