@@ -81,8 +81,9 @@ class EnrollResponse:
 class SignRequest:
     """What sk_sign() is asked. message_digest: SHA-256 of the message, 32 bytes; key_handle: the credential ID, for the
     authenticator alone; host_key_handle: as the host has it, maybe sealed, by which records call the key; key_stream:
-    what has opened it, None if nothing did; read_message: returns the message, while the operation lasts, None where
-    the host gives its digest alone; the rest as in EnrollRequest.
+    what has opened it, None if nothing did; asked_by: which of config.PIN_PROMPTS has asked for its passphrase, None if
+    none has; read_message: returns the message, while the operation lasts, None where the host gives its digest alone;
+    the rest as in EnrollRequest.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class SignRequest:
         self.key_handle = key_handle
         self.host_key_handle = key_handle
         self.key_stream: bytes | None = None
+        self.asked_by: str | None = None
         self.flags = flags
         self.pin = pin
         self.device = device

@@ -5,7 +5,8 @@ SecurityKeyError           -1
 ├── Unsupported            -2  the authenticator cannot do it
 ├── PinRequired            -3  the host asks for the PIN and calls again
 │   ├── PinInvalid         -3  likewise, after a wrong one
-│   └── PinAlwaysRequired  -3  likewise, but not every host asks, as the key does not say so
+│   ├── PinAlwaysRequired  -3  likewise, but not every host asks, as the key does not say so
+│   └── PassphraseRequired -3  likewise, for the passphrase of a sealed key handle
 ├── PinNotSet              -1
 ├── PinBlocked             -1
 ├── DeviceNotFound         -4
@@ -83,6 +84,12 @@ class PinInvalid(PinRequired):
 
 class PinAlwaysRequired(PinRequired):
     """The authenticator wants a PIN for a key that does not: ssh and ssh-agent ask for it then, ssh-keygen does not."""
+
+    is_question = False
+
+
+class PassphraseRequired(PinRequired):
+    """Another call can succeed that has the passphrase of a sealed key handle for a PIN."""
 
     is_question = False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .api import SignRequest
 from .asking import hosts
-from .errors import Interrupted
+from .config import PIN_PROMPTS
+from .errors import Interrupted, PassphraseRequired
 from .policy import describe
 
 TYPE_CHECKING = False
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from .operation import Operation
 
 _FEW_TRIES = 3
+
+
+def own_ways(configuration: Configuration) -> tuple[str, ...]:
+    """Return the ways in which we ask for what no host can, see config.PIN_PROMPTS: a sealed key handle's passphrase.
+
+    They are those that pysk_config names, or else all.
+    """
+    return tuple(way for way in configuration.pin_prompts if way != "host") or PIN_PROMPTS[1:]
 
 
 def answer(
@@ -39,7 +48,13 @@ def answer(
         if operation.trace is not None:
             operation.trace(f"PinPrompt {sentence}")
 
-    for way in configuration.pin_prompts:
+    ways = configuration.pin_prompts
+    if isinstance(question, PassphraseRequired):
+        ways = ("host",)
+    elif isinstance(request, SignRequest) and request.asked_by is not None:
+        # The host would have another process go on, which would ask for the passphrase anew.
+        ways = own_ways(configuration)
+    for way in ways:
         if way == "host":
             if remedy is None:
                 trace("host: the program that asked is to ask for the PIN")

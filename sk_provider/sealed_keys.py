@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from .api import FLAG_USER_VERIFICATION
 from .asking import keyring, pins
 from .client import candidates
-from .config import PIN_PROMPTS
 from .credentials import sealing
 from .ctap import sha256
-from .errors import CredentialNotFound, Interrupted, InvalidRequest, Unsupported
+from .errors import CredentialNotFound, Interrupted, InvalidRequest, PassphraseRequired, PinRequired, Unsupported
+from .pin_prompts import own_ways
 from .policy import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from .api import EnrollRequest, EnrollResponse, SignRequest
     from .client.token import Token
@@ -28,6 +28,12 @@ PREFIX = "pysk:passphrase:"
 _MAX_ATTEMPTS = 3
 """To enter the same passphrase twice."""
 
+_REMEDY = "use it on a terminal, or where SSH_ASKPASS and DISPLAY are set, or install pinentry"
+
+
+class _NobodyAskedError(Exception):
+    """libpysk can ask nobody. The sentence says why, way by way."""
+
 
 def seal(response: EnrollResponse, request: EnrollRequest, configuration: Configuration, operation: Operation) -> None:
     """Seal a new key's handle under a passphrase that a person enters twice.
@@ -39,8 +45,12 @@ def seal(response: EnrollResponse, request: EnrollRequest, configuration: Config
     """
     problem = ""
     for _ in range(_MAX_ATTEMPTS):
-        passphrase = _ask("Passphrase for the new key", problem, request, configuration, operation)
-        if _ask("Same passphrase again", "", request, configuration, operation) == passphrase:
+        try:
+            passphrase, _ = _ask("Passphrase for the new key", problem, request, configuration, operation)
+            again, _ = _ask("Same passphrase again", "", request, configuration, operation)
+        except _NobodyAskedError as error:
+            raise _nobody("this key wants a passphrase", error) from None
+        if again == passphrase:
             break
         problem = "the two passphrases differ"
     else:
@@ -49,28 +59,23 @@ def seal(response: EnrollResponse, request: EnrollRequest, configuration: Config
     response.signature = response.attestation_certificate = response.authenticator_data = b""
 
 
-def unseal(
-    request: SignRequest,
-    configuration: Configuration,
-    operation: Operation,
-    raise_pin_question: Callable[[SignRequest, Configuration, Operation], None],
-) -> None:
+def unseal(request: SignRequest, configuration: Configuration, operation: Operation) -> None:
     """Open the request's key handle by a passphrase that a person enters, or that is remembered.
 
-    raise_pin_question: raises PinRequired if the key wants a PIN whichever handle it has.
+    Where libpysk can ask nobody, the PIN that the host has asked for is the passphrase, if the key wants none.
 
-    Raises InvalidRequest and Unsupported as sealing.parse() does, and as seal() otherwise.
+    Raises InvalidRequest and Unsupported as sealing.parse() does, PassphraseRequired if the host is to ask, and as
+    seal() otherwise.
     """
     sealed = sealing.parse(request.host_key_handle, request.application, request.algorithm)
     if operation.trace is not None:
         operation.trace(f"the key handle is sealed under a passphrase; its layout: {sealed.layout.name}")
     key_stream = keyring.recall(_name(request)) if configuration.remember_pin else None
     if key_stream is None or len(key_stream) != sealed.key_stream_length:
-        if request.pin is None and request.flags & FLAG_USER_VERIFICATION and configuration.pin_prompts[0] == "host":
-            # The host has another process go on once it has the PIN, which would ask for the passphrase anew.
-            request.key_handle = sealed.open(bytes(sealed.key_stream_length))
-            raise_pin_question(request, configuration, operation)
-        passphrase = _ask("Passphrase", "", request, configuration, operation)
+        try:
+            passphrase, request.asked_by = _ask("Passphrase", "", request, configuration, operation)
+        except _NobodyAskedError as error:
+            passphrase, request.asked_by = _asked_by_host(request, error), "host"
         key_stream = sealed.key_stream(passphrase)
     request.key_handle = sealed.open(key_stream)
     request.key_stream = key_stream
@@ -78,7 +83,10 @@ def unseal(
 
 @contextmanager
 def passphrase_judged(request: SignRequest, configuration: Configuration, operation: Operation) -> Iterator[None]:
-    """Remember the passphrase, if that is wanted, once it was right; if the key is not found, tell both reasons."""
+    """Remember the passphrase, if that is wanted, once it was right; if the key is not found, tell both reasons.
+
+    Raises Unsupported where a PIN is wanted, and the host has asked for the passphrase in its stead.
+    """
     is_remembered = bool(configuration.remember_pin) and keyring.recall(_name(request)) == request.key_stream
     try:
         yield
@@ -88,6 +96,12 @@ def passphrase_judged(request: SignRequest, configuration: Configuration, operat
             raise
         raise CredentialNotFound(
             f"the passphrase is wrong, or {error.happened}", f"try again, or {error.remedy}"
+        ) from None
+    except PinRequired:
+        if request.asked_by != "host":
+            raise
+        raise Unsupported(
+            "the authenticator wants its PIN as well as the key's passphrase, and a program can ask for one", _REMEDY
         ) from None
     if configuration.remember_pin and not is_remembered and request.key_stream is not None:
         try:
@@ -105,18 +119,40 @@ def refuse_if_not_held(request: SignRequest, token: Token, operation: Operation)
         raise CredentialNotFound("the authenticator does not hold this key", "connect the one that it was enrolled on")
 
 
+def _asked_by_host(request: SignRequest, unable: _NobodyAskedError) -> str:
+    """Return the passphrase that the host has asked for, as if for a PIN, and have the request have no PIN.
+
+    Raises PassphraseRequired if it has not asked, and Unsupported if it asks for the PIN.
+    """
+    if request.flags & FLAG_USER_VERIFICATION:
+        raise _nobody("this key wants a passphrase beside a PIN", unable)
+    if request.pin is None:
+        raise PassphraseRequired(
+            f"this key wants a passphrase, and libpysk can ask nobody for it ({unable})",
+            f"enter it if you are asked for a PIN, or {_REMEDY}",
+        )
+    passphrase, request.pin = request.pin, None
+    return passphrase
+
+
+def _nobody(wanted: str, unable: _NobodyAskedError) -> Unsupported:
+    return Unsupported(f"{wanted}, and nobody can be asked for it ({unable})", _REMEDY)
+
+
 def _ask(
     wanted: str,
     problem: str,
     request: EnrollRequest | SignRequest,
     configuration: Configuration,
     operation: Operation,
-) -> str:
-    """Return what a person enters, in one of the ways that a PIN is asked for by us. Raises as seal() does."""
+) -> tuple[str, str]:
+    """Return what a person enters, and the way in which they were asked, one of those that a PIN is asked for by us.
+
+    Raises _NobodyAskedError, and Interrupted if nobody answers.
+    """
     unable: list[str] = []
     question = pins.Question(describe(request), "", problem, configuration.timeout, wanted)
-    ways = [way for way in configuration.pin_prompts if way != "host"] or PIN_PROMPTS[1:]
-    for way in ways:
+    for way in own_ways(configuration):
         operation.restart()
         try:
             answer = pins.ask(way, question, operation, trusts_environment=configuration.trusts_environment)
@@ -129,11 +165,8 @@ def _ask(
         if not answer:
             raise operation.reason() if operation.is_set() else Interrupted("no passphrase was entered", "try again")
         operation.restart()
-        return answer
-    raise Unsupported(
-        f"this key wants a passphrase, and nobody can be asked for it ({'; '.join(unable)})",
-        "use it on a terminal, or where SSH_ASKPASS and DISPLAY are set, or install pinentry",
-    )
+        return answer, way
+    raise _NobodyAskedError("; ".join(unable))
 
 
 def _name(request: SignRequest) -> str:

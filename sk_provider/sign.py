@@ -58,7 +58,7 @@ def sign(request: SignRequest, configuration: Configuration, operation: Operatio
     from . import sealed_keys
 
     if request.key_stream is None:
-        sealed_keys.unseal(request, configuration, operation, _raise_pin_question)
+        sealed_keys.unseal(request, configuration, operation)
     with sealed_keys.passphrase_judged(request, configuration, operation):
         return _sign_by_token(request, configuration, operation)
 
@@ -88,17 +88,6 @@ def _sign_by_token(request: SignRequest, configuration: Configuration, operation
         token.close()
     sig_r, sig_s = _split_signature(request.algorithm, assertion.signature)
     return SignResponse(assertion.flags, assertion.counter, sig_r, sig_s)
-
-
-def _raise_pin_question(request: SignRequest, configuration: Configuration, operation: Operation) -> None:
-    """Raise PinRequired, or what else _authorize() raises, if the key cannot be used without a PIN."""
-    token = selection.open_for_signature(request, configuration, operation)
-    try:
-        _authorize(request, token, configuration, operation)
-    except StatusError as error:
-        raise _error_of(error.code, request, token, operation) from None
-    finally:
-        token.close()
 
 
 def _authorize(

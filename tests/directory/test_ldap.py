@@ -817,7 +817,7 @@ def test_a_key_handle_is_replaced_in_one_change(slapd: Slapd, me: str) -> None:
 
 def test_nobody_adds_or_removes_anothers_keys(slapd: Slapd, me: str, password_file: Path) -> None:
     theirs = record("x")
-    user = keyholder(slapd, theirs)
+    theirs.user = user = keyholder(slapd, theirs)
     with_password = {"bind": f"uid={me},{PEOPLE}", "passwordfile": str(password_file)}
     for url, options in ((slapd.ldapi, None), (slapd.ldaps, with_password)):
         with pytest.raises(DirectoryError, match="does not allow"):

@@ -11,6 +11,7 @@ from bench.sk_helper import HELPER
 from support.keyrings import ANOTHER_SESSION, NO_KEYRINGS
 from support.login import authorize, log_in, log_in_by_agent, succeeded
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Agent, Person, provider_lines
+from support.rebased import rebase
 from support.traced import Home, of_pin, told
 
 TYPE_CHECKING = False
@@ -127,30 +128,10 @@ def test_a_rebase_of_many_commits_asks_for_the_pin_once(person: Person) -> None:
     person.set_pin(PIN)
     _, key = person.enroll("id", "ed25519-sk", "verify-required")
     person.configure("Presence auto", "RememberPin 10m")
-    public = key.with_name("id.pub")
-    (person.folder / "signers").write_text(f"me@example.org {public.read_text()}")
-
-    def git(*arguments: str, environment: dict[str, str] | None = None) -> str:
-        return subprocess.run(
-            ["git", *arguments], env={**person.environment, **(environment or {})}, cwd=person.folder,
-            start_new_session=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=240,
-        ).stdout  # fmt: skip
-
-    for setting in (
-        "user.name Me", "user.email me@example.org", "gpg.format ssh", f"user.signingkey {public}",
-        f"gpg.ssh.allowedSignersFile {person.folder}/signers",
-    ):  # fmt: skip
-        git("config", "--global", *setting.split(" ", 1))
-    git("init", "-q", "-b", "main", ".")
-    for number in range(COMMITS + 1):
-        git("commit", "-q", "--allow-empty", "-m", f"commit {number}")
-        if number == 0:
-            git("checkout", "-q", "-b", "topic")
     with Agent(person, person.askpass(PIN)) as agent:
         assert agent.add(str(key)).status == 0
         key.unlink()
-        git("-c", "commit.gpgsign=true", "rebase", "-q", "--force-rebase", "main", environment=agent.environment)
-    assert git("log", "--format=%G?", "main..topic").split() == ["G"] * COMMITS
+        assert rebase(person, key.with_name("id.pub"), COMMITS, agent.environment) == ["G"] * COMMITS
     assert len([line for line in questions(person) if "Enter PIN" in line]) == 1
     assert forget(person) == "1 PIN forgotten\n"
 

@@ -135,6 +135,23 @@ def test_files_that_cannot_be_sealed_are_left_alone(person: Person) -> None:
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
 
 
+def test_ctrl_c_at_the_prompt_leaves_the_file_as_it_is(person: Person) -> None:
+    key = enrolled(person)
+    before = key.read_bytes()
+    new, again = "New passphrase:", "New passphrase again:"
+    for answers in ([(new, "\x03")], [(new, PASSPHRASE), (again, "\x03")]):
+        done = person.run(str(person.pysk), "seal", str(key), answers=answers)
+        assert done.status != 0
+        assert key.read_bytes() == before
+    done = person.run(str(person.pysk), "seal", str(key), answers=[(new, PASSPHRASE), (again, PASSPHRASE)])
+    assert done.status == 0, done
+    before = key.read_bytes()
+    done = person.run(str(person.pysk), "unseal", str(key), answers=[("Passphrase:", "\x03")])
+    assert done.status != 0
+    assert key.read_bytes() == before
+    assert sorted(os.listdir(person.folder)) == ["id", "id.pub", "pysk_config", "store"]
+
+
 def test_a_resident_key_is_not_sealed(person: Person) -> None:
     person.set_pin(PIN)
     done, key = person.enroll("id", "ed25519-sk", "resident", answers=[(PIN_PROMPT, PIN)])

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import shutil
 import subprocess
 
 import pytest
+from support import directory
 from support.login import authorize, log_in, log_in_by_agent, succeeded
-from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Agent, KeyFile, Person, provider_lines
+from support.openssh import (
+    ASKS_ON_DEMAND,
+    PIN,
+    PIN_PROMPT,
+    WRONG_PIN,
+    Agent,
+    KeyFile,
+    Person,
+    assert_signs,
+    provider_lines,
+    version,
+)
+from support.rebased import rebase
 
+from sk_provider.authenticator.profiles import PROFILES
 from sk_provider.credentials.sealing import MARK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import TypeVar
 
     from support.relay import Connect
     from support.sshd import Sshd
+
+    Result = TypeVar("Result")
 
 PASSPHRASE = "correct horse"
 TWICE = [("Passphrase for the new key: ", PASSPHRASE), ("Same passphrase again: ", PASSPHRASE)]
 RIGHT = [("Passphrase: ", PASSPHRASE)]
 WRONG = [("Passphrase: ", "correct horsf")]
 LINES = ("Presence auto", "SealKeyHandle passphrase")
+TRIED = ("u2f", "fido2.0", "fido2.1-pre", "always-uv")
+"""Profiles on which a wrong passphrase is tried as well: they differ in what they answer to it."""
+COMMITS = 3
 WRONG_OR_ELSEWHERE = "libpysk: the passphrase is wrong, or the authenticator does not hold this key; try again, or "
 
 
@@ -44,7 +67,23 @@ def pysk(person: Person, *arguments: str, answers: str = "") -> subprocess.Compl
 
 
 def pin_status(person: Person) -> str:
-    return pysk(person, "pin", "status").stdout
+    done = pysk(person, "pin", "status")
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def questions(person: Person) -> list[str]:
+    return (person.folder / "questions").read_text().splitlines()
+
+
+def without_display(person: Person, run: Callable[[], Result]) -> Result:
+    """Have somebody run something where no program can be asked by."""
+    before = person.environment
+    person.environment = {name: before[name] for name in before if "DISPLAY" not in name}
+    try:
+        return run()
+    finally:
+        person.environment = before
 
 
 def test_a_sealed_key_logs_in_by_its_passphrase(person: Person, server: Sshd, sealed: Path) -> None:
@@ -125,11 +164,11 @@ def test_a_key_that_wants_a_pin_is_asked_for_both_once(person: Person, server: S
     done, key = person.enroll("id", kind, "verify-required", answers=TWICE)
     assert done.status == 0, done
     authorize(server, key, "verify-required")
-    done = log_in(person, server, key, [(PIN_PROMPT, PIN), *RIGHT])
+    both = [*RIGHT, ("PIN: ", PIN)] if version() >= ASKS_ON_DEMAND else [(PIN_PROMPT, PIN), *RIGHT]
+    done = log_in(person, server, key, both)
     assert done.status == 0, done
-    assert done.screen.count("Passphrase: ") == 1
-    person.configure(*LINES, "PinPrompt terminal")
-    done = log_in(person, server, key, [*RIGHT, ("PIN: ", PIN)])
+    # A wrong PIN is no reason to ask for the passphrase anew.
+    done, _ = person.sign(key, answers=[(PIN_PROMPT, WRONG_PIN), *RIGHT, ("PIN: ", PIN)])
     assert done.status == 0, done
     assert done.screen.count("Passphrase: ") == 1
 
@@ -149,7 +188,7 @@ def test_a_wrong_passphrase_spends_no_try_of_the_pin(person: Person) -> None:
     assert done.status == 0, done
 
 
-@pytest.mark.parametrize("profile", ["u2f", "fido2.0", "fido2.1-pre", "always-uv"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_a_served_token_of_any_kind_signs(person: Person, connect: Connect, profile: str) -> None:
     with connect(None, "--profile", profile) as relay:
         person.configure(*LINES, "PinPrompt terminal", device=relay.address)
@@ -159,16 +198,43 @@ def test_a_served_token_of_any_kind_signs(person: Person, connect: Connect, prof
             pin = [("PIN: ", PIN)]
         done, key = person.enroll("id", "ecdsa-sk", answers=[*pin, *TWICE])
         assert done.status == 0, done
-        if profile == "always-uv":
-            # ssh-keygen asks for no PIN that the key does not want: we do, and only after the passphrase.
-            done, signature = person.sign(key, answers=[*RIGHT, *pin])
-        else:
-            done, signature = person.sign(key, answers=RIGHT)
+        # It is we who ask for a PIN that the key does not want, so that the passphrase is asked for once.
+        person.configure("Presence auto", device=relay.address)
+        assert_signs(person, key, [*RIGHT, *pin])
+        if profile in TRIED:
+            done, _ = person.sign(key, answers=[*WRONG, *pin])
+            assert done.status != 0
+            assert "the passphrase is wrong, or" in done.errors
+
+
+def test_a_token_that_always_wants_a_pin_is_logged_in_with_by_one_passphrase(
+    person: Person, server: Sshd, connect: Connect
+) -> None:
+    with connect(None, "--profile", "always-uv") as relay:
+        person.configure(*LINES, "PinPrompt terminal", device=relay.address)
+        person.set_pin(PIN, relay.address)
+        pin = ("PIN: ", PIN)
+        done, key = person.enroll("id", "ecdsa-sk", answers=[pin, *TWICE])
         assert done.status == 0, done
-        assert person.verify(key, signature).returncode == 0
-        done, _ = person.sign(key, answers=[*WRONG, *pin] if profile == "always-uv" else WRONG)
+        authorize(server, key)
+        person.configure("Presence auto", device=relay.address)
+        done = log_in(person, server, key, [*RIGHT, pin])
+        assert done.status == 0, done
+        with Agent(person, person.askpass(PASSPHRASE, PIN)) as agent:
+            assert agent.add(str(key)).status == 0
+            assert succeeded(log_in_by_agent(person, server, agent))
+        assert [line for line in questions(person) if line in ("Passphrase: ", "PIN: ")] == ["Passphrase: ", "PIN: "]
+        # Where only the host can ask, it asks for one thing.
+        person.configure("Presence auto", "PinPrompt terminal", device=relay.address)
+        with Agent(person, person.askpass(PASSPHRASE, PIN)) as agent:
+            assert agent.add(str(key)).status == 0
+            assert log_in_by_agent(person, server, agent).status == 255
+        person.configure("Presence auto", "PinPrompt askpass", device=relay.address)
+        status = pin_status(person)
+        done = without_display(person, lambda: log_in(person, server, key, [(PIN_PROMPT, PASSPHRASE)]))
         assert done.status != 0
-        assert "the passphrase is wrong, or" in done.errors
+        assert "libpysk: the authenticator wants its PIN as well as the key's passphrase, and a" in done.errors
+        assert pin_status(person) == status
 
 
 def test_an_agent_asks_by_ssh_askpass(person: Person, server: Sshd, sealed: Path) -> None:
@@ -182,6 +248,101 @@ def test_an_agent_asks_by_ssh_askpass(person: Person, server: Sshd, sealed: Path
     assert any(line.startswith("login as ") for line in asked)
 
 
+def test_a_rebase_asks_for_each_commit_or_once_for_all(person: Person, sealed: Path) -> None:
+    with Agent(person, person.askpass(*[PASSPHRASE] * COMMITS)) as agent:
+        assert agent.add(str(sealed)).status == 0
+        public_key = sealed.with_name("id.pub")
+        assert rebase(person, public_key, COMMITS, agent.environment) == ["G"] * COMMITS
+        assert questions(person).count("Passphrase: ") == COMMITS
+        shutil.rmtree(person.folder / ".git")
+        person.configure(*LINES, "RememberPin 10m")
+        (person.folder / "answers").write_text(f"{PASSPHRASE}\n")
+        try:
+            assert rebase(person, public_key, COMMITS, agent.environment) == ["G"] * COMMITS
+        finally:
+            forgotten = pysk(person, "forget").stderr
+        assert forgotten.endswith("and 1 passphrase forgotten\n")
+    assert questions(person).count("Passphrase: ") == COMMITS + 1
+
+
+def test_where_libpysk_can_ask_nobody_the_hosts_question_for_a_pin_is_used(
+    person: Person, server: Sshd, sealed: Path
+) -> None:
+    authorize(server, sealed)
+    person.configure("Presence auto", "PinPrompt askpass")
+    said = (
+        "libpysk: this key wants a passphrase, and libpysk can ask nobody for it (askpass: there is no DISPLAY for "
+        "SSH_ASKPASS); enter it if you are asked for a PIN, or use it on a terminal, or where"
+    )
+    done = without_display(person, lambda: log_in(person, server, sealed, [(PIN_PROMPT, PASSPHRASE)]))
+    assert done.status == 0, done
+    (line,) = provider_lines(done.errors)
+    assert line.startswith(said)
+    assert PASSPHRASE not in done.screen + done.errors
+    done = without_display(person, lambda: log_in(person, server, sealed, [(PIN_PROMPT, WRONG[0][1])]))
+    assert done.status != 0
+    (first, second) = provider_lines(done.errors)
+    assert first == line
+    assert second.startswith(WRONG_OR_ELSEWHERE)
+    # An agent has no terminal.
+    person.configure("Presence auto", "PinPrompt terminal")
+    with Agent(person, person.askpass(PASSPHRASE)) as agent:
+        assert agent.add(str(sealed)).status == 0
+        assert log_in_by_agent(person, server, agent).status == 0
+    assert [line.split(" for ")[0] for line in questions(person) if "PIN" in line] == [
+        "Enter PIN and confirm user presence"
+    ]
+
+
+def test_the_hosts_question_is_not_used_for_a_key_that_wants_a_pin(person: Person, server: Sshd) -> None:
+    person.set_pin(PIN)
+    person.configure(*LINES)
+    done, key = person.enroll("id", "ed25519-sk", "verify-required", answers=TWICE)
+    assert done.status == 0, done
+    authorize(server, key, "verify-required")
+    person.configure("Presence auto", "PinPrompt askpass")
+    status = pin_status(person)
+    done, _ = without_display(person, lambda: person.sign(key, answers=[(PIN_PROMPT, PASSPHRASE)]))
+    assert done.status != 0
+    (line,) = provider_lines(done.errors)
+    assert line.startswith("libpysk: this key wants a passphrase beside a PIN, and nobody can be asked for it (")
+    assert pin_status(person) == status
+
+
+@pytest.mark.parametrize("cost", [(20, 8, 1), (16, 8, 255), (0, 0, 0)], ids=["a gigabyte", "an hour", "zero"])
+def test_what_a_directory_has_that_asks_for_too_much_is_refused_before_any_question(
+    person: Person, sealed: Path, cost: tuple[int, int, int]
+) -> None:
+    fields = directory.line(sealed).split()
+    hostile = bytearray(base64.b64decode(fields[4]))
+    hostile[len(MARK) + 2 : len(MARK) + 5] = bytes(cost)
+    fields[4] = base64.b64encode(hostile).decode()
+    records = person.folder / "records"
+    records.write_text(f"{' '.join(fields)}\n")
+    records.chmod(0o644)
+    person.configure("Presence auto", f"KeyDirectory file:{records}")
+    with Agent(person, person.askpass(PASSPHRASE)) as agent:
+        assert agent.add("-K", answers=[(PIN_PROMPT, "")]).status == 0
+        done, _ = person.sign(sealed.with_name("id.pub"), environment=agent.environment)
+        assert done.status != 0
+    assert not any("assphrase" in line for line in questions(person))
+    sentence = (
+        "the sealed key handle asks for more or less computing than any that libpysk has made; use a copy of the key "
+        "that you trust"
+    )
+    exported = person.folder / "exported"
+    exported.touch(mode=0o600)
+    exported.write_text(pysk(person, "directory", "export").stdout)
+    done, _ = person.sign(exported)
+    assert provider_lines(done.errors) == [f"libpysk: {sentence}"]
+    content = records.read_text()
+    name = pysk(person, "directory", "list").stdout.split()[0]
+    for command in (("unseal",), ("seal", "--change")):
+        refused = pysk(person, "directory", *command, name, answers=f"{PASSPHRASE}\n")
+        assert (refused.returncode, refused.stderr) == (1, f"pysk: {sentence}\n")
+    assert records.read_text() == content
+
+
 def test_where_nobody_can_be_asked_that_is_said(person: Person, sealed: Path) -> None:
     document = person.folder / "document"
     document.write_text("a message")
@@ -192,7 +353,7 @@ def test_where_nobody_can_be_asked_that_is_said(person: Person, sealed: Path) ->
     )  # fmt: skip
     assert done.returncode != 0
     (line,) = provider_lines(done.stderr)
-    assert line.startswith("libpysk: this key wants a passphrase, and nobody can be asked for it (terminal: there ")
+    assert line.startswith("libpysk: this key wants a passphrase, and libpysk can ask nobody for it (terminal: there ")
 
 
 def test_ctrl_c_at_the_question_ends_it(person: Person, sealed: Path) -> None:

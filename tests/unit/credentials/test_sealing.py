@@ -128,6 +128,26 @@ def test_no_passphrase_can_be_told_from_another(
     assert abs(ones - bits / 2) < 3 * bits**0.5
 
 
+@pytest.mark.parametrize(("make", "number", "is_plausible"), KINDS)
+def test_the_work_does_not_depend_on_the_answer(
+    make: Callable[[], bytes], number: int, is_plausible: Callable[[bytes], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A right passphrase, a wrong one, a long one and none each have one key stream derived, of the same parameters."""
+    derive, derived = hashlib.scrypt, []
+
+    def derive_noted(_passphrase: bytes, **parameters: Any) -> bytes:
+        derived.append(parameters)
+        return derive(_passphrase, **parameters)
+
+    handle = make()
+    untrusted = seal(handle)
+    monkeypatch.setattr(hashlib, "scrypt", derive_noted)
+    opened = [unseal(untrusted, passphrase) for passphrase in (PASSPHRASE, "wrong", "x" * 1000, "")]
+    assert [each == handle for each in opened] == [True, False, False, False]
+    assert len(derived) == len(opened)
+    assert all(parameters == derived[0] for parameters in derived)
+
+
 @given(handle=st.binary(min_size=1, max_size=sealing.MAX_KEY_HANDLE), passphrase=st.text(), application=st.text())
 def test_whatever_is_sealed_opens(handle: bytes, passphrase: str, application: str) -> None:
     try:
