@@ -91,9 +91,9 @@ if TYPE_CHECKING:
 class Layout:
     """How authenticators of a kind put their key handles together.
 
-    number: what sealed key handles call it, permanent; name: in words; is_certain: whether a key handle that looks so
-    is one of these; parts: returns the parts, in order, of a key handle of so many bytes for an application with this
-    SHA-256: those that follow from that are bytes. Raises ValueError if none has this length.
+    number: what sealed key handles call it, permanent; name: in words; is_certain: whether nobody is known to tell
+    what is sealed of one from random bytes; parts: returns the parts, in order, of a key handle of so many bytes for
+    an application with this SHA-256: those that follow from that are bytes. Raises ValueError if none has this length.
     """
 
     def __init__(
@@ -162,15 +162,19 @@ def _soft(length: int, _rp_id_hash: bytes) -> _Parts:
 def _solo(length: int, rp_id_hash: bytes) -> _Parts:
     """Both have a tag and a nonce (16 each), 2 bytes, SHA-256 of the RP ID, and 4 bytes.
 
-    CanoKey's 2 bytes are flags, and Solo's are random; the 4 bytes are CanoKey's algorithm, and Solo's counter.
+    CanoKey's 2 bytes are flags, and Solo's are random; the 4 bytes are CanoKey's algorithm, and Solo's counter. Older
+    firmware leaves out the 2 bytes, and CanoKey's first one the 4 as well.
     """
-    if length != 70:
+    if length not in (64, 68, 70):
         raise ValueError
-    return [_Sealed(32), _Clear(2), rp_id_hash, _Clear(4)]
+    return [_Sealed(32), *([_Clear(2)] if length == 70 else []), rp_id_hash, *([_Clear(4)] if length > 64 else [])]
 
 
 def _pico_fido(length: int, _rp_id_hash: bytes) -> _Parts:
-    """Version, nonce (12), what ChaCha20-Poly1305 has made, and in newer ones another tag."""
+    """Version, nonce (12), what ChaCha20-Poly1305 has made, and in newer ones another tag.
+
+    Where the chip keeps no key of its own, that tag's is made of the board's serial number, which USB tells everybody.
+    """
     if length < 4 + 12 + 16 + 16:
         raise ValueError
     return [b"\xf1\xd0\x02", _Clear(1), _Sealed(length - 4)]
@@ -200,7 +204,7 @@ UNKNOWN: Final = Layout(0, "unknown", _unknown, is_certain=False)
 _LAYOUTS: Final = (
     Layout(1, "libpysk's software authenticator", _soft),
     Layout(2, "Solo or CanoKey", _solo),
-    Layout(3, "Pico FIDO", _pico_fido),
+    Layout(3, "Pico FIDO", _pico_fido, is_certain=False),
     Layout(4, "OpenSK", _opensk),
     Layout(5, "Nitrokey 3 or Solo 2", _trussed),
     UNKNOWN,
