@@ -192,7 +192,7 @@ def remove(key: str, user: str | None, url: str | None, *, yes: bool) -> None:
 @click.option("--url", metavar="URL", help="The directory to write to, if several can be written.")
 @click.option("--change", is_flag=True, help="Give a key that is sealed another passphrase.")
 def seal_record(key: str, user: str | None, url: str | None, *, change: bool) -> None:
-    """Seal the key handle of a key in a key directory under a passphrase.
+    """Seal a key in a key directory under a passphrase.
 
     It is as for `pysk seal`, which see. The public key stays as it is, and with it each login. KEY is another
     afterwards, and is printed. Copies of the key in files stay as they are.
@@ -213,7 +213,7 @@ def seal_record(key: str, user: str | None, url: str | None, *, change: bool) ->
 @click.argument("user", required=False)
 @click.option("--url", metavar="URL", help="The directory to write to, if several can be written.")
 def unseal_record(key: str, user: str | None, url: str | None) -> None:
-    """Remove the passphrase from a key in a key directory that is sealed.
+    """Remove the passphrase of a key in a key directory.
 
     It is as for `pysk unseal`, which see. KEY is another afterwards, and is printed.
     """

@@ -29,7 +29,7 @@ DELAYS_MS = (0, 2, 5, 20, 50)
 DOUBLE = "sk-dummy"
 NULL = "null provider"
 
-HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB = GROUPS = (
+HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB, SEALED = GROUPS = (
     "signature in ssh-sk-helper",
     "ssh-keygen -Y sign",
     "ssh-keygen -t (enrollment)",
@@ -38,6 +38,7 @@ HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB = GROUPS =
     f"selection in ssh-sk-helper, tokens at {TOKEN_MS} ms",
     "ssh-keygen -Y sign, one token, beside the built-in provider",
     usb.GROUP,
+    "signature by a sealed key in ssh-sk-helper",
 )
 
 
@@ -122,6 +123,8 @@ class Bench:
             self._add_enrollments(name, token[name])
             if PIN_GROUP in self._groups:
                 self._add_pin(name, library)
+            if SEALED in self._groups:
+                self._add_sealed(name, library)
             if RESIDENT in self._groups:
                 self._add_resident(name, library)
             if SELECTION in self._groups:
@@ -250,6 +253,16 @@ class Bench:
             variables = self._environment(label, library, f"Device {address}", "Presence auto") | self._askpass()
             key = self._enroll(label, "ed25519", variables, "-O", "verify-required")
             self._add_helper(subject, PIN_GROUP, key, self._request(key), {}, name)
+
+    def _add_sealed(self, name: str, library: Path) -> None:
+        ordinary = f"{name}, soft: ed25519"
+        for subject, lines in ((ordinary, ()), (f"{ordinary}, sealed", ("SealKeyHandle passphrase",))):
+            label = f"{name}-{'sealed' if lines else 'unsealed'}"
+            device = f"Device soft:{self._folder / name}-store"
+            variables = self._environment(label, library, device, "Presence auto", *lines) | self._askpass()
+            key = self._enroll(label, "ed25519", variables)
+            against = {ordinary: "ordinary"} if lines else {}
+            self._add_helper(subject, SEALED, key, self._request(key), against, name)
 
     def _add_resident(self, name: str, library: Path) -> None:
         store = self._folder / f"{name}-resident"

@@ -18,7 +18,8 @@ BENCH = Path(__file__).with_name("bench")
 def test_the_benchmark_measures_real_signatures_of_every_provider(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     done = subprocess.run(
-        [sys.executable, BENCH, "--rounds", "2", *(f"--group={number}" for number in range(1, 8)), "--json", results],
+        [sys.executable, BENCH, "--rounds", "2", *(f"--group={number}" for number in (*range(1, 8), 9)), "--json",
+         results],
         capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -43,6 +44,9 @@ def test_the_benchmark_measures_real_signatures_of_every_provider(tmp_path: Path
     assert {name for group, name in rows if group.startswith("selection")} == {
         f"libpysk, {count} of unix:" for count in (1, 2, 4, 8)
     }
+    assert {name for group, name in rows if "sealed" in group} == {
+        "libpysk, soft: ed25519", "libpysk, soft: ed25519, sealed"
+    }  # fmt: skip
     beside = {name for group, name in rows if "built-in" in group}
     assert beside == {f"{who}, {delay} ms a message" for who in ("built-in", "libpysk") for delay in (0, 2, 5, 20, 50)}
     assert {group.partition(" ")[0] for group, _ in rows} >= {"ssh-keygen", "signature", "resident", "selection"}
