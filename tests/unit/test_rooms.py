@@ -47,6 +47,7 @@ BESIDE = {
     "virtual_key": {"device_side", "authenticator", "asking"},
     "share": {"device_side", "client"},
     "doctor": {"client"},
+    "testing": {"virtual_key", "transports"},
     "cli": {"virtual_key", "share", "doctor", "embed"},
 }
 

@@ -1,0 +1,93 @@
+"""What a process has: to tell what something leaves behind in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+_PATIENCE = 5.0
+"""Seconds in which what ends by itself, such as a thread that was told to, must have ended."""
+_TICK = 0.02
+_SIGNALS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGPIPE", "SIGTERM", "SIGCHLD", "SIGTSTP", "SIGWINCH")
+"""Whose disposition is the host's. Others are used by what limits the time of tests."""
+
+
+class Leftovers:
+    """What the process had when this was made: file descriptors, threads, children, signal handlers and a folder."""
+
+    def __init__(self) -> None:
+        self._descriptors = _descriptors()
+        self._threads = set(sys._current_frames())  # noqa: SLF001 - those of _thread are in no other list
+        self._children = _children()
+        self._manners = _manners()
+
+    def found(self) -> list[str]:
+        """Return what there is more of by now, or is otherwise, in words; for a moment it may go away."""
+        deadline = time.monotonic() + _PATIENCE
+        while (left := self._left()) and time.monotonic() < deadline:
+            time.sleep(_TICK)
+        return left
+
+    def _left(self) -> list[str]:
+        left = []
+        if opened := _descriptors() - self._descriptors:
+            left.append(f"file descriptors that were not closed: {_targets(opened)}")
+        if begun := set(sys._current_frames()) - self._threads:  # noqa: SLF001
+            left.append(f"threads that have not ended: {len(begun)}")
+        if started := _children() - self._children:
+            left.append(f"processes that were not ended, or not waited for: {sorted(started)}")
+        left += [f"another {name} than before" for name, value in _manners().items() if value != self._manners[name]]
+        return left
+
+
+def _descriptors() -> set[int]:
+    found = set()
+    for name in os.listdir("/dev/fd"):
+        try:
+            os.fstat(int(name))
+        except OSError:  # that of the listing
+            continue
+        found.add(int(name))
+    return found
+
+
+def inheritable() -> set[int]:
+    """Return the file descriptors that programs inherit, besides the standard streams."""
+    return {each for each in _descriptors() if each > 2 and os.get_inheritable(each)}
+
+
+def _targets(descriptors: set[int]) -> str:
+    found = []
+    for descriptor in sorted(descriptors):
+        try:
+            found.append(f"{descriptor} ({os.readlink(f'/dev/fd/{descriptor}')})")
+        except OSError:
+            found.append(str(descriptor))
+    return ", ".join(found)
+
+
+def _children() -> set[int]:
+    """Return our children, also those that ended and were not waited for; none where there is no /proc."""
+    children = set()
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                parent = file.read().rpartition(b")")[2].split()[1]
+        except OSError:
+            continue
+        if name.isdecimal() and int(parent) == os.getpid():
+            children.add(int(name))
+    return children
+
+
+def _manners() -> dict[str, object]:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return {
+        "umask": umask,
+        "working directory": os.getcwd(),
+        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        **{f"disposition of {name}": signal.getsignal(getattr(signal, name)) for name in _SIGNALS},
+    }
