@@ -217,7 +217,13 @@ class NfcChannel:
         event: Event | None = None,
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
-        """See transport_api.Channel. Raises AuthenticatorError if the card is gone, silent or breaks the protocol."""
+        """See transport_api.Channel.
+
+        Raises AuthenticatorError if the card is gone, silent or breaks the protocol, and InvalidRequest if the data
+        does not fit.
+        """
+        if len(data) > framing.MAX_MESSAGE_SIZE:
+            raise InvalidRequest("the key handle or application is too long", "check the key file")
         self._event = event
         if cmd == framing.MSG:
             return self._call_u2f(data)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _TICK = 0.1
 _SILENCE = 5.0
 """Seconds after which a card that does not answer an APDU is dead: P-256 takes slow cards more than one."""
+_LAST_PATIENCE = 0.3
+"""Seconds that a call gets once waiting for it makes no sense any more."""
 _CALLS_OF_CARDS = ("SCardConnect", "SCardReconnect", "SCardTransmit")
 """What waits for the card; all else waits for the PC/SC service alone."""
 PRESENT_AGAIN = "present it again and leave it there until the operation ends"
@@ -81,6 +83,9 @@ class Context:
         try:
             while not done.acquire(timeout=_TICK):
                 if event is not None and event.is_set():
+                    # Cards say every tenth of a second that they are busy, and only between two APDUs hear of it.
+                    if done.acquire(timeout=_LAST_PATIENCE):
+                        break
                     raise event.reason()
                 if time.monotonic() >= deadline and not may_be_silent:
                     if name in _CALLS_OF_CARDS:

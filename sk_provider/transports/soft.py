@@ -5,12 +5,14 @@ from __future__ import annotations
 import posix
 
 from sk_provider.config import PRESENCE_AUTO, PRESENCE_DENY, expand_home, home_directory
+from sk_provider.ctap.framing import CBOR, MSG
 from sk_provider.errors import (
     ConfigurationError,
     CredentialNotFound,
     DeviceNotFound,
     PresenceDenied,
     StoreUnusable,
+    UnknownCommand,
 )
 
 TYPE_CHECKING = False
@@ -70,6 +72,8 @@ class SoftChannel:
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
         """See transport_api.Channel. Raises StoreUnusable if the store cannot be read or written."""
+        if cmd not in (CBOR, MSG):
+            raise UnknownCommand(f"soft: has no CTAPHID command 0x{cmd:02x}", "report this as a bug of libpysk")
         try:
             return self._authenticator.call(cmd, data, event, on_keepalive)
         except StoreUnusable:
