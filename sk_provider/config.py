@@ -382,16 +382,36 @@ class _Reader:
     def read(self, text: str) -> None:
         for line in text.split("\n"):
             self._line += 1
-            words = line.split()
-            if not words or words[0].startswith("#"):
+            stripped = line.strip()
+            if not stripped or stripped.startswith("#"):
                 continue
+            keyword = stripped.split(None, 1)[0].partition("=")[0]
             # ssh_config(5) also allows `Keyword=value` and `Keyword = value`.
-            keyword, equals, value = words[0].partition("=")
-            arguments = ([value] if value else []) + words[1:]
-            if not equals and arguments and arguments[0].startswith("="):
-                arguments = ([arguments[0][1:]] if arguments[0] != "=" else []) + arguments[1:]
-            self._apply(keyword, arguments)
+            rest = stripped[len(keyword) :].lstrip().removeprefix("=")
+            self._apply(keyword, self._arguments(keyword, rest))
         self._configuration.settle(Use())
+
+    def _arguments(self, keyword: str, rest: str) -> list[str]:
+        """Return the words of what follows a keyword: one that begins with a quotation mark ends at the next one."""
+        # In an LDAP directory's names and filters these are characters like any other.
+        if '"' not in rest or keyword.lower().startswith("keydirectoryldap"):
+            return rest.split()
+        arguments = []
+        rest = rest.lstrip()
+        while rest:
+            if rest.startswith('"'):
+                argument, closing, rest = rest[1:].partition('"')
+                if not closing or rest[:1].strip():
+                    raise self._error(
+                        f"{keyword} has a quotation mark where no argument begins or ends",
+                        'write an argument that has spaces as "one two"',
+                    )
+            else:
+                argument = rest.split(None, 1)[0]
+                rest = rest[len(argument) :]
+            arguments.append(argument)
+            rest = rest.lstrip()
+        return arguments
 
     def _error(self, happened: str, remedy: str) -> ConfigurationError:
         where = f"{self._path} line {self._line}"
@@ -567,7 +587,7 @@ class _Reader:
 
     def _age(self, keyword: str, argument: str, most: int = MAX_DIRECTORY_MAX_AGE) -> int:
         """Return the seconds of a time with a unit (sshd_config(5), TIME FORMATS), of which there is one."""
-        unit = _UNITS.get(argument[-1].lower(), 0)
+        unit = _UNITS.get(argument[-1:].lower(), 0)
         number = argument[:-1] if unit else argument
         seconds = int(number) * (unit or 1) if self._is_number(number) else -1
         if not 0 <= seconds <= most:

@@ -97,12 +97,16 @@ def _tell_files(account: Account, named: str | None, configuration: Configuratio
     )
 
 
+def _as_written(argument: str) -> str:
+    return f'"{argument}"' if len(argument.split()) > 1 else argument
+
+
 def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
     for criteria, addresses in configuration.device_lines():
         block = f" (Match {criteria})" if criteria else ""
         yield Finding(
             SUBJECT,
-            f"Device {' '.join(addresses)}{block}",
+            f"Device {' '.join(map(_as_written, addresses))}{block}",
             private=[
                 *criteria.split()[1::2],
                 *(each.partition(":")[2] for each in addresses if not each.startswith(_TELLING)),

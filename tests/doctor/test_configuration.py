@@ -20,13 +20,13 @@ PCSC_SOCKET = Path("/run/pcscd/pcscd.comm")
 
 
 def test_the_file_and_its_settings_are_told(account: Account) -> None:
-    account.configure("Timeout 30", "Match application ssh:work", "Device usb:1050:0407")
+    account.configure("Timeout 30", "Match application ssh:work", 'Device usb:1050:0407 "unix:/a b"')
     seen = [each.seen for each in account.findings() if each.subject == "pysk_config"]
     assert seen[:5] == [
         f"PYSK_CONFIG names {account.config}, which is read instead of ~/.ssh/pysk_config",
         f"read: {account.config}" + (f", {config.SYSTEM_FILE}" if Path(config.SYSTEM_FILE).exists() else ""),
         f"Device soft:{account.store}",
-        "Device usb:1050:0407 (Match application ssh:work)",
+        'Device usb:1050:0407 "unix:/a b" (Match application ssh:work)',
         "Presence ask, Timeout 30, LogLevel error",
     ]
 

@@ -100,6 +100,37 @@ def test_the_first_device_line_that_applies_counts(load: Write) -> None:
     assert configuration.all_devices() == ["soft:/work", "soft:/other", "soft:"]
 
 
+@pytest.mark.parametrize(
+    ("line", "addresses"),
+    [
+        ('Device "soft:/a b" soft:/c', ["soft:/a b", "soft:/c"]),
+        ('Device="soft:/a  b"', ["soft:/a  b"]),
+        ('Device = "soft:/a\tb"\t"soft:/c"', ["soft:/a\tb", "soft:/c"]),
+        ('Device "soft:/a"', ["soft:/a"]),
+        # What no quotation mark begins is as it always was.
+        ('Device soft:/a"b soft:"/c soft:d"', ['soft:/a"b', 'soft:"/c', 'soft:d"']),
+        ("Device soft:/a%20b soft:'/c soft:/d\\ soft:e'", ["soft:/a%20b", "soft:'/c", "soft:/d\\", "soft:e'"]),
+        ("Device soft:~/a pigeon:$HOME/%u#x", ["soft:~/a", "pigeon:$HOME/%u#x"]),
+    ],
+)
+def test_an_address_with_spaces_is_quoted_and_nothing_else_is_changed(
+    load: Write, line: str, addresses: list[str]
+) -> None:
+    assert load(line).devices("ssh:") == addresses
+
+
+@pytest.mark.parametrize("line", ['Device "soft:/a b', 'Device "soft:/a" "', 'Device "soft:/a"b', 'Device ""soft:/a'])
+def test_a_quotation_mark_at_a_wrong_place_is_told(load: Write, line: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r'line 1: Device has a quotation mark where .*; write .* as "one two"'
+    ):
+        load(line)
+
+
+def test_quotation_marks_of_ldap_filters_are_the_directorys(load: Write) -> None:
+    assert load('KeyDirectoryLdapFilter (cn=Jane "J" Doe)\n').ldap == {"filter": '(cn=Jane "J" Doe)'}
+
+
 def test_each_address_is_told_once_whether_or_not_its_line_applies(load: Write) -> None:
     configuration = load("Device usb: nfc:\nDevice nfc: soft:\nMatch application x\nDevice unix:/x usb:\n")
     assert configuration.all_devices() == ["usb:", "nfc:", "soft:", "unix:/x"]
@@ -155,6 +186,7 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("SealKeyHandle yes", "SealKeyHandle cannot be yes"),
         ("RememberPin", "RememberPin takes one argument"),
         ("RememberPin -1", "RememberPin cannot be -1"),
+        ('RememberPin ""', "RememberPin cannot be ;"),
         ("RememberPin 8d", "RememberPin cannot be 8d"),
         ("Deny", "Deny takes one argument"),
         ("Deny maybe", "Deny cannot be maybe"),
