@@ -34,6 +34,7 @@ class TracedChannel:
 
     def __init__(self, channel: Channel, address: str, trace: Trace) -> None:
         self.capabilities = channel.capabilities
+        self.asks_a_person = getattr(channel, "asks_a_person", False)
         self._channel = channel
         self._address = address
         self._trace = trace

@@ -53,6 +53,7 @@ class Answers:
 
     def __init__(self, answer: bytes | BaseException, keepalives: tuple[int, ...] = ()) -> None:
         self.answer = answer
+        self.asks_a_person = False
         self.keepalives = keepalives
 
     def call(self, _cmd: int, _data: bytes = b"", _event: Any = None, on_keepalive: Any = None) -> bytes:
@@ -260,3 +261,10 @@ def test_any_answer_in_cbor_is_told_within_bounds(command: int, answer: dict[int
     _, line = ask(b"\0" + cbor.encode(answer), bytes([command]))
     assert "cannot be shown" not in line
     assert len(line) <= 4100
+
+
+def test_an_authenticator_that_asks_a_person_itself_does_so_under_a_trace() -> None:
+    channel = Answers(b"")
+    assert not Traced(channel).channel.asks_a_person
+    channel.asks_a_person = True
+    assert Traced(channel).channel.asks_a_person
