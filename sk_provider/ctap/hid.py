@@ -13,25 +13,8 @@ from . import commands, framing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    from sk_provider.transport_api import Event
-
-    class Reports(Protocol):
-        """What carries reports of framing.REPORT_SIZE bytes to one authenticator and back."""
-
-        def send(self, report: bytes) -> None:
-            """Send one report. Raises AuthenticatorError if the authenticator is gone or takes no more."""
-
-        def receive(self, seconds: float) -> bytes | None:
-            """Return the next report, None if none comes in time.
-
-            Raises AuthenticatorError if the authenticator is gone.
-            """
-
-        def close(self) -> None:
-            """Let the authenticator go. May be called more than once."""
-
+    from sk_provider.transport_api import Event, Reports
 
 TICK = 0.1
 """Seconds between two looks at the event, in silence too."""

@@ -59,7 +59,7 @@ def exchange(command: bytes, answer: bytes) -> str:
 
 
 class TracedReports:
-    """Reports that tell a trace which message begins with them. See hid.Reports."""
+    """Reports that tell a trace which message begins with them. See transport_api.Reports."""
 
     def __init__(self, reports: Any, trace: Callable[[str], object]) -> None:
         self._reports = reports

@@ -7,6 +7,7 @@ import time
 
 from sk_provider.errors import ConfigurationError, SecurityKeyError, TransportDefect
 from sk_provider.third_party import blame
+from sk_provider.transport_api import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ class GuardedTransport:
     """See transport_api.Transport. A call runs in a thread of its own, which is left behind if it does not end."""
 
     def __init__(self, scheme: str, package: str, transport: Any) -> None:
-        """Guard a transport. Raises ConfigurationError if it is none."""
+        """Guard a transport. Raises ConfigurationError if it is none, TransportDefect if it wants a newer interface."""
         self._whose = f"the transport {scheme}: of the package {package}"
         self._transport: Transport = transport
+        self._check_version(package, getattr(transport, "transport_api_version", 1))
         for name in ("discover", "open"):
             if not callable(getattr(transport, name, None)):
                 raise ConfigurationError(f"{self._whose} has no function {name}()", "report this to its authors")
@@ -43,6 +45,19 @@ class GuardedTransport:
             self.open_holder = self._open_holder
         if hasattr(transport, "name"):
             self.name = self._name
+
+    def _check_version(self, package: str, stated: object) -> None:
+        """Refuse a transport that may want what is not here. stated: see transport_api.StatesVersion."""
+        if not isinstance(stated, int) or stated < 1:
+            raise TransportDefect(
+                f"{self._whose} states no version of the interface (transport_api_version)",
+                "report this to its authors",
+            )
+        if stated > VERSION:
+            raise TransportDefect(
+                f"{self._whose} is for version {stated} of the interface, and libpysk has version {VERSION}",
+                f"install a newer release of libpysk, or an older one of {package}",
+            )
 
     def discover(self, location: str) -> list[str]:
         """See Transport."""
@@ -117,6 +132,7 @@ class GuardedChannel:
 
     def __init__(self, channel: Channel, capabilities: int, whose: str, operation: Operation) -> None:
         self.capabilities = capabilities
+        self.asks_a_person = bool(getattr(channel, "asks_a_person", False))
         self._channel = channel
         self._whose = whose
         self._operation = operation
@@ -130,6 +146,8 @@ class GuardedChannel:
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
         """See Channel."""
+        if self._is_stuck:
+            raise TransportDefect(f"{self._whose} does not answer (call())", "report this to its authors")
         waiting: Event = event if event is not None else self._operation
         try:
             response: object = _run_in_time(

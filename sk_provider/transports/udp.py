@@ -102,7 +102,7 @@ class _Channel(HidChannel):
 
 
 class _DatagramReports:
-    """One report in each datagram. See ctap.hid.Reports."""
+    """One report in each datagram. See transport_api.Reports."""
 
     def __init__(self, socket: _socket.socket, address: tuple[str, int]) -> None:
         self._socket = socket

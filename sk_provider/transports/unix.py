@@ -72,7 +72,7 @@ def _check_peer(socket: _socket.socket, path: str) -> None:
 
 
 class _StreamReports:
-    """Reports one after another in a stream. See ctap.hid.Reports."""
+    """Reports one after another in a stream. See transport_api.Reports."""
 
     def __init__(self, socket: _socket.socket, path: str) -> None:
         self._socket = socket

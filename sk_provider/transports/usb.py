@@ -234,7 +234,7 @@ def _lock(descriptor: int, location: str, operation: Operation) -> None:
 
 
 class _HidrawReports:
-    """Reports over an open hidraw device. See ctap.hid.Reports."""
+    """Reports over an open hidraw device. See transport_api.Reports."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -56,7 +56,7 @@ def open(path: str, operation: Operation) -> HidChannel:  # noqa: A001 - see Tra
 
 
 class _ConnectionReports:
-    """Reports over python-fido2's connection, whose reading has no deadline. See ctap.hid.Reports."""
+    """Reports over python-fido2's connection, whose reading has no deadline. See transport_api.Reports."""
 
     def __init__(self, connection: CtapHidConnection) -> None:
         self._connection = connection

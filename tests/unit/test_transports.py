@@ -32,7 +32,7 @@ def test_a_device_file_is_an_address_of_usb_as_it_stands() -> None:
     assert transports.join("usb", "") == "usb:"
 
 
-@pytest.mark.parametrize("address", ["soft", "", ":", ":/x", "../x:y"])
+@pytest.mark.parametrize("address", ["soft", "", ":", ":/x", "../x:y", "carrier-pigeon:x", "1x:", "so ft:"])
 def test_what_has_no_scheme_is_no_address(address: str) -> None:
     with pytest.raises(ConfigurationError, match="not an authenticator's address"):
         transports.split(address)
@@ -41,6 +41,12 @@ def test_what_has_no_scheme_is_no_address(address: str) -> None:
 def test_an_unknown_scheme_is_told_with_those_that_exist() -> None:
     with pytest.raises(ConfigurationError, match=r"no transport carrier_pigeon:; use one of .*soft:"):
         transports.load("carrier_pigeon", own_only=False)
+
+
+@pytest.mark.parametrize("location", ["", "~/x", "%41$HOME", "a b", " a\t", 'say "x"', ":x:", "é\n"])
+def test_a_location_is_what_the_person_wrote(location: str) -> None:
+    assert transports.split(f"pigeon:{location}") == ("pigeon", location)
+    assert transports.join("pigeon", location) == f"pigeon:{location}"
 
 
 def test_our_own_transports_all_load() -> None:
@@ -58,6 +64,23 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("third_party")
 def test_another_package_can_bring_a_transport() -> None:
     assert transports.load("pigeon", own_only=False).discover("x") == ["x"]
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize("scheme", ["Pigeon", "PIGEON"])
+def test_a_scheme_is_compared_as_it_is_written(scheme: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"there is no transport {scheme}:"):
+        transports.load(scheme, own_only=False)
+
+
+def test_what_is_registered_may_be_an_object_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_another(tmp_path, "rook_post", "rook_object:shed.rook", monkeypatch)
+    (tmp_path / "rook_object.py").write_text(
+        "class Rook:\n    def discover(self, location): return [location]\n    def open(self): pass\n"
+        "class Shed: rook = Rook()\nshed = Shed()\n"
+    )
+    monkeypatch.delitem(sys.modules, "rook_object", raising=False)
+    assert transports.load("crow", own_only=False).discover("x") == ["x"]
 
 
 @pytest.mark.usefixtures("third_party")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sk_provider import transport_api
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
 from sk_provider.errors import ConfigurationError, DeviceNotFound, Interrupted, TransportDefect
@@ -164,6 +165,23 @@ def test_a_call_that_does_not_end_ends_with_the_operation() -> None:
     assert inner.closed == 0
 
 
+def test_a_channel_whose_call_has_not_ended_is_not_called_again() -> None:
+    calls: list[None] = []
+
+    def answer() -> bytes:
+        calls.append(None)
+        return bytes(hang())
+
+    operation = Operation(60)
+    channel = opened(Channel(call=answer))
+    operation.call_off()
+    with pytest.raises(Interrupted):
+        channel.call(framing.CBOR, b"\4", operation)
+    with pytest.raises(TransportDefect, match=rf"{WHOSE} does not answer \(call\(\)\)"):
+        channel.call(framing.CBOR, b"\4", Operation(60))
+    assert len(calls) == 1
+
+
 def test_an_opening_that_does_not_end_ends_with_the_operation() -> None:
     operation = Operation(60)
     operation.call_off()
@@ -186,6 +204,60 @@ def test_a_write_to_a_closed_pipe_is_an_error_and_no_end_of_the_host() -> None:
             opened(Channel(call=lambda: os.write(writer, b"x"))).call(framing.CBOR, b"\4")
     finally:
         os.close(writer)
+
+
+@pytest.mark.parametrize("version", [transport_api.VERSION, 1])
+def test_a_transport_for_this_version_of_the_interface_or_an_older_one_is_used(version: int) -> None:
+    transport = Transport()
+    transport.transport_api_version = version  # type: ignore[attr-defined]
+    assert guarded(transport).discover("x") == ["x"]
+
+
+def test_a_transport_for_a_newer_version_of_the_interface_is_refused_with_both_versions() -> None:
+    transport = Transport()
+    transport.transport_api_version = transport_api.VERSION + 1  # type: ignore[attr-defined]
+    told = (
+        f"^{WHOSE} is for version {transport_api.VERSION + 1} of the interface, and libpysk has version "
+        f"{transport_api.VERSION}; install a newer release of libpysk, or an older one of pigeon-post$"
+    )
+    with pytest.raises(TransportDefect, match=told):
+        guarded(transport)
+
+
+@pytest.mark.parametrize("version", ["1", 0, -1, None, 1.0])
+def test_what_is_no_version_of_the_interface_is_told(version: object) -> None:
+    transport = Transport()
+    transport.transport_api_version = version  # type: ignore[attr-defined]
+    with pytest.raises(TransportDefect, match=rf"{WHOSE} states no version of the interface \(transport_api_version\)"):
+        guarded(transport)
+
+
+def test_a_channel_that_asks_a_person_itself_says_so() -> None:
+    inner = Channel()
+    assert not opened(inner).asks_a_person
+    inner.asks_a_person = True  # type: ignore[attr-defined]
+    assert opened(inner).asks_a_person
+
+
+def test_every_function_is_called_in_a_thread_of_its_own_and_one_after_the_other() -> None:
+    threads: list[int] = []
+
+    def note(answer: Any) -> Callable[[], Any]:
+        def noted() -> Any:
+            threads.append(threading.get_native_id())
+            return answer
+
+        return noted
+
+    channel = Channel(call=note(b"\0"), close=note(None))
+    transport = guarded(Transport(discover=note(["x"]), opened=note(channel)))
+    transport.discover("x")
+    guard: Any = transport.open("x", Configuration(), Operation(60), may_create=False)
+    guard.call(framing.CBOR, b"\4")
+    guard.close()
+    guard.close()
+    assert len(threads) == 5
+    assert threading.get_native_id() not in threads
 
 
 def test_what_a_transport_may_have_is_there_only_if_it_has_it() -> None:
