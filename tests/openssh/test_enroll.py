@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -240,3 +241,18 @@ def test_a_resident_key_replaces_another_unnoticed_where_there_is_no_pin(person:
     assert TestOverwriting.QUESTION not in done.screen
     assert person.verify(new, person.sign(new)[1]).returncode == 0
     assert person.sign(old)[0].status != 0
+
+
+def test_an_address_may_have_a_space_where_it_is_one_argument(person: Person) -> None:
+    address = f"soft:{person.folder}/my  store"
+    done, key = person.enroll("id", "ed25519-sk", f"device={address}")
+    assert done.status == 0, done
+    # Of the software authenticator another store's key is found only where that is named.
+    done, _ = person.sign(key)
+    assert done.status != 0
+    person.configure("Presence auto", device=f'unix:/none "{address}"')
+    done, signature = person.sign(key)
+    assert done.status == 0, done
+    assert person.verify(key, signature).returncode == 0
+    listed = person.run(str(person.pysk), "devices", "--json", address)
+    assert [each["address"] for each in json.loads(listed.screen)] == [address]
