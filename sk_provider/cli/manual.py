@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PAGES = ("pysk.1", "pysk_config.5", "libpysk.8")
+_PAGES = ("pysk.1", "pysk_config.5", "pysk_transport.7", "libpysk.8")
 _SCRIPTS = {
     "bash": "bash-completion/completions/pysk",
     "zsh": "zsh/site-functions/_pysk",

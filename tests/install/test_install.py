@@ -41,7 +41,8 @@ STALE = "sk_provider.egg-info/SOURCES.txt"
 MARK = ".made-by-libpysk"
 SHARED = {
     f"share/{name}" for name in (
-        "man/man1/pysk.1", "man/man5/pysk_config.5", "man/man8/libpysk.8", "bash-completion/completions/pysk",
+        "man/man1/pysk.1", "man/man5/pysk_config.5", "man/man7/pysk_transport.7", "man/man8/libpysk.8",
+        "bash-completion/completions/pysk",
         "zsh/site-functions/_pysk", "fish/vendor_completions.d/pysk.fish",
     )
 }  # fmt: skip

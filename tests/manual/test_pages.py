@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGES = ("pysk.1", "pysk_config.5", "libpysk.8")
+PAGES = ("pysk.1", "pysk_config.5", "pysk_transport.7", "libpysk.8")
 PATIENCE_S = 60
 
 

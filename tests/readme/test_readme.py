@@ -6,6 +6,7 @@ test, and a section that has blocks and no test fails as well.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -436,6 +437,55 @@ def test_keys_without_key_files(fresh: Machine, person: Account, plugged: None) 
         adds.run(person, {0: (("Enter PIN", ""),)})
         done = person.types("ssh host echo in")
         assert done.screen.splitlines()[-1] == "in", done
+
+
+# What stands for characters that manual pages have other uses for.
+ESCAPES = {r"\-": "-", r"\(aq": "'", r"\(ti": "~", r"\e": "\\"}
+
+
+def transport_page(account: Account) -> list[Block]:
+    """Return the blocks of pysk_transport(7), which are there as well for whoever copies them from the shown page."""
+    installed = "/usr/local/share/man/man7/pysk_transport.7"
+    mandoc = debian.unpack("mandoc") / "usr/bin/mandoc"
+    shown = re.sub(".\b", "", account.types(f"{mandoc} -T utf8 {installed}").screen).splitlines()
+    blocks = []
+    source = account.machine.run(f"cat {installed}")
+    for escaped in re.findall(r"^\.Bd -literal -offset indent\n(.*?)^\.Ed$", source, re.DOTALL | re.MULTILINE):
+        text = functools.reduce(lambda text, escape: text.replace(escape, ESCAPES[escape]), ESCAPES, escaped)
+        blocks.append(Block(text.splitlines()))
+        assert [line for line in blocks[-1].lines if line and f"{' ' * 11}{line}" not in shown] == []
+    return blocks
+
+
+def test_the_page_on_writing_a_transport_leads_from_nothing_to_a_login(fresh: Machine, person: Account) -> None:
+    show, project, module, install, serve, look, enroll, log_in, quoted = transport_page(person)
+    assert person.types("export PAGER=cat").status == 0
+    (shown,) = show.run(person)
+    assert "Carry out one CTAPHID command" in shown.screen
+    person.write("pysk-door/pyproject.toml", project.text)
+    person.write("pysk-door/pysk_door.py", module.text)
+    install.run(person)
+    (command,) = serve.lines
+    with person.runs(command, lambda: person.has("door.sock")):
+        devices, tried = look.run(person)
+        assert "soft" in devices.screen
+        assert "verify" in tried.screen
+        enroll.run(person)
+        authorize(person, ".ssh/id_door")
+        (command,) = log_in.lines
+        done = person.types(f"{command} echo in")
+        assert done.screen.splitlines()[-1] == "in", done
+        # That it was this package which signed: without it, nobody does.
+        fresh.run("/usr/local/lib/pysk/bin/pip uninstall -q -y pysk-door")
+        done = person.types(f"{command} echo in")
+        assert "there is no transport door:" in done.errors
+        install.run(person)
+    done = person.types(f"{command} echo in")
+    assert "nobody is behind door:/home/alice/door.sock (No such file or directory)" in done.errors
+    # The line of a location that has a space.
+    person.write(".ssh/pysk_config", quoted.text.replace(" usb:", ""))
+    done = person.types(f"{command} echo in")
+    assert "nobody is behind door:/run/my door.sock (No such file or directory)" in done.errors
 
 
 def test_from_the_built_in_provider_and_back(person: Account, plugged: None) -> None:
