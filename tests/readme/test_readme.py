@@ -6,7 +6,6 @@ test, and a section that has blocks and no test fails as well.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shlex
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import debian, pcscd
+from support import debian, manual_page, pcscd
 from support.desktop import Desktop
 from support.fresh import ACCOUNTS, Account, Machine, machine
 from support.openssh import PIN
@@ -439,26 +438,19 @@ def test_keys_without_key_files(fresh: Machine, person: Account, plugged: None) 
         assert done.screen.splitlines()[-1] == "in", done
 
 
-# What stands for characters that manual pages have other uses for.
-ESCAPES = {r"\-": "-", r"\(aq": "'", r"\(ti": "~", r"\e": "\\"}
-
-
 def transport_page(account: Account) -> list[Block]:
     """Return the blocks of pysk_transport(7), which are there as well for whoever copies them from the shown page."""
     installed = "/usr/local/share/man/man7/pysk_transport.7"
     mandoc = debian.unpack("mandoc") / "usr/bin/mandoc"
     shown = re.sub(".\b", "", account.types(f"{mandoc} -T utf8 {installed}").screen).splitlines()
-    blocks = []
-    source = account.machine.run(f"cat {installed}")
-    for escaped in re.findall(r"^\.Bd -literal -offset indent\n(.*?)^\.Ed$", source, re.DOTALL | re.MULTILINE):
-        text = functools.reduce(lambda text, escape: text.replace(escape, ESCAPES[escape]), ESCAPES, escaped)
-        blocks.append(Block(text.splitlines()))
-        assert [line for line in blocks[-1].lines if line and f"{' ' * 11}{line}" not in shown] == []
+    blocks = [Block(lines) for lines in manual_page.blocks(account.machine.run(f"cat {installed}"))]
+    for block in blocks:
+        assert [line for line in block.lines if line and f"{' ' * 11}{line}" not in shown] == []
     return blocks
 
 
 def test_the_page_on_writing_a_transport_leads_from_nothing_to_a_login(fresh: Machine, person: Account) -> None:
-    show, project, module, install, serve, look, enroll, log_in, quoted = transport_page(person)
+    show, project, module, _, install, serve, look, enroll, log_in, quoted = transport_page(person)
     assert person.types("export PAGER=cat").status == 0
     (shown,) = show.run(person)
     assert "Carry out one CTAPHID command" in shown.screen

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import pydoc
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from support import manual_page
 
 import sk_provider
 from sk_provider import config, errors, operation, transport_api, transports
 from sk_provider.ctap import framing, hid
+
+PAGE = Path(sk_provider.__file__).parent / "manual/pysk_transport.7"
 
 # What may be imported with version 1. What is changed or taken away here wants a new version; names may be added.
 STABLE = {
@@ -101,9 +106,29 @@ def test_the_page_and_help_name_what_may_be_imported() -> None:
         "sk_provider.ctap.framing",
         "sk_provider.config",
     ]
-    page = (Path(sk_provider.__file__).parent / "manual/pysk_transport.7").read_text()
+    page = PAGE.read_text()
     for module, _ in named:
         assert module in page
+
+
+def test_the_lock_of_the_page_waits_for_others(tmp_path: Path) -> None:
+    (block,) = [lines for lines in manual_page.blocks(PAGE.read_text()) if "fcntl.flock" in "".join(lines)]
+    path = tmp_path / "line"
+    path.touch()
+    with path.open() as theirs, path.open() as ours:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        waits: list[float] = []
+
+        class Other:
+            def wait_for_others(self, since: float) -> None:
+                waits.append(since)
+                if len(waits) == 2:
+                    fcntl.flock(theirs, fcntl.LOCK_UN)
+
+        exec("\n".join(block), {"time": time, "fcntl": fcntl, "line": ours, "operation": Other()})
+        assert len(waits) == 2
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_help_shows_the_contract() -> None:

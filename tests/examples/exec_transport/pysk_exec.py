@@ -45,7 +45,7 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
 
 
 class _Messages:
-    """Reports that come and go as whole messages. See ctap.hid.Reports."""
+    """Reports that come and go as whole messages. See transport_api.Reports."""
 
     def __init__(self, process: Popen[bytes], location: str, operation: Operation) -> None:
         assert process.stdin is not None

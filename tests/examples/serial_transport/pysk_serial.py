@@ -67,7 +67,7 @@ def _lock(line: io.FileIO, operation: Operation) -> None:
 
 
 class _LineReports:
-    """See ctap.hid.Reports."""
+    """See transport_api.Reports."""
 
     def __init__(self, line: io.FileIO, location: str) -> None:
         self._line = line
