@@ -10,6 +10,7 @@ import select
 import shlex
 import signal
 import time
+from contextlib import suppress
 from subprocess import PIPE, Popen, TimeoutExpired
 
 from sk_provider.ctap.framing import INIT_PACKET, MAX_MESSAGE_SIZE, split_message
@@ -53,8 +54,7 @@ class _Messages:
         self._process, self._input, self._output = process, process.stdin, process.stdout
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)
-        self._location = location
-        self._operation = operation
+        self._location, self._operation = location, operation
         self._starting_ends = time.monotonic() + _START_PATIENCE
         self._channel = 0
         self._sending = self._received = b""
@@ -85,21 +85,20 @@ class _Messages:
         if not piece:
             raise self._ended()
         self._received += piece
-        self._starting_ends = 0.0
         if _size(self._received) > _HEADER_SIZE + MAX_MESSAGE_SIZE:
             raise AuthenticatorError(f"exec:{self._location} prints what is no message", _REMEDY)
         if len(self._received) == _size(self._received):
             self._reports = split_message(self._channel, self._received[0], self._received[_HEADER_SIZE:])
-            self._received = b""
+            self._received, self._starting_ends = b"", 0.0
 
     def close(self) -> None:
+        self._input.close()
+        self._output.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is None:
                 os.killpg(self._process.pid, number)
-                try:
+                with suppress(TimeoutExpired):
                     self._process.wait(_END_PATIENCE)
-                except TimeoutExpired:
-                    pass
 
     def _ended(self) -> AuthenticatorError:
         return AuthenticatorError(f"exec:{self._location} has ended", _REMEDY)
