@@ -17,8 +17,11 @@ import pytest
 from fido2.ctap2 import Ctap2
 from fido2.hid import CtapHidDevice
 from fido2.hid.base import CtapHidConnection, HidDescriptor
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import terminal
 from support.serve import PATIENCE, REPORT_SIZE, wait_until
+from support.soft_token import FUZZ_EXAMPLES
 
 from sk_provider.ctap import framing
 
@@ -39,6 +42,8 @@ NONCE = bytes(range(8))
 GET_INFO = b"\x04"
 SELECTION = b"\x0b"
 REMEDY = "let the program that uses the authenticator start this"
+COMMANDS = st.sampled_from([framing.PING, framing.MSG, framing.LOCK, framing.INIT, framing.CBOR, framing.CANCEL])
+REQUESTS = st.sampled_from([GET_INFO, SELECTION, NONCE, b"\x07", b"\x0a", b"\0\x03\0\0"])
 OK, KEEPALIVE_CANCEL = b"\0", b"\x2d"
 
 
@@ -219,6 +224,29 @@ def test_a_client_that_does_not_read_is_not_waited_for(impatience: Impatient) ->
         assert token.ended() == (
             1, b"pysk: nobody reads what is sent on standard output; start this and its client again\n"
         )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def any_token() -> Iterator[Served]:
+    with serve_messages() as token:
+        yield token
+
+
+@settings(max_examples=FUZZ_EXAMPLES)
+@given(messages=st.lists(st.tuples(COMMANDS | st.integers(0, 0x7F), REQUESTS | st.binary(max_size=300)), max_size=20))
+def test_after_any_messages_the_next_good_ones_are_answered(
+    any_token: Served, messages: list[tuple[int, bytes]]
+) -> None:
+    for command, data in messages:
+        any_token.send(command, data)
+    nonce = os.urandom(8)
+    any_token.send(framing.INIT, nonce)
+    while True:
+        command, response = any_token.receive()
+        if command == framing.INIT and response[:8] == nonce:
+            break
+    assert any_token.call(framing.PING, b"good") == (framing.PING, b"good")
+    assert any_token.call(framing.CBOR, GET_INFO)[1][:1] == OK
 
 
 @pytest.mark.parametrize("nonsense", [b"Welcome to this machine!\r\n", HEADER.pack(0x90, 1), b"\x10\xff\xff"])
