@@ -7,13 +7,14 @@ import pty
 import shutil
 import subprocess
 import sys
+import termios
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.openssh import Person
 from support.provider_tree import Tree
-from support.serve import PATIENCE
+from support.serve import PATIENCE, wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def serial_token(guest: Person) -> Plug:
     @contextmanager
     def plugged(presence: str) -> Iterator[str]:
         tokens, persons = pty.openpty()
+        as_it_was = termios.tcgetattr(persons)
         token = subprocess.Popen(
             [PYSK, "serve", "--store", guest.store, "--presence", presence, "stdio:"],
             stdin=tokens, stdout=tokens, start_new_session=True,
@@ -93,6 +95,9 @@ def serial_token(guest: Person) -> Plug:
         os.close(tokens)
         # Held open, as a line stays when nobody uses it.
         try:
+            # The other end of a line has settings of its own, which are not the token's.
+            wait_until(lambda: termios.tcgetattr(persons) != as_it_was, "the line's being set")
+            termios.tcsetattr(persons, termios.TCSANOW, as_it_was)
             yield f"serial:{os.ttyname(persons)}"
         finally:
             token.terminate()

@@ -176,13 +176,14 @@ def test_a_line_on_which_nobody_answers_is_told(guest: Person) -> None:
         os.close(theirs)
 
 
-def test_a_command_that_says_nothing_is_told(guest: Person, installed: Tree) -> None:
+def test_a_command_that_says_nothing_is_told_and_ended(guest: Person, installed: Tree) -> None:
     module = installed.folder / "pysk_exec.py"
     source = module.read_text()
     assert "_START_PATIENCE, _END_PATIENCE = 20.0," in source
     module.write_text(source.replace("= 20.0,", "= 0.2,"))
     try:
-        told = refusal(guest, "exec:sleep 60")
+        told = refusal(guest, f"exec:sh -c 'trap : TERM; sleep 60; sleep 60; : {guest.store}'")
         assert told == "the authenticator does not answer; try the command by itself (pysk-exec)"
     finally:
         module.write_text(source)
+    assert_nothing_is_left(guest)
