@@ -129,7 +129,7 @@ def refusal(function: Callable[..., object], *arguments: object, **keywords: obj
 
 
 class Login:
-    """Somebody on another machine, to which `ssh -R` forwards the socket of a `pysk share`."""
+    """Somebody on another machine, to which ssh forwards the socket of a `pysk share`."""
 
     def __init__(self, far: Person, process: subprocess.Popen[bytes]) -> None:
         self.far = far
@@ -137,8 +137,11 @@ class Login:
 
 
 @contextmanager
-def forwarded(person: Person, folder: Path, sharing: Sharing) -> Iterator[Login]:
-    """Log in to a real sshd with the socket forwarded, until the end of the with statement."""
+def forwarded(person: Person, folder: Path, sharing: Sharing, option: str = "-R") -> Iterator[Login]:
+    """Log in to a real sshd with the socket forwarded, until the end of the with statement.
+
+    option: who logs in, the machine that has the authenticator (-R) or the other one (-L).
+    """
     far_folder, server_folder, login = folder / "far", folder / "sshd", folder / "login"
     far_folder.mkdir()
     far = Person(far_folder, person.provider)
@@ -151,7 +154,7 @@ def forwarded(person: Person, folder: Path, sharing: Sharing) -> Iterator[Login]
         server.authorized_keys.chmod(0o600)
         process = subprocess.Popen(
             [*server.client("-i", str(login), "-o", "IdentitiesOnly=yes", "-o", "ExitOnForwardFailure=yes",
-                            "-N", "-R", f"{far_end}:{sharing.path}")],
+                            "-N", option, f"{far_end}:{sharing.path}")],
             env=person.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -164,12 +167,13 @@ def forwarded(person: Person, folder: Path, sharing: Sharing) -> Iterator[Login]
             process.wait(30)
 
 
-def test_the_far_side_of_ssh_enrolls_and_signs(person: Person, tmp_path: Path, sockets: Path) -> None:
+@pytest.mark.parametrize("option", ["-R", "-L"])
+def test_the_far_side_of_ssh_enrolls_and_signs(person: Person, tmp_path: Path, sockets: Path, option: str) -> None:
     token = sockets / "token"
     with (
         serve(f"unix:{token}"),
         share(person, sockets / "near", f"unix:{token}") as sharing,
-        forwarded(person, tmp_path, sharing) as login,
+        forwarded(person, tmp_path, sharing, option) as login,
     ):
         done, key = login.far.enroll("id", "ed25519-sk")
         assert done.status == 0, (done, sharing.told())
@@ -177,7 +181,8 @@ def test_the_far_side_of_ssh_enrolls_and_signs(person: Person, tmp_path: Path, s
         assert done.status == 0, (done, sharing.told())
         assert login.far.verify(key, signature).returncode == 0
         told = sharing.told()
-        assert f"process {login.process.pid} (ssh " in told
+        # What connects here is the client that has logged in, or the server to which it has.
+        assert (f"process {login.process.pid} (ssh " if option == "-R" else "(sshd") in told
         assert "wants a new key for ssh:" in told
         assert "wants a signature for ssh:" in told
 
