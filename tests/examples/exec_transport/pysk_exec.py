@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
 
+transport_api_version = 1
 _REMEDY = "try the command by itself (pysk-exec)"
 _START_PATIENCE, _END_PATIENCE = 20.0, 0.5
 """Seconds for the command to say something, such as after a login, and to end."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sk_provider.config import Configuration
     from sk_provider.operation import Operation
 
+transport_api_version = 1
 _REMEDY = "check what is there (pysk-serial)"
 _SEND_PATIENCE = 3.0
 """Seconds in which the line must take a part of a report."""
