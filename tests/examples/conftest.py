@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.impatient import SILENCE_S
 from support.openssh import Person
 from support.provider_tree import Tree
 from support.serve import PATIENCE, wait_until
@@ -40,6 +41,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     tree = Tree(folder / "packages")
     # The user's home is the password database's, which the test leaves alone.
     tree.append("config.py", f"def home_directory(): return {str(folder / 'home')!r}")
+    tree.append("ctap/hid.py", f"SILENCE = {SILENCE_S}")
     tree.carry()
     for name in EXAMPLES:
         # A build leaves files behind.

@@ -98,7 +98,7 @@ def test_a_key_is_enrolled_signs_and_logs_in(guest: Person, plug: Plug, server: 
 
 
 def test_several_that_sign_take_turns_and_late_touches_are_waited_for(guest: Person, plug: Plug) -> None:
-    with plug("after:800") as address:
+    with plug("after:400") as address:
         sign_at_once(guest, enrolled(guest, address), 2)
 
 

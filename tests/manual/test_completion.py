@@ -47,6 +47,7 @@ def test_commands_options_choices_addresses_and_files_are_completed(shell: Shell
         "pysk serve --profile fido2.1-": "pysk serve --profile fido2.1-pre",
         "pysk serve --presence au": "pysk serve --presence auto",
         "pysk serve vpcd:1": "pysk serve vpcd:127.0.0.1:35963",
+        "pysk serve stdio:m": "pysk serve stdio:messages",
         "pysk pin status so": "pysk pin status soft:",
         "pysk pin status udp:127.0": "pysk pin status udp:127.0.0.1:8111",
         "pysk reset unix:/run/mi": "pysk reset unix:/run/mine.sock",
