@@ -36,7 +36,7 @@ def enrolled(guest: Person, address: str) -> Path:
     """Return a new key, and have the address named for it from now on."""
     done, key = guest.enroll("id", "ed25519-sk", f"device={address}")
     assert (done.status, provider_lines(done.errors)) == (0, []), done
-    guest.configure(device=address)
+    guest.configure(device=f'"{address}"')
     return key
 
 
@@ -126,7 +126,7 @@ def test_what_goes_while_it_is_waited_for_is_told(guest: Person, plug: Plug) -> 
 def test_a_command_may_have_arguments_with_spaces(guest: Person) -> None:
     store = guest.folder / "my store"
     command = [str(PYSK), "serve", "--store", str(store), "--presence", "auto", "stdio:messages"]
-    enrolled(guest, f"exec:{shlex.join(command)}")
+    assert_signs(guest, enrolled(guest, f"exec:{shlex.join(command)}"))
     assert store.exists()
 
 
@@ -135,7 +135,8 @@ def test_a_token_of_another_machine_is_reached_by_ssh(guest: Person, server: Ssh
     keygen("-t", "ed25519", "-f", str(login))
     authorize(server, login)
     there = shlex.join([str(PYSK), "serve", "--store", str(guest.store), "--presence", "auto", "stdio:messages"])
-    enrolled(guest, f"exec:{shlex.join([*server.client('-i', str(login), '-o', 'BatchMode=yes'), there])}")
+    command = [*server.client("-i", str(login), "-o", "BatchMode=yes"), there]
+    assert_signs(guest, enrolled(guest, f"exec:{shlex.join(command)}"))
     assert guest.store.exists()
     assert_nothing_is_left(guest)
 
