@@ -1,4 +1,4 @@
-"""A program that asks a person for us: it ends when nobody waits for it any more."""
+"""The programs that ask a person for us, or tell one: how they are started, and how they end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from .event import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from typing_extensions import Self
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
 
 _PIECE = 1024
 _PARTING = 0.5
 """Seconds in which it ends when it is told to."""
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+class NotStarted(Exception):
+    """A program cannot be started. The text says why."""
 
 
 @contextmanager
@@ -41,36 +45,93 @@ def reap(process: subprocess.Popen[bytes]) -> None:
         process.poll()
 
 
-class Child:
-    """The program, from its start to the end of the ``with`` block, in which it is killed if it goes on.
+def start(
+    arguments: list[str],
+    environment: Mapping[str, str],
+    *,
+    has_input: bool = False,
+    has_output: bool = False,
+    is_silent: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a program, with pipes for its input and its output, or nothing in their place.
 
-    status: its exit status, None while it runs.
+    is_silent: whether nobody sees what it has to say, or presses keys for it: it has no standard error then, and a
+    session of its own, which a terminal's Ctrl-C does not reach.
+
+    Raises NotStarted.
     """
-
-    def __init__(self, arguments: list[str], variables: dict[str, str], *, has_input: bool = False) -> None:
-        """variables: what its environment has besides ours; has_input: whether it is written to.
-
-        Raises OSError if it cannot be started.
-        """
+    try:
         # The host's descriptors, the helper's reply socket among them, are not the child's business.
         with usual_signals():
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 arguments,
                 stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                env={**os.environ, **variables},
+                stdout=subprocess.PIPE if has_output else subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if is_silent else None,
+                env=environment,
+                cwd="/" if is_silent else None,
+                start_new_session=is_silent,
                 close_fds=True,
                 bufsize=0,
             )
-        self._output: int | None = self._process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
+    except OSError as error:
+        raise NotStarted(error.strerror) from None
+
+
+@contextmanager
+def running(arguments: list[str], variables: dict[str, str], *, has_input: bool = False) -> Iterator[Child]:
+    """Let a program run in the ``with`` block, after which it is ended if it goes on.
+
+    variables: what its environment has besides ours; has_input: whether it is written to.
+
+    Raises NotStarted.
+    """
+    child = None
+    try:
+        # An exception before it is known would leave it running.
+        with _handlers_put_off():
+            process = start(arguments, {**os.environ, **variables}, has_input=has_input, has_output=True)
+            child = Child(process)
+        yield child
+    finally:
+        if child is not None:
+            child.end()
+
+
+@contextmanager
+def _handlers_put_off() -> Iterator[None]:
+    """Have what our own program does when a signal would end it, which is to raise an exception, wait for the end.
+
+    A host that is no Python program has no such handlers; and these run in the main thread alone.
+    """
+    handlers = {number: handler for number in _ENDING if callable(handler := signal.getsignal(number))}
+    come: list[tuple[int, FrameType | None]] = []
+    try:
+        for each in handlers:
+            signal.signal(each, lambda *what: come.append(what))
+    except ValueError:  # it is another thread
+        handlers = {}
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for number, frame in come:
+            handlers[signal.Signals(number)](number, frame)
+
+
+class Child:
+    """A program that runs. status: its exit status, None while it does."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """process: one whose output is a pipe."""
+        self._process = process
+        self._output: int | None = process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
         os.set_blocking(self._output, False)
         self.status: int | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, exception: object, value: object, traceback: object) -> None:
-        # Nobody waits for it any more: the time is over, or a signal has raised an exception.
+    def end(self) -> None:
+        """Let it run no more: nobody waits for it, as the time is over, or a signal has raised an exception."""
         if self.status is None:
             # It may have a screen or a window to clear up.
             self._process.terminate()

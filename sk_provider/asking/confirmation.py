@@ -191,18 +191,17 @@ def _write(terminal: int, text: bytes, event: Event) -> None:
 
 def _confirm_by_askpass(program: str, lines: list[str], event: Event) -> int:
     """Ask by a program: it agrees by ending well, and printing nothing or yes (readpass.c, ask_permission())."""
-    from .child import Child
+    from .child import NotStarted, running
 
     answer: bytes = b""
     try:
-        child = Child([program, "\n".join(lines)], {"SSH_ASKPASS_PROMPT": "confirm"})
-    except OSError as error:
+        with running([program, "\n".join(lines)], {"SSH_ASKPASS_PROMPT": "confirm"}) as child:
+            while child.status is None:
+                answer = (answer + child.read())[:_MAX_ANSWER]
+                if child.status is None and event.is_set():
+                    return UNANSWERED
+    except NotStarted as reason:
         raise PresenceDenied(
-            f"{program} cannot be started to ask for confirmation ({error.strerror})", "install it or set SSH_ASKPASS"
+            f"{program} cannot be started to ask for confirmation ({reason})", "install it or set SSH_ASKPASS"
         ) from None
-    with child:
-        while child.status is None:
-            answer = (answer + child.read())[:_MAX_ANSWER]
-            if child.status is None and event.is_set():
-                return UNANSWERED
     return CONFIRMED if child.status == 0 and answer.strip().lower() in (b"", b"yes") else REFUSED

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 
 from sk_provider import isolated
@@ -42,19 +41,11 @@ def show(summary: str, body: str, seconds: int) -> Callable[[], None]:
     """
     if session_bus.address() is None:
         raise CannotShow("there is no session bus")
+    program = isolated.python("from sk_provider.asking import desktop_notice; desktop_notice.main()")
     try:
-        process = subprocess.Popen(
-            isolated.python("from sk_provider.asking import desktop_notice; desktop_notice.main()"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=session_bus.variables(),
-            cwd="/",
-            # A terminal's Ctrl-C is for the host.
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CannotShow(f"no process can be started ({error.strerror})") from None
+        process = child.start(program, session_bus.variables(), has_input=True, is_silent=True)
+    except child.NotStarted as reason:
+        raise CannotShow(f"no process can be started ({reason})") from None
     text = json.dumps({"summary": summary, "body": body, "seconds": seconds})
     try:
         os.write(process.stdin.fileno(), f"{text}\n".encode())  # type: ignore[union-attr]  # a pipe was asked for

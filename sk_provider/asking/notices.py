@@ -89,24 +89,14 @@ def _write_to_terminal(notice: Notice) -> bool:
 def _run(notice: Notice, command: list[str]) -> Withdraw:
     """Start a program that tells it, and is ended when it is withdrawn."""
     import signal
-    import subprocess
 
     from . import child
 
     words = {"PYSK_CALL": notice.call, "PYSK_PURPOSE": notice.purpose}
     try:
-        with child.usual_signals():
-            process = subprocess.Popen(
-                [*command, notice.line()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **words},
-                cwd="/",
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise CannotTell(f"{command[0]} cannot be started ({error.strerror})") from None
+        process = child.start([*command, notice.line()], {**os.environ, **words}, is_silent=True)
+    except child.NotStarted as reason:
+        raise CannotTell(f"{command[0]} cannot be started ({reason})") from None
 
     def withdraw() -> None:
         # With what it has started, which is in its group.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from . import session_bus
-from .child import Child
+from .child import Child, NotStarted, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,18 +89,14 @@ def _ask(
 
     Raises PinentryFailed, and _Declined if the person has chosen to give none.
     """
-    try:
-        child = Child([program], session_bus.variables(), has_input=True)
-    except OSError as error:
-        raise PinentryFailed(f"{program} cannot be started ({error.strerror})") from None
     options = {
         "ttyname": terminal,
         "ttytype": terminal and os.environ.get("TERM"),
         "display": os.environ.get("DISPLAY"),
     }
-    with child:
-        pinentry = _Pinentry(child, event)
-        try:
+    try:
+        with running([program], session_bus.variables(), has_input=True) as child:
+            pinentry = _Pinentry(child, event)
             pinentry.greeting()
             for name, value in options.items():
                 if value:
@@ -110,16 +106,18 @@ def _ask(
                 if text:
                     pinentry.try_request(f"{command} {_escaped(text)}")
             return pinentry.request(request)
-        except _Unanswered:
+    except NotStarted as reason:
+        raise PinentryFailed(f"{program} cannot be started ({reason})") from None
+    except _Unanswered:
+        return None
+    except _Refused as refused:
+        if refused.code == _TIMEOUT:
             return None
-        except _Refused as refused:
-            if refused.code == _TIMEOUT:
-                return None
-            if refused.code in _DECLINED:
-                raise _Declined from None
-            raise PinentryFailed(f"{program} has failed (error {refused.code})") from None
-        except (OSError, EOFError, ValueError):
-            raise PinentryFailed(f"{program} does not speak as a pinentry does") from None
+        if refused.code in _DECLINED:
+            raise _Declined from None
+        raise PinentryFailed(f"{program} has failed (error {refused.code})") from None
+    except (OSError, EOFError, ValueError):
+        raise PinentryFailed(f"{program} does not speak as a pinentry does") from None
 
 
 class _Unanswered(Exception):

@@ -123,21 +123,20 @@ def _answer_on_terminal(terminal: int, text: str, is_over: Callable[[], bool]) -
 
 
 def _ask_by_askpass(question: Question, event: Event) -> str | None:
-    from .child import Child
+    from .child import NotStarted, running
 
     program = askpass()
     text = "\n".join([line for line in [*question.lines(), question.problem] if line] + [f"{question.wanted}: "])
     answer = b""
     try:
-        child = Child([program, text], {})
-    except OSError as error:
-        raise CannotAsk(f"{program} cannot be started ({error.strerror})") from None
-    with child:
-        while child.status is None:
-            answer = (answer + child.read())[:_MAX_ANSWER]
-            if child.status is None and event.is_set():
-                return None
-        return _text(answer.split(b"\n", 1)[0]) if child.status == 0 else None
+        with running([program, text], {}) as child:
+            while child.status is None:
+                answer = (answer + child.read())[:_MAX_ANSWER]
+                if child.status is None and event.is_set():
+                    return None
+    except NotStarted as reason:
+        raise CannotAsk(f"{program} cannot be started ({reason})") from None
+    return _text(answer.split(b"\n", 1)[0]) if child.status == 0 else None
 
 
 def _ask_by_pinentry(question: Question, event: Event) -> str | None:

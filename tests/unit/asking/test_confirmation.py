@@ -24,6 +24,16 @@ signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 confirmation.confirm("Sign?", Operation(600))
 """
 
+# As if the signal came at the worst of moments.
+ENDED_AS_IT_STARTS = f"""
+import os, signal, subprocess
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+{ASK_BY_ASKPASS.strip().replace("confirmation.confirm", "subprocess.Popen = Popen; confirmation.confirm")}
+"""
+
 ASK_ON_TERMINAL = """
 import fcntl, sys, termios
 from sk_provider.asking import confirmation
@@ -51,6 +61,17 @@ def test_an_askpass_ends_with_whoever_asked_by_it(tmp_path: Path) -> None:
     finally:
         if Path(f"/proc/{number}").exists():
             os.kill(number, signal.SIGKILL)
+
+
+def test_an_askpass_that_has_just_been_started_ends_too(tmp_path: Path) -> None:
+    askpass = tmp_path / "askpass"
+    askpass.write_text("#!/bin/sh\nexec sleep 120\n")
+    askpass.chmod(0o700)
+    variables = {**os.environ, "SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
+    # What it inherits is closed once it has ended.
+    asker = subprocess.Popen([sys.executable, "-c", ENDED_AS_IT_STARTS], env=variables, stderr=subprocess.PIPE)
+    assert asker.communicate(timeout=60)[1] == b""
+    assert asker.returncode == 128 + signal.SIGTERM
 
 
 def test_a_question_that_a_terminal_does_not_take_ends_with_the_persons_time() -> None:
