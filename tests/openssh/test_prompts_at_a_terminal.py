@@ -13,8 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROMPT = {"terminal": "PIN: ", "tty": "PIN:", "curses": "PIN:"}
+PROMPT = {"terminal": "PIN: ", "askpass": "PIN: ", "tty": "PIN:", "curses": "PIN:"}
 PINENTRIES = ("tty", "curses")
+# One that is no program of the terminal's would have no Ctrl-C of it.
+ASKPASS = "#!/bin/sh\ntrap '' INT\nprintf 'PIN: ' >/dev/tty\nexec sleep 600\n"
 ENDS = (CTRL_C, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -35,6 +37,11 @@ def enrolling(person: Person, way: str, providers: dict[str, Path], *lines: str)
     person.configure("Presence auto", f"PinPrompt {'pinentry' if way in providers else way}", *lines)
     if way in providers:
         person.environment["SSH_SK_PROVIDER"] = str(providers[way])
+    if way == "askpass":
+        askpass = person.folder / "askpass"
+        askpass.write_text(ASKPASS)
+        askpass.chmod(0o755)
+        person.environment |= {"SSH_ASKPASS": str(askpass), "DISPLAY": ":0"}
     command = ["ssh-keygen", "-t", "ed25519-sk", "-O", "resident", "-N", "", "-f", str(person.folder / "id")]
     return WatchedTerminal(command, {**person.environment, "TERM": "linux"}, person.folder)
 
@@ -56,7 +63,7 @@ def test_a_wrong_pin_is_said_and_a_right_one_is_used(person: Person, way: str, p
 
 
 @pytest.mark.parametrize("end", ENDS, ids=["ctrl-c", "sigterm", "sighup"])
-@pytest.mark.parametrize("way", ["terminal", *PINENTRIES])
+@pytest.mark.parametrize("way", ["terminal", "askpass", *PINENTRIES])
 def test_a_pin_that_nobody_wants_any_more_is_not_asked_for(
     person: Person, way: str, providers: dict[str, Path], end: str | signal.Signals
 ) -> None:
