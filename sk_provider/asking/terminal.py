@@ -7,12 +7,22 @@ import signal
 import termios
 from contextlib import contextmanager
 
+from . import child
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
 PATH = "/dev/tty"
+
+# Shows what is typed again, unless a shell reads each key by now, if its input ends without a line: then the host has
+# ended without a chance to do it, as by a signal that another thread than the asking one was given.
+_GUARD = """
+exec 2>/dev/null
+trap '' HUP INT QUIT TERM TTOU
+read -r _ || case $(stty -a </dev/tty) in *-icanon*) ;; *) stty echo -echonl </dev/tty ;; esac
+"""
 
 _DEADLY = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 
@@ -34,16 +44,42 @@ def silent(terminal: int) -> Iterator[None]:
     before = termios.tcgetattr(terminal)
     settings = before.copy()
     settings[3] = (settings[3] & ~termios.ECHO) | termios.ECHONL
-    # Not once what was written is read, which a person who has stopped the screen puts off.
-    termios.tcsetattr(terminal, termios.TCSANOW, settings)
+    with _guarded():
+        # Not once what was written is read, which a person who has stopped the screen puts off.
+        termios.tcsetattr(terminal, termios.TCSANOW, settings)
+        try:
+            # Keys pressed before the question was seen are no answer to it.
+            termios.tcflush(terminal, termios.TCIFLUSH)
+            yield
+        finally:
+            # A shell that has its terminal back, as ssh has ended by ^C, may have settings of its own by now.
+            if termios.tcgetattr(terminal)[3] & (termios.ECHO | termios.ICANON) == termios.ICANON:
+                _set(terminal, before)
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Have the terminal show what is typed again if the process ends in the ``with`` block, where that can be.
+
+    A host that has one thread has none in which a signal could end it, see signals_held().
+    """
+    if len(os.listdir("/proc/self/task")) == 1:
+        yield
+        return
     try:
-        # Keys pressed before the question was seen are no answer to it.
-        termios.tcflush(terminal, termios.TCIFLUSH)
+        guard = child.start(["/bin/sh", "-c", _GUARD], {"PATH": "/usr/bin:/bin"}, has_input=True)
+    except child.NotStarted:
+        yield
+        return
+    try:
         yield
     finally:
-        # A shell that has its terminal back, as ssh has ended by ^C, may have settings of its own by now.
-        if termios.tcgetattr(terminal)[3] & (termios.ECHO | termios.ICANON) == termios.ICANON:
-            _set(terminal, before)
+        try:
+            os.write(guard.stdin.fileno(), b"\n")  # type: ignore[union-attr]  # a pipe was asked for
+        except OSError:  # it has ended
+            pass
+        guard.stdin.close()  # type: ignore[union-attr]  # as above
+        child.reap(guard)
 
 
 @contextmanager

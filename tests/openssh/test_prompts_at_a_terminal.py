@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 import pytest
 from support import pinentries
@@ -17,6 +18,16 @@ PROMPT = {"terminal": "PIN: ", "askpass": "PIN: ", "tty": "PIN:", "curses": "PIN
 PINENTRIES = ("tty", "curses")
 # One that is no program of the terminal's would have no Ctrl-C of it.
 ASKPASS = "#!/bin/sh\ntrap '' INT\nprintf 'PIN: ' >/dev/tty\nexec sleep 600\n"
+HOST_WITH_THREADS = """
+import ctypes, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+library, response = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p()
+flags = ctypes.c_uint8(0x21)  # user presence, resident key
+library.sk_enroll(
+    ctypes.c_uint32(1), bytes(32), ctypes.c_size_t(32), b"ssh:", flags, None, None, ctypes.byref(response)
+)
+"""
 ENDS = (CTRL_C, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -76,6 +87,22 @@ def test_a_pin_that_nobody_wants_any_more_is_not_asked_for(
         terminal.end()
         assert "cannot" not in terminal.said()
     assert not (person.folder / "id").exists()
+
+
+@pytest.mark.parametrize("end", ENDS, ids=["ctrl-c", "sigterm", "sighup"])
+def test_a_terminal_shows_what_is_typed_again_once_a_host_with_threads_is_ended(
+    person: Person, provider: Path, end: str | signal.Signals
+) -> None:
+    person.set_pin(PIN)
+    person.configure("Presence auto", "PinPrompt terminal")
+    command = [sys.executable, "-I", "-c", HOST_WITH_THREADS, str(provider)]
+    with WatchedTerminal(command, person.environment, person.folder) as terminal:
+        terminal.wait_for(PROMPT["terminal"])
+        if isinstance(end, str):
+            terminal.type(end)
+        else:
+            terminal.end_all(end)
+        terminal.end()
 
 
 @pytest.mark.parametrize("way", ["terminal", *PINENTRIES])
