@@ -25,6 +25,8 @@ _PROVING_HOST_KEY = b"hostkeys-prove-00@openssh.com"
 
 _MAX_SHOWN = 64
 """Characters of a name that somebody else has chosen."""
+_OF_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+/=:@[]%$"
+"""What a name has in it that is shown as it is."""
 
 
 class Purpose:
@@ -143,6 +145,14 @@ class _Fields:
 
 
 def shown(name: str) -> str:
-    """Return a name that somebody else has chosen as it is safe to be shown, with its beginning alone if it is long."""
+    """Return a name that somebody else has chosen as it is safe to be shown within a sentence.
+
+    One that could be taken for more than a name, such as "root at home", is put in quotation marks, and so is the
+    beginning of one that is too long, before an ellipsis.
+    """
     safe = printable(name)
-    return safe if len(safe) <= _MAX_SHOWN else f"{safe[: _MAX_SHOWN - 3]}..."
+    if safe and len(safe) <= _MAX_SHOWN and all(character in _OF_NAMES for character in safe):
+        return safe
+    beginning = safe if len(safe) <= _MAX_SHOWN else safe[: _MAX_SHOWN - 3]
+    escaped = beginning.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"{"" if beginning == safe else "..."}'

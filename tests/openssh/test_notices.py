@@ -73,7 +73,7 @@ def test_names_that_others_choose_are_no_markup(person: Person, key: Path, socke
     with token(person, sockets, "after:1500"), Desktop(sockets, has_markup=has_markup) as desktop:
         sign(person, key, namespace="<b>git</b> &amp;", **desktop.variables)
         desktop.wait_for_withdrawal()
-    shown = "&lt;b&gt;git&lt;/b&gt; &amp;amp;" if has_markup else "<b>git</b> &amp;"
+    shown = '"&lt;b&gt;git&lt;/b&gt; &amp;amp;"' if has_markup else '"<b>git</b> &amp;"'
     assert [body.splitlines()[1] for _, body in desktop.shown] == [f"signature for {shown}, with a key for ssh:"]
 
 

@@ -32,8 +32,15 @@ class Reached:
     aaguid = AAGUID
 
 
-def signing(application: str = "ssh:work") -> SignRequest:
-    return SignRequest(ALGORITHM_ED25519, bytes(32), application, b"key", 5, "1234", None, lambda: GIT)
+def signing(application: str = "ssh:work", message: bytes = GIT) -> SignRequest:
+    return SignRequest(ALGORITHM_ED25519, bytes(32), application, b"key", 5, "1234", None, lambda: message)
+
+
+def login(user: bytes, host_key: bytes) -> bytes:
+    method, rest = b"publickey-hostbound-v00@openssh.com", (b"algorithm", b"public key", host_key)
+    fields = [bytes(32), user, b"ssh-connection", method, *rest]
+    first, *others = [len(each).to_bytes(4, "big") + each for each in fields]
+    return first + b"\x32" + b"".join(others[:3]) + b"\1" + b"".join(others[3:])
 
 
 def record(
@@ -112,6 +119,22 @@ def test_the_systems_log_has_the_same_line(tmp_path: Path) -> None:
     assert [re.sub(TIME, "", line)[:41] for line in logged] == ['operation=sign purpose="git signature" ap']
 
 
+def test_a_name_in_what_is_signed_adds_nothing_to_a_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    names = (b'root" at home application="x', b"root\noperation=list", b'"' * 300, b"root at home")
+    for user in names:
+        record(signing(message=login(user, b"host key")), SIGNED, str(log))
+    line = r'time=\S+ operation=sign purpose="((?:[^"\\]|\\["\\])*)" application="ssh:work" key=.*outcome=ok'
+    written = [re.fullmatch(line, each) for each in log.read_text().splitlines()]
+    told = [re.sub(r"\\(.)", r"\1", match[1]).partition(" at SHA256:")[0] for match in written if match is not None]
+    assert told == [
+        r'login as "root\" at home application=\"x"',
+        'login as "root?operation=list"',
+        'login as "' + 61 * r"\"" + '"...',
+        'login as "root at home"',
+    ]
+
+
 def test_what_has_reached_no_authenticator_is_not_recorded(tmp_path: Path) -> None:
     log = tmp_path / "log"
     record(signing(), UnknownCommand("no", "no"), str(log), reaches=False)
@@ -150,4 +173,4 @@ def test_a_full_disk_is_told_once(tmp_path: Path, is_required: bool) -> None:
     code = FULL.format(path=[str(Path(__file__).parent)], log=str(tmp_path / "log"), is_required=is_required)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == [str(not is_required), str(int(not is_required))]
-    assert os.path.getsize(tmp_path / "log") <= 10
+    assert os.path.getsize(tmp_path / "log") == 0

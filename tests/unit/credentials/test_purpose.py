@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 import pytest
 from hypothesis import given
@@ -70,8 +71,35 @@ def test_what_no_client_would_send_is_for_nothing_that_is_known(message: bytes) 
 
 
 def test_names_of_others_neither_steer_a_terminal_nor_fill_it() -> None:
-    assert purpose.of_message(login("\x1b[2Jroot\n")).describe() == "login as ?[2Jroot?"
+    assert purpose.of_message(login("\x1b[2Jroot\n")).describe() == 'login as "?[2Jroot?"'
     assert len(purpose.of_message(sshsig("n" * 1000)).describe()) < 100
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ("root at home", 'login as "root at home" at '),
+        ("root, with a key for ssh:", 'login as "root, with a key for ssh:" at '),
+        ('root" at "home', r'login as "root\" at \"home" at '),
+        ("root\\", r'login as "root\\" at '),
+        ("root\nat", 'login as "root?at" at '),
+        ("", 'login as "" at '),
+        ("r" * 65, f'login as "{"r" * 61}"... at '),
+        ("r" * 61 + "...", f"login as {'r' * 61}... at "),
+        ("alice.b-c_d+e@example.org", "login as alice.b-c_d+e@example.org at "),
+    ],
+)
+def test_a_name_that_others_choose_cannot_be_taken_for_more(user: str, words: str) -> None:
+    found = purpose.of_message(login(user, BOUND, host_key=HOST_KEY))
+    assert found.describe() == words + purpose.fingerprint(HOST_KEY)
+    assert found.describe("[web.example]:22").removeprefix(words) == "[web.example]:22"
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_names_are_told_apart_in_what_is_shown(user: str, host: str) -> None:
+    name = r'([A-Za-z0-9._+/=:@\[\]%$-]+|"(?:[^"\\]|\\["\\])*"(?:\.\.\.)?)'
+    shown = purpose.of_message(login(user, BOUND, host_key=HOST_KEY)).describe(host or "home")
+    assert re.fullmatch(rf"login as {name} at {name}", shown)
 
 
 @given(st.binary(max_size=200))
