@@ -12,7 +12,7 @@ pytest = .venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorde
 setup = build
 # Whether the Python is one that will do is told before that, unless it is yet to be installed.
 check_python = ! command -v $(PYTHON) >/dev/null || $(PYTHON) -I cbuild/check_python.py
-sources := $(shell find sk_provider cbuild -name '*.py' -o -name '*.[ch158]') pyproject.toml README.md
+sources := $(shell find sk_provider cbuild -name '*.py' -o -name '*.[ch1578]') pyproject.toml README.md
 
 .PHONY: all
 all: .venv/.installed  ## build libpysk.so in .venv and print its path
