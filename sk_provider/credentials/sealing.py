@@ -200,6 +200,13 @@ def _trussed(length: int, _rp_id_hash: bytes) -> _Parts:
     return [b"\xa3\x00" + header, _Sealed(ciphertext), b"\x01\x4c", _Sealed(12), b"\x02\x50", _Sealed(16)]
 
 
+def _tpm(length: int, _rp_id_hash: bytes) -> _Parts:
+    """See tpm.key_handle: mark and version, the store's id, and what AES-GCM has made, with its nonce."""
+    if not 21 + 12 + 16 < length <= MAX_KEY_HANDLE:
+        raise ValueError
+    return [b"ptpm\x01", _Clear(16), _Sealed(length - 21)]
+
+
 UNKNOWN: Final = Layout(0, "unknown", _unknown, is_certain=False)
 _LAYOUTS: Final = (
     Layout(1, "libpysk's software authenticator", _soft),
@@ -207,6 +214,7 @@ _LAYOUTS: Final = (
     Layout(3, "Pico FIDO", _pico_fido, is_certain=False),
     Layout(4, "OpenSK", _opensk),
     Layout(5, "Nitrokey 3 or Solo 2", _trussed),
+    Layout(6, "libpysk's keys in a TPM", _tpm),
     UNKNOWN,
 )
 """The first that a key handle fits is its own. The numbers are permanent."""

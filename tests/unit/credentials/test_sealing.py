@@ -20,6 +20,7 @@ from sk_provider.credentials.directory import record as records
 from sk_provider.credentials.sealing import COST, MARK, Cost
 from sk_provider.ctap import ES256, cbor
 from sk_provider.errors import InvalidRequest, SecurityKeyError, Unsupported
+from sk_provider.tpm import key_handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ RECORDED = json.loads(Path(__file__).with_name("sealed_key_handles.json").read_t
 def soft() -> bytes:
     keeper = SealingKeeper(os.urandom(16), os.urandom(32))
     return keeper.make(ES256, RP_ID_HASH, Properties(1, discoverable=False))[0]
+
+
+def tpm() -> bytes:
+    content = key_handle.Content(1, os.urandom(32), os.urandom(32), os.urandom(218), discoverable=False)
+    return key_handle.seal(content, os.urandom(16), os.urandom(32), ES256, RP_ID_HASH)
 
 
 def solo() -> bytes:
@@ -76,6 +82,7 @@ def of_no_known_kind() -> bytes:
 # How a handle of each kind is made, its layout, and what those who know the kind can say of its bytes.
 KINDS: list[tuple[Callable[[], bytes], int, Callable[[bytes], bool]]] = [
     (soft, 1, lambda handle: handle[:5] == b"pysk\x01"),
+    (tpm, 6, lambda handle: handle[:5] == b"ptpm\x01"),
     (solo, 2, lambda handle: handle[34:66] == RP_ID_HASH and handle[68:] == bytes(2)),
     (canokey, 2, lambda handle: handle[32:34] == bytes((0, 1)) and handle[66:] == b"\xf9\xff\xff\xff"),
     (old_solo, 2, lambda handle: handle[32:64] == RP_ID_HASH and handle[65:] == bytes(3)),
@@ -214,7 +221,7 @@ def test_a_recorded_one_opens(recorded: dict[str, Any]) -> None:
 
 
 def test_the_recorded_ones_are_of_all_layouts_and_of_the_cost_of_new_ones() -> None:
-    assert {recorded["layout"] for recorded in RECORDED} == set(range(6))
+    assert {recorded["layout"] for recorded in RECORDED} == set(range(7))
     assert any(recorded["is_costly"] for recorded in RECORDED)
 
 
@@ -265,7 +272,7 @@ def test_one_that_is_cut_short_or_goes_on_is_refused(
         unseal(sealed + b"\0")
 
 
-@pytest.mark.parametrize(("position", "value"), [(len(MARK), 2), (len(MARK) + 1, 2), (len(MARK) + 5, 6)])
+@pytest.mark.parametrize(("position", "value"), [(len(MARK), 2), (len(MARK) + 1, 2), (len(MARK) + 5, 7)])
 def test_one_of_a_newer_version_is_told_as_such(position: int, value: int) -> None:
     sealed = bytearray(seal(solo()))
     sealed[position] = value
