@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NEW_PIN = "another horse"
 COMMITS = 30
+FEW_COMMITS = 3
 
 
 @pytest.fixture
@@ -264,3 +266,19 @@ def test_a_remembered_passphrase_is_asked_for_once(person: Person, server: Sshd)
         assert forget(person) == "0 PINs and 1 passphrase forgotten\n"
         assert log_in_by_agent(person, server, agent).status == 255
     assert questions(person).count("Passphrase: ") == 3
+
+
+def test_a_rebase_by_a_sealed_key_asks_for_each_commit_or_once_for_all(person: Person) -> None:
+    person.configure("Presence auto", "SealKeyHandle passphrase")
+    twice = [("Passphrase for the new key: ", "correct horse"), ("Same passphrase again: ", "correct horse")]
+    done, key = person.enroll("id", "ed25519-sk", answers=twice)
+    assert done.status == 0, done
+    with Agent(person, person.askpass(*["correct horse"] * (FEW_COMMITS + 1))) as agent:
+        assert agent.add(str(key)).status == 0
+        assert rebase(person, key.with_name("id.pub"), FEW_COMMITS, agent.environment) == ["G"] * FEW_COMMITS
+        assert questions(person).count("Passphrase: ") == FEW_COMMITS
+        shutil.rmtree(person.folder / ".git")
+        person.configure("Presence auto", "RememberPin 10m")
+        assert rebase(person, key.with_name("id.pub"), FEW_COMMITS, agent.environment) == ["G"] * FEW_COMMITS
+    assert forget(person) == "0 PINs and 1 passphrase forgotten\n"
+    assert questions(person).count("Passphrase: ") == FEW_COMMITS + 1

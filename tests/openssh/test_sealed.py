@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shutil
 import subprocess
 
 import pytest
@@ -22,7 +21,6 @@ from support.openssh import (
     provider_lines,
     version,
 )
-from support.rebased import rebase
 
 from sk_provider.authenticator.profiles import PROFILES
 from sk_provider.credentials.sealing import MARK
@@ -45,7 +43,6 @@ WRONG = [("Passphrase: ", "correct horsf")]
 LINES = ("Presence auto", "SealKeyHandle passphrase")
 TRIED = ("u2f", "fido2.0", "fido2.1-pre", "always-uv")
 """Profiles on which a wrong passphrase is tried as well: they differ in what they answer to it."""
-COMMITS = 3
 WRONG_OR_ELSEWHERE = "libpysk: the passphrase is wrong, or the authenticator does not hold this key; try again, or "
 
 
@@ -246,23 +243,6 @@ def test_an_agent_asks_by_ssh_askpass(person: Person, server: Sshd, sealed: Path
     asked = (person.folder / "questions").read_text().splitlines()
     assert asked.count("Passphrase: ") == 2
     assert any(line.startswith("login as ") for line in asked)
-
-
-def test_a_rebase_asks_for_each_commit_or_once_for_all(person: Person, sealed: Path) -> None:
-    with Agent(person, person.askpass(*[PASSPHRASE] * COMMITS)) as agent:
-        assert agent.add(str(sealed)).status == 0
-        public_key = sealed.with_name("id.pub")
-        assert rebase(person, public_key, COMMITS, agent.environment) == ["G"] * COMMITS
-        assert questions(person).count("Passphrase: ") == COMMITS
-        shutil.rmtree(person.folder / ".git")
-        person.configure(*LINES, "RememberPin 10m")
-        (person.folder / "answers").write_text(f"{PASSPHRASE}\n")
-        try:
-            assert rebase(person, public_key, COMMITS, agent.environment) == ["G"] * COMMITS
-        finally:
-            forgotten = pysk(person, "forget").stderr
-        assert forgotten.endswith("and 1 passphrase forgotten\n")
-    assert questions(person).count("Passphrase: ") == COMMITS + 1
 
 
 def test_where_libpysk_can_ask_nobody_the_hosts_question_for_a_pin_is_used(
