@@ -83,11 +83,11 @@ class Keeper(Protocol):
         pin_hash: the first half of the PIN's SHA-256, 16 bytes.
         """
 
-    def check_tries(self) -> None:
-        """Raise PinBlocked if no PIN may be tried now, for another reason than what the state counts."""
+    def pin_retries(self) -> int:
+        """Return how many PINs may be tried. Raises PinBlocked if none may be, for another reason than the state's."""
 
     def is_pin(self, pin_hash: bytes) -> bool:
-        """Return whether this is the PIN. Raises PinBlocked as check_tries() does."""
+        """Return whether this is the PIN. Raises PinBlocked as pin_retries() does."""
 
 
 class Keepers(Protocol):

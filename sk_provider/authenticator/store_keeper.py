@@ -46,8 +46,9 @@ class StoreKeeper(SealingKeeper):
         salt = os.urandom(16)
         self._state.pin = salt + _verifier(salt, pin_hash)
 
-    def check_tries(self) -> None:
+    def pin_retries(self) -> int:
         """See keeper.Keeper: the state alone counts."""
+        return self._state.pin_retries
 
     def is_pin(self, pin_hash: bytes) -> bool:
         """See keeper.Keeper."""

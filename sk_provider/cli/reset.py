@@ -44,15 +44,16 @@ def reset(address: str, *, yes: bool) -> None:
     from sk_provider.client.token import Token
     from sk_provider.errors import AuthenticatorError, Unsupported
     from sk_provider.operation import Operation
-    from sk_provider.transports import soft, split
+    from sk_provider.transports import soft, split, tpm
 
     if not yes:
         confirm(f"Delete all keys and the PIN of {address}?")
     configuration = config.load()
     operation = Operation(configuration.timeout)
     scheme, location = split(address)
-    if scheme == soft.SCHEME:
-        channel = soft.open(location, configuration, operation, may_create=False, may_reset=True)
+    if scheme in (soft.SCHEME, tpm.SCHEME):
+        transport = soft if scheme == soft.SCHEME else tpm
+        channel = transport.open(location, configuration, operation, may_create=False, may_reset=True)
         token = Token(channel, address, trace=operation.trace)
     else:
         token = selection.open_for_management(address, configuration, operation)

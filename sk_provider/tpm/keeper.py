@@ -196,9 +196,9 @@ class TpmKeeper:
     def _counter_authorization(self) -> bytes:
         return _without_zeros(_derive(self.secret(), b"", b"counter"))
 
-    def check_tries(self) -> None:
-        """See keeper.Keeper: another wrong PIN must not lock the TPM, which other programs use as well."""
-        self._keepers.tpm.check_tries()
+    def pin_retries(self) -> int:
+        """See keeper.Keeper: no wrong PIN may lock the TPM, which other programs use as well."""
+        return min(self._state.pin_retries, self._keepers.tpm.tries_left())
 
     def is_pin(self, pin_hash: bytes) -> bool:
         """See keeper.Keeper."""

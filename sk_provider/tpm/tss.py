@@ -33,6 +33,8 @@ PERSISTENT_PRIMARY = 0x81000001
 
 PATIENCE = 20.0
 """Seconds in which the TPM must have carried out what it is asked: slow ones take some for a key."""
+_PATIENCE_FOR_ROOM = 3.0
+"""Seconds in which others must have made room in a TPM without a resource manager."""
 _GRACE = 2.0
 """Seconds that a command may go on for once waiting makes no sense any more."""
 _TICK = 0.1
@@ -59,7 +61,6 @@ _LAYER_OF_TCTI = 0x0A
 _PT_PERMANENT = 0x200
 _PT_LOCKOUT_COUNTER, _PT_MAX_AUTH_FAIL, _PT_LOCKOUT_INTERVAL, _PT_LOCKOUT_RECOVERY = 0x20E, 0x20F, 0x210, 0x211
 _IN_LOCKOUT = 1 << 9
-_FIRST_TRANSIENT, _FIRST_SESSION, _FIRST_SAVED_SESSION = 0x80000000, 0x02000000, 0x03000000
 
 _LOG = "TSS2_LOG"
 _SILENCE = "all+NONE"
@@ -125,9 +126,12 @@ class Tpm:
         """
         return self._run(lambda connection: connection.unseal(primary_name, wrapped, authorization))
 
-    def check_tries(self) -> None:
-        """Raise PinBlocked if the TPM is in lockout, or would be after one more wrong authorization."""
-        self._run(lambda connection: connection.check_tries())
+    def tries_left(self) -> int:
+        """Return how many wrong authorizations do not lock the TPM.
+
+        Raises PinBlocked if it is locked, or would be after one more.
+        """
+        return self._run(lambda connection: connection.tries_left())
 
     def define_counter(self, primary_name: bytes, authorization: bytes) -> tuple[int, int] | None:
         """Make a counter in NV memory, and return its index and value; None if the TPM has no room or forbids it."""
@@ -145,10 +149,10 @@ class Tpm:
     def close(self) -> None:
         """Let the TPM go. May be called more than once."""
         if self._connection is not None and not self._is_stuck:
-            self._run(lambda connection: connection.close(), connects=False)
+            self._run(lambda connection: connection.close())
         self._connection = None
 
-    def _run(self, function: Callable[[_Connection], Result], *, connects: bool = True) -> Result:
+    def _run(self, function: Callable[[_Connection], Result]) -> Result:
         """Return what a function that speaks with the TPM returns. It runs in a thread: what the TSS does may not end.
 
         Raises SecurityKeyError, which ends the connection.
@@ -162,23 +166,23 @@ class Tpm:
 
         def run() -> None:
             try:
-                with _silence:
-                    results.append(self._speak(function, connects=connects))
+                results.append(self._speak(function))
             except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
                 errors.append(error)
             finally:
                 done.release()
 
-        _thread.start_new_thread(run, ())
-        ends = time.monotonic() + PATIENCE
-        is_over = False
-        while not done.acquire(timeout=_TICK):
-            if not is_over and self._event.is_set():
-                is_over = True
-                ends = min(ends, time.monotonic() + _GRACE)
-            if time.monotonic() >= ends:
-                self._is_stuck = True
-                raise self._event.reason() if is_over else self._silent()
+        with _silence:
+            _thread.start_new_thread(run, ())
+            ends = time.monotonic() + PATIENCE
+            is_over = False
+            while not done.acquire(timeout=_TICK):
+                if not is_over and self._event.is_set():
+                    is_over = True
+                    ends = min(ends, time.monotonic() + _GRACE)
+                if time.monotonic() >= ends:
+                    self._is_stuck = True
+                    raise self._event.reason() if is_over else self._silent()
         if errors:
             # What is raised here and kept here as well would refer to itself, and stay.
             raise errors.pop()
@@ -187,26 +191,22 @@ class Tpm:
     def _silent(self) -> AuthenticatorError:
         return AuthenticatorError("the TPM does not answer", "restart the machine, or what serves the TPM")
 
-    def _speak(self, function: Callable[[_Connection], Result], *, connects: bool) -> Result:
+    def _speak(self, function: Callable[[_Connection], Result]) -> Result:
         pytss = _pytss()
-        try:
+        ends = time.monotonic() + _PATIENCE_FOR_ROOM
+        while True:
             try:
-                return function(self._connected(pytss))
-            except pytss.TSS2_Exception as error:
-                if self._is_shared or not connects or _code(error.rc) not in _OUT_OF_ROOM or self._connection is None:
-                    raise
-                # Nobody else can be using it now: what is in there was left behind by who is gone.
-                self._connection.flush_all()
+                if self._connection is None:
+                    self._connection = _Connection(pytss, self._tcti)
                 return function(self._connection)
-        except pytss.TSS2_Exception as error:
-            was_connected = self._connection is not None
-            self._connection = None
-            raise self._error_of(error.rc, was_connected=was_connected) from None
-
-    def _connected(self, pytss: Any) -> _Connection:
-        if self._connection is None:
-            self._connection = _Connection(pytss, self._tcti)
-        return self._connection
+            except pytss.TSS2_Exception as error:
+                connection, self._connection = self._connection, None
+                if connection is not None:
+                    connection.close()  # which may be what others wait for to have room
+                is_full = _code(error.rc) in _OUT_OF_ROOM
+                if not is_full or time.monotonic() >= ends or self._event.is_set():
+                    raise self._error_of(error.rc, was_connected=connection is not None) from None
+            time.sleep(_TICK * (os.urandom(1)[0] + 1) / 256)  # and not all of them at the same time again
 
     def _error_of(self, rc: int, *, was_connected: bool) -> SecurityKeyError:
         code = _code(rc)
@@ -249,28 +249,31 @@ class _Connection:
         except self._pytss.TSS2_Exception:
             return  # it is gone, and so is what was there
 
-    def flush_all(self) -> None:
-        """Have the TPM forget every object and session that is loaded."""
-        self._primary = self._session = None
-        for first in (_FIRST_TRANSIENT, _FIRST_SESSION, _FIRST_SAVED_SESSION):
-            _, capability = self._esapi.get_capability(self._pytss.TPM2_CAP.HANDLES, first, 64)
-            for handle in capability.data.handles:
-                self._esapi.flush_context(self._esapi.tr_from_tpmpublic(handle))
-
     def primary(self, name: bytes | None) -> tuple[Any, bytes]:
         """Return the storage primary key, and its name. Raises OtherTpm if there is none of the name that is given."""
         if self._primary is None:
             self._primary = self._persistent(name)
             self._is_transient = self._primary is None
             if self._primary is None:
-                pytss = self._pytss
-                handle, public, *_ = self._esapi.create_primary(
-                    pytss.TPM2B_SENSITIVE_CREATE(), pytss.TPM2B_PUBLIC(self._primary_template()), pytss.ESYS_TR.OWNER
-                )
-                self._primary = handle, bytes(public.get_name())
+                self._primary = self._create_primary()
         if name is not None and self._primary[1] != name:
             raise OtherTpm
         return self._primary
+
+    def _create_primary(self) -> tuple[Any, bytes]:
+        pytss = self._pytss
+        try:
+            handle, public, *_ = self._esapi.create_primary(
+                pytss.TPM2B_SENSITIVE_CREATE(), pytss.TPM2B_PUBLIC(self._primary_template()), pytss.ESYS_TR.OWNER
+            )
+        except pytss.TSS2_Exception as error:
+            if _code(error.rc) not in (_RC_AUTH_FAIL, _RC_BAD_AUTH):
+                raise
+            raise AuthenticatorError(
+                f"the TPM's owner has set a password, and no storage primary key is at 0x{PERSISTENT_PRIMARY:x}",
+                "have the owner make one there, by tpm2_createprimary and tpm2_evictcontrol",
+            ) from None
+        return handle, bytes(public.get_name())
 
     def _persistent(self, name: bytes | None) -> tuple[Any, bytes] | None:
         """Return the persistent storage primary key, if it is there and of this name, or else of the right template."""
@@ -370,13 +373,15 @@ class _Connection:
         except self._pytss.TSS2_Exception:
             return  # it is gone, and what it was wanted for is done or has failed before
 
-    def check_tries(self) -> None:
+    def tries_left(self) -> int:
         values = self._properties(_PT_PERMANENT, 1) | self._properties(_PT_LOCKOUT_COUNTER, 4)
         interval = values.get(_PT_LOCKOUT_INTERVAL, 0)
         if values.get(_PT_PERMANENT, 0) & _IN_LOCKOUT:
             raise _locked("the TPM is locked, for there were too many wrong PINs or passwords", interval)
-        if values.get(_PT_LOCKOUT_COUNTER, 0) + 1 >= values.get(_PT_MAX_AUTH_FAIL, 0):
+        left = values.get(_PT_MAX_AUTH_FAIL, 0) - values.get(_PT_LOCKOUT_COUNTER, 0) - 1
+        if left <= 0:
             raise _locked("one more wrong PIN would lock the TPM for all that uses it", interval)
+        return left
 
     def _properties(self, first: int, count: int) -> dict[int, int]:
         _, capability = self._esapi.get_capability(self._pytss.TPM2_CAP.TPM_PROPERTIES, first, count)

@@ -68,7 +68,8 @@ def client_pin(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, Any] 
         required(parameters, key, TYPES[key])
     state = power_up.store.read()
     if subcommand == GET_PIN_RETRIES:
-        return {3: state.pin_retries, 4: _needs_power_cycle(power_up, state)}
+        retries = power_up.keeper(state).pin_retries() if state.pin and state.pin_retries else state.pin_retries
+        return {3: retries, 4: _needs_power_cycle(power_up, state)}
     if subcommand == GET_UV_RETRIES:
         return {5: state.uv_retries}
     protocol = power_up.pin_uv_auth.protocol(parameters[1])
@@ -231,7 +232,7 @@ def _try_pin(power_up: PowerUp, protocol: PinUvAuthProtocol, secret: bytes, pin_
         if _needs_power_cycle(power_up, state):
             raise StatusError(status.PIN_AUTH_BLOCKED)
         keeper = power_up.keeper(state)
-        keeper.check_tries()
+        keeper.pin_retries()
         if state.power_cycle != power_up.power_cycle:
             state.pin_wrong_in_a_row = 0
             state.power_cycle = power_up.power_cycle

@@ -1,0 +1,419 @@
+"""Keys in a TPM, as ssh's programs use them: swtpm is the TPM, behind what a kernel's resource manager does."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from support.login import authorize, log_in, succeeded
+from support.openssh import (
+    PIN,
+    PIN_PROMPT,
+    RESIDENT,
+    USER_PRESENT,
+    USER_VERIFIED,
+    WRONG_PIN,
+    Agent,
+    KeyFile,
+    Person,
+    Signature,
+    assert_signs,
+    enrolled,
+    provider_lines,
+    sign_at_once,
+)
+from support.sshd import Sshd, keygen
+from support.swtpm import Manager, Swtpm, failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KIND = "ecdsa-sk"
+LOCKED = "libpysk: the TPM is locked, for there were too many wrong PINs or passwords; wait"
+NEARLY_LOCKED = "libpysk: one more wrong PIN would lock the TPM for all that uses it; wait 17 minutes"
+CREATE_PRIMARY = 0x131
+KILLS = 8
+OTHER_TPM = "libpysk: the TPM is not the one that"
+
+
+@pytest.fixture
+def tpm(tmp_path: Path) -> Iterator[Swtpm]:
+    with Swtpm(tmp_path / "tpm") as tpm:
+        yield tpm
+
+
+@pytest.fixture
+def manager(tpm: Swtpm) -> Iterator[Manager]:
+    with Manager(tpm) as manager:
+        yield manager
+
+
+@pytest.fixture
+def owner(person: Person, manager: Manager) -> Person:
+    """Somebody whose keys are in the TPM."""
+    use(person, manager)
+    return person
+
+
+def use(person: Person, tpm: Manager | Swtpm, *lines: str) -> None:
+    person.configure("Presence auto", *lines, device=f"{tpm.address}@{person.store}")
+
+
+def fails(person: Person, key: Path, line: str, *pins: str) -> None:
+    """Fail unless the key does not sign, after these PINs, and says so in one line that begins with this."""
+    done, signature = person.sign(key, answers=[(PIN_PROMPT, pin) for pin in pins])
+    assert done.status != 0, done
+    assert not signature.exists()
+    (said,) = provider_lines(done.errors)
+    assert said.startswith(line)
+
+
+def test_a_key_is_made_signs_and_verifies(owner: Person, tpm: Swtpm) -> None:
+    key = enrolled(owner, KIND)
+    counters = []
+    for _ in range(3):
+        done, path = owner.sign(key)
+        assert done.status == 0, done
+        assert owner.verify(key, path).returncode == 0
+        signature = Signature(path.read_text())
+        assert signature.flags == USER_PRESENT
+        counters.append(signature.counter)
+    assert counters == sorted(set(counters))
+    assert KeyFile(key).key_handle.startswith(b"ptpm\x01")
+    assert tpm.loaded() == []
+    assert {path.name: path.stat().st_mode & 0o777 for path in owner.store.iterdir()} == {"lock": 0o600, "state": 0o600}
+
+
+def test_a_type_of_key_that_a_tpm_has_not_is_refused_before_anything_is_asked(owner: Person, manager: Manager) -> None:
+    use(owner, manager, "Presence ask")
+    done, path = owner.enroll("id", "ed25519-sk")
+    assert done.status != 0
+    assert not path.exists()
+    assert provider_lines(done.errors) == [
+        "libpysk: the authenticator does not support this type of key; use the other one: ecdsa-sk or ed25519-sk"
+    ]
+    assert "Make a key" not in done.screen
+
+
+def test_a_pin_releases_keys_of_its_own_and_another_pin_the_same_ones(owner: Person) -> None:
+    owner.set_pin(PIN)
+    free = enrolled(owner, KIND)
+    done, key = owner.enroll("verified", KIND, "verify-required")
+    assert done.status == 0, done
+    done, path = owner.sign(key, answers=[(PIN_PROMPT, PIN)])
+    assert done.status == 0, done
+    assert owner.verify(key, path).returncode == 0
+    assert Signature(path.read_text()).flags == USER_PRESENT | USER_VERIFIED
+    changed = subprocess.run(
+        [owner.pysk, "pin", "change"],
+        input=f"{PIN}\n{PIN} two\n", text=True, env=owner.environment, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert changed.returncode == 0, changed
+    assert_signs(owner, key, answers=[(PIN_PROMPT, f"{PIN} two")])
+    assert_signs(owner, free)
+    done, _ = owner.sign(key, answers=[(PIN_PROMPT, PIN)])
+    assert provider_lines(done.errors) == ["libpysk: wrong PIN, 1 try left; try again"]
+
+
+def test_wrong_pins_end_before_the_tpm_locks_itself(owner: Person, tpm: Swtpm) -> None:
+    owner.set_pin(PIN)
+    free = enrolled(owner, KIND)
+    _, key = owner.enroll("verified", KIND, "verify-required")
+    for line in ("libpysk: wrong PIN, 1 try left; try again", NEARLY_LOCKED):
+        done, _ = owner.sign(key, answers=[(PIN_PROMPT, WRONG_PIN)])
+        assert done.status != 0
+        (said,) = provider_lines(done.errors)
+        assert said.startswith(line)
+    # Not even the right one is tried.
+    fails(owner, key, NEARLY_LOCKED, PIN)
+    with tpm.esapi() as esapi:
+        assert not in_lockout(esapi)
+    assert_signs(owner, free)
+
+
+def test_a_tpm_in_lockout_is_told_and_free_keys_go_on(owner: Person, tpm: Swtpm) -> None:
+    owner.set_pin(PIN)
+    free = enrolled(owner, KIND)
+    _, key = owner.enroll("verified", KIND, "verify-required")
+    lock(tpm)
+    fails(owner, key, LOCKED, PIN)
+    assert_signs(owner, free)
+    with tpm.esapi() as esapi:
+        from tpm2_pytss.constants import ESYS_TR
+
+        esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
+    assert_signs(owner, key, answers=[(PIN_PROMPT, PIN)])
+
+
+def in_lockout(esapi: object) -> bool:
+    from tpm2_pytss.constants import TPM2_CAP
+
+    _, capability = esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, 0x200, 1)  # type: ignore[attr-defined]
+    return bool(int(capability.data.tpmProperties[0].value) & 1 << 9)
+
+
+def lock(tpm: Swtpm) -> None:
+    """Let another program of the machine guess wrong until the TPM is in lockout."""
+    from tpm2_pytss import TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPM2B_SENSITIVE_DATA, TPMS_SENSITIVE_CREATE
+    from tpm2_pytss import TSS2_Exception as TssError
+    from tpm2_pytss.constants import ESYS_TR
+
+    with tpm.esapi() as esapi:
+        sensitive = TPMS_SENSITIVE_CREATE(userAuth="right", data=TPM2B_SENSITIVE_DATA(b"data"))
+        parent, *_ = esapi.create_primary(TPM2B_SENSITIVE_CREATE(), "ecc256:aes128cfb", ESYS_TR.OWNER)
+        private, public, *_ = esapi.create(
+            parent,
+            TPM2B_SENSITIVE_CREATE(sensitive),
+            TPM2B_PUBLIC.parse("keyedhash", objectAttributes="fixedtpm|fixedparent|userwithauth"),
+        )
+        sealed = esapi.load(parent, private, public)
+        esapi.tr_set_auth(sealed, "wrong")
+        while not in_lockout(esapi):
+            with pytest.raises(TssError):
+                esapi.unseal(sealed)
+        esapi.flush_context(sealed)
+        esapi.flush_context(parent)
+
+
+def test_resident_keys_are_listed_on_another_day(owner: Person, manager: Manager, tmp_path: Path) -> None:
+    owner.set_pin(PIN)
+    done, key = owner.enroll("id", KIND, "resident", answers=[(PIN_PROMPT, PIN)])
+    assert done.status == 0, done
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    other = Person(folder, owner.provider)
+    other.config.write_text(owner.config.read_text())
+    done = other.run("ssh-keygen", "-K", "-N", "", answers=[(PIN_PROMPT, PIN)])
+    assert done.status == 0, done
+    (downloaded,) = folder.glob("id_*_rk")
+    assert KeyFile(downloaded).flags & RESIDENT
+    assert KeyFile(downloaded).key_handle == KeyFile(key).key_handle
+    assert_signs(owner, key)
+
+
+def test_an_agent_signs_without_being_told_of_a_device(owner: Person) -> None:
+    key = enrolled(owner, KIND)
+    with Agent(owner) as agent:
+        assert agent.add(str(key)).status == 0
+        done, signature = owner.sign(key.with_name("id.pub"), environment=agent.environment)
+        assert done.status == 0, done
+    assert owner.verify(key, signature).returncode == 0
+
+
+def test_a_copied_store_is_of_no_use_with_another_tpm(owner: Person, tpm: Swtpm, tmp_path: Path) -> None:
+    owner.set_pin(PIN)
+    free = enrolled(owner, KIND)
+    _, key = owner.enroll("verified", KIND, "verify-required")
+    with Swtpm(tmp_path / "other") as other, Manager(other) as manager:
+        use(owner, manager)
+        fails(owner, free, OTHER_TPM)
+        fails(owner, key, OTHER_TPM, PIN)
+    copy = owner.store.rename(tmp_path / "copy")
+    shutil.copytree(copy, owner.store)
+    with Manager(tpm) as manager:
+        use(owner, manager)
+        for _ in range(2):
+            owner.sign(key, answers=[(PIN_PROMPT, WRONG_PIN)])
+        # The copy has counted nothing, and yet gives no more guesses.
+        shutil.rmtree(owner.store)
+        shutil.copytree(copy, owner.store)
+        fails(owner, key, NEARLY_LOCKED, PIN)
+
+
+def test_a_cleared_tpm_is_told_and_a_reset_begins_anew(owner: Person, tpm: Swtpm, manager: Manager) -> None:
+    key = enrolled(owner, KIND)
+    tpm.clear()
+    fails(owner, key, OTHER_TPM)
+    address = f"{manager.address}@{owner.store}"
+    reset = subprocess.run(
+        [owner.pysk, "reset", "--yes", address], env=owner.environment, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert reset.returncode == 0, reset
+    key.unlink()
+    assert_signs(owner, enrolled(owner, KIND))
+
+
+def test_keys_outlive_a_restart_of_the_tpm_and_its_loss_of_power(person: Person, tpm: Swtpm) -> None:
+    use(person, tpm)
+    key = enrolled(person, KIND)
+    counters = [counter(person, key)]
+    tpm.power_cycle()
+    counters.append(counter(person, key))
+    tpm.vanish()
+    fails(person, key, f"libpysk: no TPM answers at {tpm.address}; start it, or correct the address")
+    tpm.power_up()
+    counters.append(counter(person, key))
+    assert counters == sorted(set(counters))
+
+
+def counter(person: Person, key: Path) -> int:
+    """Return the signature counter of a new signature."""
+    done, signature = person.sign(key)
+    assert done.status == 0, done
+    return Signature(signature.read_text()).counter
+
+
+@pytest.mark.parametrize("number", [2, 16])
+def test_many_programs_sign_at_the_same_time(owner: Person, tpm: Swtpm, number: int) -> None:
+    key = enrolled(owner, KIND)
+    assert sign_at_once(owner, key, number) == []
+    assert tpm.loaded() == []
+
+
+def test_two_programs_sign_without_a_resource_manager(person: Person, tpm: Swtpm) -> None:
+    use(person, tpm)
+    key = enrolled(person, KIND)
+    assert sign_at_once(person, key, 3) == []
+    assert tpm.loaded() == []
+
+
+def test_a_persistent_primary_key_serves_and_one_that_comes_later_changes_nothing(
+    owner: Person, tpm: Swtpm, manager: Manager
+) -> None:
+    commands: set[int] = set()
+
+    def note(command: bytes) -> None:
+        commands.add(int.from_bytes(command[6:10], "big"))
+
+    manager.answer = note
+    before = enrolled(owner, KIND)
+    assert CREATE_PRIMARY in commands
+    persist_primary(tpm)
+    assert_signs(owner, before)
+    owner.store.rename(owner.folder / "elsewhere")
+    before.unlink()
+    commands.clear()
+    assert_signs(owner, enrolled(owner, KIND))
+    assert CREATE_PRIMARY not in commands
+    assert tpm.loaded() == []
+
+
+def persist_primary(tpm: Swtpm) -> None:
+    """Make the storage primary key persistent, as systemd and distributions do."""
+    from tpm2_pytss import TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
+    from tpm2_pytss.constants import ESYS_TR
+
+    attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt"
+    template = TPM2B_PUBLIC.parse("ecc256:aes128cfb", objectAttributes=attributes)
+    with tpm.esapi() as esapi:
+        primary, *_ = esapi.create_primary(TPM2B_SENSITIVE_CREATE(), template, ESYS_TR.OWNER)
+        esapi.evict_control(ESYS_TR.OWNER, primary, 0x81000001)
+        esapi.flush_context(primary)
+
+
+def test_the_counter_is_kept_in_the_store_where_the_owner_of_the_tpm_has_a_password(owner: Person, tpm: Swtpm) -> None:
+    with tpm.esapi() as esapi:
+        from tpm2_pytss.constants import ESYS_TR
+
+        esapi.hierarchy_change_auth(ESYS_TR.OWNER, "owner's")
+    done, _ = owner.enroll("none", KIND)
+    assert provider_lines(done.errors) == [
+        (
+            "libpysk: the TPM's owner has set a password, and no storage primary key is at 0x81000001; "
+            "have the owner make one there, by tpm2_createprimary and tpm2_evictcontrol"
+        )
+    ]
+    with tpm.esapi() as esapi:
+        esapi.tr_set_auth(ESYS_TR.OWNER, "owner's")
+        esapi.hierarchy_change_auth(ESYS_TR.OWNER, "")
+    persist_primary(tpm)
+    with tpm.esapi() as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.OWNER, "owner's")
+    key = enrolled(owner, KIND)
+    assert [counter(owner, key) for _ in range(2)] == [2, 3]
+
+
+def test_a_handle_of_another_store_is_refused(owner: Person, manager: Manager, tmp_path: Path) -> None:
+    key = enrolled(owner, KIND)
+    owner.store.rename(tmp_path / "elsewhere")
+    fails(owner, key, "libpysk: the key is in a TPM that is neither this machine's (tpm:) nor named by Device")
+
+
+def test_a_damaged_store_is_told(owner: Person) -> None:
+    key = enrolled(owner, KIND)
+    state = owner.store / "state"
+    content = state.read_bytes()
+    for damaged in (content[:-20], content[:100] + b"\0" + content[101:], b""):
+        state.write_bytes(damaged)
+        fails(owner, key, f"libpysk: the store {owner.store} is damaged or not a store; restore it from a backup")
+    state.write_bytes(content)
+    assert_signs(owner, key)
+
+
+def test_what_the_tpm_refuses_is_told(owner: Person, manager: Manager) -> None:
+    key = enrolled(owner, KIND)
+    for code, line in (
+        (0x905, "libpysk: the TPM has no room for another key or session; "),
+        (0x100, "libpysk: the TPM was not started up; restart the machine"),
+        (0x101, "libpysk: the TPM refuses what is asked of it (error 0x101); "),
+    ):
+        manager.answer = lambda _, code=code: failure(code)  # type: ignore[misc]
+        fails(owner, key, line)
+    manager.answer = lambda _: None
+    assert_signs(owner, key)
+
+
+def test_programs_that_are_killed_leave_nothing_behind(owner: Person, tpm: Swtpm) -> None:
+    key = enrolled(owner, KIND)
+    before = counter(owner, key)
+    document = owner.folder / "another"
+    document.write_text("a message")
+    chance = random.Random(1)
+    for _ in range(KILLS):
+        running = [
+            subprocess.Popen(
+                ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key], env=owner.environment, start_new_session=True,
+                stdin=document.open(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            for _ in range(2)
+        ]  # fmt: skip
+        time.sleep(chance.uniform(0.1, 0.6))
+        for process in running:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert counter(owner, key) > before
+    assert tpm.loaded() == []
+
+
+def test_an_sshd_host_key_is_in_the_tpm(owner: Person, tmp_path: Path) -> None:
+    _, host_key = owner.enroll("host_key", KIND, "no-touch-required")
+    key = owner.folder / "plain"
+    keygen("-t", "ed25519", "-f", str(key))
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    variables = {"PYSK_CONFIG": str(owner.config), "HOME": os.devnull}
+    with Sshd(folder, [host_key], [f"SecurityKeyProvider {owner.provider}"], variables) as server:
+        authorize(server, key)
+        done = log_in(owner, server, key)
+        assert succeeded(done), done
+
+
+@pytest.mark.parametrize(
+    ("location", "line"),
+    [
+        ("cmd:touch", "libpysk: tpm:cmd:touch is not a TPM's address; write tpm:"),
+        ("/lib/evil.so:", "libpysk: there is no TPM 2.0 at /dev/tpmrm0; "),
+        ("device:/dev/sda", "libpysk: tpm:device:/dev/sda is not a TPM's device; name one such as /dev/tpmrm0"),
+        ("", "libpysk: there is no TPM 2.0 at /dev/tpmrm0; "),
+        ("device:/dev/tpmrm7", "libpysk: there is no TPM 2.0 at /dev/tpmrm7; "),
+        ("swtpm:host=127.0.0.1,port=1", "libpysk: no TPM answers at tpm:swtpm:host=127.0.0.1,port=1; "),
+        ("swtpm:nonsense", "libpysk: no TPM answers at tpm:swtpm:nonsense; "),
+    ],
+)
+def test_an_address_without_a_tpm_is_told(person: Person, location: str, line: str) -> None:
+    if not location.startswith("/"):
+        location += f"@{person.store}"
+    done, path = person.enroll("id", KIND, f"device=tpm:{location}")
+    assert done.status != 0
+    assert not path.exists()
+    (said,) = provider_lines(done.errors)
+    assert said.startswith(line)
+    assert not os.path.lexists(person.store / "state")
