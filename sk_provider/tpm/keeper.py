@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .tss import Tpm
 
 MAX_COUNTER = (1 << 32) - 1
+LEAP = 1 << 20
 
 
 class TpmKeepers:
@@ -173,28 +174,27 @@ class TpmKeeper:
     def count(self) -> int:
         """See keeper.Keeper: in the TPM's NV memory where it can be had, else in the state.
 
-        One that somebody has deleted there is made anew: the TPM has it begin above all that it ever had.
+        One that somebody has deleted there is made anew, and goes on far above what the old one can have counted to.
         """
         state, value = self._state, None
         if state.counter_index:
-            value = self._keepers.tpm.increment(state.primary_name, state.counter_index, self._counter_authorization())
+            value = self._keepers.tpm.increment(state.primary_name, state.counter_index, state.counter_authorization)
             if value is None:
+                state.counter = min(state.counter + LEAP, MAX_COUNTER)
                 value = self._define_counter()
-                state.counter_start = min(state.counter_start, value)
-        if value is None or not state.counter_index:
+        if value is None:
             state.counter += 1
             return min(state.counter, MAX_COUNTER)
         return min(state.counter + value - state.counter_start, MAX_COUNTER)
 
-    def _define_counter(self) -> int:
-        """Make a counter in the TPM, and return its value, 0 where there is no room or its owner has a password."""
+    def _define_counter(self) -> int | None:
+        """Make a counter in the TPM, and return its value, None where there is no room or its owner has a password."""
         state = self._state
-        made = self._keepers.tpm.define_counter(state.primary_name, self._counter_authorization())
-        state.counter_index, value = made or (0, 0)
+        state.counter_authorization = _without_zeros(os.urandom(32))
+        made = self._keepers.tpm.define_counter(state.primary_name, state.counter_authorization)
+        state.counter_index, value = made or (0, None)
+        state.counter_start = value or 0
         return value
-
-    def _counter_authorization(self) -> bytes:
-        return _without_zeros(_derive(self.secret(), b"", b"counter"))
 
     def pin_retries(self) -> int:
         """See keeper.Keeper: no wrong PIN may lock the TPM, which other programs use as well."""
@@ -233,7 +233,7 @@ class TpmKeeper:
         state.primary_name, state.secret, state.pin_object = primary_name, secret, pin_object
         state.verification_key = private.public_key().public_bytes_raw()
         if not state.counter_index:
-            state.counter_start = self._define_counter()
+            self._define_counter()
 
 
 class TpmKey:

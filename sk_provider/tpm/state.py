@@ -21,13 +21,22 @@ class TpmState(State):
         set; the TPM protects it against guessing.
     verification_key: the X25519 public key to which what needs user verification is bound.
     counter_index: the index of the signature counter in the TPM's NV memory, 0 if there is none.
+    counter_authorization: that counter's, 32 bytes; a reset changes neither.
     counter: the signature counter, or what it was when that in the TPM began to count from counter_start.
     """
 
-    __slots__ = ("counter_index", "counter_start", "pin_object", "primary_name", "verification_key")
+    __slots__ = (
+        "counter_authorization",
+        "counter_index",
+        "counter_start",
+        "pin_object",
+        "primary_name",
+        "verification_key",
+    )
 
     MEMBERS = {  # noqa: RUF012 - a table
         **State.MEMBERS,
+        "counter_authorization": bytes,
         "counter_index": int,
         "counter_start": int,
         "pin_object": bytes,
@@ -35,6 +44,7 @@ class TpmState(State):
         "verification_key": bytes,
     }
 
+    counter_authorization: bytes
     counter_index: int
     counter_start: int
     pin_object: bytes
@@ -47,6 +57,7 @@ class TpmState(State):
         state = cls()
         state.store_id = os.urandom(16)
         state.counter = 0
+        state.counter_authorization = b""
         state.counter_index = 0
         state.counter_start = 0
         state.attestation_key = state.attestation_certificate = b""

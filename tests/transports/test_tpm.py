@@ -364,16 +364,18 @@ def test_what_the_tpm_refuses_is_told(owner: Person, manager: Manager) -> None:
 def test_programs_that_are_killed_leave_nothing_behind(owner: Person, tpm: Swtpm) -> None:
     key = enrolled(owner, KIND)
     before = counter(owner, key)
-    document = owner.folder / "another"
-    document.write_text("a message")
+    documents = [owner.folder / f"another{number}" for number in range(2)]
+    for document in documents:
+        document.write_text("a message")
     chance = random.Random(1)
     for _ in range(KILLS):
         running = [
             subprocess.Popen(
-                ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key], env=owner.environment, start_new_session=True,
-                stdin=document.open(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document],
+                env=owner.environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
-            for _ in range(2)
+            for document in documents
         ]  # fmt: skip
         time.sleep(chance.uniform(0.1, 0.6))
         for process in running:
