@@ -5,19 +5,45 @@ The former are named by entry points. importlib.metadata finds those, too, but t
 
 from __future__ import annotations
 
+import _thread
 import posix
 import sys
+import time
 
-from .errors import ConfigurationError, TransportDefect
+from .errors import ConfigurationError, SecurityKeyError, TransportDefect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any, Final
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Final, TypeVar
 
+    Result = TypeVar("Result")
+
+PATIENCE: Final = 5.0
+"""Seconds for what nobody need come for: to load a module, to find authenticators, to close a channel."""
+GRACE: Final = 1.0
+"""Seconds in which what is waited for must end once waiting makes no sense any more."""
+_TICK: Final = 0.1
 _METADATA: Final = (".dist-info", ".egg-info")
 _MAX_SIZE: Final = 1 << 16
 """Bytes of a file of entry points that are read."""
+_PARTING: Final = 0.5
+"""Seconds in which a child process ends when it is told to."""
+_SIGTERM: Final = 15
+_SIGKILL: Final = 9  # signal takes its time to import
+_MAX_STEPS: Final = 40
+"""Calls that led to a failure of which a trace tells."""
+
+_NOT_THEIRS: Final = tuple(
+    f"{path.rpartition('/')[0]}/" for path in (__file__, f"{sys.modules['encodings'].__path__[0]}") if path
+)
+"""Folders of our code and of Python's own."""
+
+trace: Callable[[str], object] | None = None
+"""What is told how a failure came about. A program, or an operation, that is traced sets it."""
+
+_stuck: set[str] = set()
+"""Modules whose loading has not ended: to wait for it once is enough."""
 
 
 class EntryPoint:
@@ -53,7 +79,9 @@ def load(
                 f"{scheme}: is another package's {what}, which a file named in PYSK_CONFIG may not use",
                 f"name it {named_where}",
             )
-        return entry_point.package, _load(entry_point, f"the {what} {scheme}: of the package {entry_point.package}")
+        return entry_point.package, _load_in_time(
+            entry_point, f"the {what} {scheme}: of the package {entry_point.package}"
+        )
     known = ", ".join(f"{name}:" for name in own)
     raise ConfigurationError(f"there is no {what} {scheme}:", f"use one of {known} or install the package that has it")
 
@@ -72,17 +100,148 @@ def blame(whose: str, error: BaseException) -> TransportDefect:
 
     whose: such as "the transport exec: of the package pysk-exec".
     """
+    _trace(whose, error)
     return TransportDefect(f"{whose} failed ({_kind_and_place(error)})", "report this to its authors")
 
 
-def _kind_and_place(error: BaseException) -> str:
-    traceback, place = error.__traceback__, ""
+def blame_beside(failure: Any) -> TransportDefect | None:
+    """Return the error for what was raised where nobody waits for it, None if it is no failure.
+
+    failure: see sys.unraisablehook() and threading.excepthook().
+    """
+    error: BaseException | None = failure.exc_value
+    if error is None or isinstance(error, SystemExit):
+        return None
+    whose = "what another package has begun"
+    _trace(whose, error)
+    return TransportDefect(
+        f"{whose} failed ({_kind_and_place(error, folders=1)})", "report this to the authors of that file"
+    )
+
+
+def end_children(spared: Iterable[int]) -> None:
+    """End the child processes of this one, and theirs, but for some that are spared."""
+    left = [pid for pid in children() if pid not in spared]
+    for number in (_SIGTERM, _SIGKILL):
+        for pid in left:
+            try:
+                posix.kill(pid, number)
+            except OSError:  # it has ended, or has more rights than we
+                pass
+        ends = time.monotonic() + _PARTING
+        while (left := [pid for pid in left if _is_running(pid)]) and time.monotonic() < ends:
+            time.sleep(0.01)
+
+
+def children() -> list[int]:
+    """Return the child processes of this one, and theirs, as far as the system tells."""
+    found: list[int] = []
+    parents = [posix.getpid()]
+    for parent in parents:
+        for thread in _listed(f"/proc/{parent}/task"):
+            pids = [int(pid) for pid in _read(f"/proc/{parent}/task/{thread}/children").split()]
+            found += pids
+            parents += pids
+    return found
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return posix.waitpid(pid, posix.WNOHANG)[0] == 0
+    except OSError:  # it is no child of ours
+        pass
+    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] not in ([], ["Z"])
+
+
+def run_in_time(function: Callable[[], Result], is_over: Callable[[], bool], whose: str) -> Result:
+    """Return what a function of another package returns, which runs in a thread.
+
+    is_over: whether waiting for it makes no sense any more; if it has not ended GRACE later, it is left behind.
+
+    Raises what SecurityKeyError it raises, TransportDefect for what else, and StuckError if it is left behind.
+    """
+    result: list[Result] = []
+    errors: list[BaseException] = []
+    lock = _thread.allocate_lock()
+    lock.acquire()
+
+    def run() -> None:
+        try:
+            result.append(function())
+        except BaseException as error:  # noqa: BLE001 - another package's
+            errors.append(error)
+        finally:
+            lock.release()
+
+    _thread.start_new_thread(run, ())
+    ends: float | None = None
+    while not lock.acquire(timeout=_TICK):
+        if ends is None and is_over():
+            ends = time.monotonic() + GRACE
+        if ends is not None and time.monotonic() >= ends:
+            raise StuckError
+    if errors:
+        # What is raised here and kept here as well would refer to itself, and stay.
+        if _is_whole(errors[0]):
+            raise errors.pop()
+        raise blame(whose, errors.pop()) from None
+    return result[0]
+
+
+class StuckError(Exception):
+    """What another package was asked for has not ended in time."""
+
+
+def _is_whole(error: BaseException) -> bool:
+    """Return whether it is one of our errors that can be told: another package may have made a class of its own."""
+    return (
+        isinstance(error, SecurityKeyError)
+        and isinstance(getattr(error, "happened", None), str)
+        and isinstance(getattr(error, "remedy", None), str)
+    )
+
+
+def _kind_and_place(error: BaseException, folders: int = 0) -> str:
+    """Return the class of an error and where it came about; folders: how many the file's name begins with."""
+    steps = _steps(error)
+    # Where they call us, or Python's own library, is where their authors look first.
+    theirs = [step for step in steps if not step[0].startswith(_NOT_THEIRS)] or steps
+    if not theirs:
+        return type(error).__name__
+    file = "/".join(theirs[-1][0].split("/")[-1 - folders :])
+    return f"{type(error).__name__} in {file} line {theirs[-1][1]}"
+
+
+def _steps(error: BaseException) -> list[tuple[str, int, str]]:
+    """Return the calls that led to an error, the outermost first: the file, the line, the function."""
+    traceback, steps = error.__traceback__, []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if not code.co_filename.startswith("<frozen "):
-            place = f" in {code.co_filename.rpartition('/')[2]} line {traceback.tb_lineno}"
+            steps.append((code.co_filename, traceback.tb_lineno, code.co_name))
         traceback = traceback.tb_next
-    return f"{type(error).__name__}{place}"
+    return steps
+
+
+def _trace(whose: str, error: BaseException) -> None:
+    """Tell the trace, if there is one, how another package's error came about, without its values."""
+    if trace is None:
+        return
+    trace(f"{whose} has raised {type(error).__name__}, the last call last:")
+    for path, line, function in _steps(error)[-_MAX_STEPS:]:
+        trace(f"  {path} line {line} in {function}")
+
+
+def _load_in_time(entry_point: EntryPoint, whose: str) -> Any:
+    ends = time.monotonic() + PATIENCE
+    slow = TransportDefect(f"{whose} cannot be loaded, which does not end", "report this to its authors")
+    if entry_point.target in _stuck:
+        raise slow
+    try:
+        return run_in_time(lambda: _load(entry_point, whose), lambda: time.monotonic() >= ends, whose)
+    except StuckError:
+        _stuck.add(entry_point.target)
+        raise slow from None
 
 
 def _load(entry_point: EntryPoint, whose: str) -> Any:
@@ -99,13 +258,15 @@ def _load(entry_point: EntryPoint, whose: str) -> Any:
         for attribute in attributes.split(".") if attributes else []:
             target = getattr(target, attribute)
     except ModuleNotFoundError as error:
+        _trace(whose, error)
         missing = error.name or ""
         if missing == module or module.startswith(f"{missing}."):
             raise TransportDefect(
                 f"{whose} has no module {missing} here", "install that package again, and not with pip install -e"
             ) from None
         raise TransportDefect(f"{whose} needs the Python package {missing}", "install that as well") from None
-    except Exception as error:  # noqa: BLE001 - another package's code
+    except BaseException as error:  # noqa: BLE001 - another package's code
+        _trace(whose, error)
         raise TransportDefect(
             f"{whose} cannot be loaded ({_kind_and_place(error)})", "install another release of it, or tell its authors"
         ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import time
 
+from sk_provider import transports
 from sk_provider.ctap import status
 from sk_provider.ctap.status import StatusError
 from sk_provider.errors import (
@@ -21,7 +22,7 @@ from sk_provider.errors import (
 from sk_provider.operation import Operation
 
 from . import discovery
-from .token import probe_patience
+from .token import PROBE_PATIENCE, probe_patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def open_holder(
         candidates.close_all_but(None)
         raise
     candidates.close_all_but(token)
-    candidates.tell_defects()
+    _tell_defects(candidates.failures, operation)
     token.public_key = candidates.known
     return token
 
@@ -108,7 +109,8 @@ def open_chosen(
         candidates.close_all_but(None)
         raise
     candidates.close_all_but(token)
-    candidates.tell_defects()
+    # The first one was told in the call for a touch.
+    _tell_defects(candidates.failures[1:], operation)
     return token
 
 
@@ -144,6 +146,33 @@ class _Race(Operation):
         if self.winner is not None:
             raise self.reason()
         self._operation.wait_for_others(since)
+
+
+class _Opening(_Race):
+    """The opening of several: once one is open, another package's transport does not hold it up for long."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation)
+        self._ends: float | None = None
+        self.is_over = False
+
+    def note_opened(self) -> None:
+        """Note that one is open."""
+        if self._ends is None:
+            self._ends = time.monotonic() + PROBE_PATIENCE
+
+    def _is_late(self) -> bool:
+        return not self.is_over and self._ends is not None and time.monotonic() >= self._ends
+
+    def is_set(self) -> bool:
+        """See Operation."""
+        return self._is_late() or super().is_set()
+
+    def reason(self) -> SecurityKeyError:
+        """See Operation."""
+        if self._is_late() and not self._operation.is_set():
+            return TimedOut(f"it was not open within {PROBE_PATIENCE} seconds", "try again, or use another one")
+        return super().reason()
 
 
 def at_once(function: Callable[[Item], None], items: list[Item], operation: Operation) -> list[BaseException | None]:
@@ -204,22 +233,22 @@ class _Candidates:
         """Open all that can be opened: a dead one or a forbidden one does not hide the others."""
         opened: dict[Found, Token] = {}
 
+        opening = _Opening(self._operation)
+
         def open_one(each: Found) -> None:
-            opened[each] = each.open(self._configuration, self._operation, may_create=may_create)
+            operation = self._operation if each.scheme in transports.SCHEMES else opening
+            opened[each] = each.open(self._configuration, operation, may_create=may_create)
+            opening.note_opened()
 
         self._found += len(found)
         try:
             outcomes = at_once(open_one, found, self._operation)
         finally:
+            # From now on only the operation ends what was opened.
+            opening.is_over = True
             # In the order in which they were found, not opened: so the same is told every time.
             self.tokens += [opened[each] for each in found if each in opened]
         self._note_errors(found, outcomes)
-
-    def tell_defects(self) -> None:
-        """Tell of other packages' transports that failed beside the one that serves."""
-        for failure in self.failures:
-            if isinstance(failure, TransportDefect):
-                self._operation.tell(str(failure))
 
     def find_holder(self, found: list[Found], request: SignRequest) -> Token | None:
         """Ask all at once, and return the one that holds the key, None if it is not known which one does.
@@ -286,6 +315,13 @@ class _Candidates:
         for token in self.tokens:
             if token is not kept:
                 token.close()
+
+
+def _tell_defects(errors: list[BaseException | None] | list[BaseException], operation: Operation) -> None:
+    """Tell of other packages' transports that failed beside the one that serves."""
+    for error in errors:
+        if isinstance(error, TransportDefect):
+            operation.tell(str(error))
 
 
 def _error_to_tell(failure: BaseException, address: str) -> BaseException:
@@ -423,6 +459,7 @@ def _choose_by_touch(
 
     errors = at_once(wait, tokens, operation)
     if race.winner is not None:
+        _tell_defects(errors, operation)
         if operation.trace is not None:
             operation.trace(f"chosen: {race.winner.address}, which was touched")
         return race.winner

@@ -179,10 +179,18 @@ def open_marked(
     for scheme in schemes:
         named = [address for address in addresses if _scheme(address) == scheme]
         own_only = any(configuration.is_limited(address) for address in named)
-        transport = transports.load(scheme, own_only=own_only)
-        open_holder = getattr(transport, "open_holder", None)
         locations = [transports.split(address)[1] for address in named]
-        held = open_holder and open_holder(key_handle, locations, configuration, operation)
+        try:
+            transport = transports.load(scheme, own_only=own_only)
+            open_holder = getattr(transport, "open_holder", None)
+            held = open_holder and open_holder(key_handle, locations, configuration, operation)
+        except TransportDefect as error:
+            if len(addresses) == 1:
+                raise
+            # Another one may hold the key; where it cannot even be loaded, discover() tells.
+            if operation.trace is not None:
+                operation.trace(f"{scheme}: is not asked for the key: {error.happened}")
+            continue
         if held:
             location, channel = held
             address = transports.join(scheme, location)
@@ -198,16 +206,18 @@ def discover_served(
     configuration: Configuration,
     elsewhere: CredentialNotFound,
     trace: Trace | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> list[Found]:
     """Return where the authenticator that a key handle tells of may be served as a device, as it is not in its place.
 
-    elsewhere: what open_marked() has raised, and what is raised where there is no device either; trace: see Operation.
+    elsewhere: what open_marked() has raised, and what is raised where there is no device either; trace, tell: see
+    discover().
     """
     others = [address for address in addresses if _scheme(address) not in transports.schemes_marked(key_handle)]
     if addresses and not others:
         raise elsewhere
     try:
-        return discover(others, configuration, trace)
+        return discover(others, configuration, trace, tell)
     except DeviceNotFound:
         raise elsewhere from None
 

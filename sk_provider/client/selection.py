@@ -49,7 +49,9 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
     try:
         marked = discovery.open_marked(request.key_handle, addresses, configuration, operation)
     except CredentialNotFound as elsewhere:
-        found = discovery.discover_served(request.key_handle, addresses, configuration, elsewhere, operation.trace)
+        found = discovery.discover_served(
+            request.key_handle, addresses, configuration, elsewhere, operation.trace, operation.tell
+        )
     else:
         if marked is not None:
             return marked

@@ -10,7 +10,7 @@ from sk_provider import config, transports
 from sk_provider.asking import pins, session_bus
 from sk_provider.config import Configuration
 from sk_provider.credentials import directory
-from sk_provider.errors import ConfigurationError
+from sk_provider.errors import ConfigurationError, SecurityKeyError
 
 from . import python
 from .finding import Finding
@@ -210,7 +210,7 @@ def _check_addresses(configuration: Configuration) -> Iterator[Finding]:
         try:
             scheme, _ = transports.split(address)
             transports.load(scheme, own_only=configuration.is_limited(address))
-        except ConfigurationError as error:
+        except SecurityKeyError as error:
             yield Finding(SUBJECT, f"Device: {error.happened}", error.remedy, private=(address,))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import time
 
-from sk_provider.errors import ConfigurationError, SecurityKeyError, TransportDefect
-from sk_provider.third_party import blame
+from sk_provider.errors import SecurityKeyError, TransportDefect
+from sk_provider.third_party import PATIENCE, StuckError, run_in_time
 from sk_provider.transport_api import VERSION
 
 TYPE_CHECKING = False
@@ -20,30 +19,33 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-_PATIENCE = 5.0
-"""Seconds in which authenticators must be found, and a channel closed."""
-_GRACE = 1.0
-"""Seconds in which what is waited for must end once waiting makes no sense any more."""
-_TICK = 0.1
 _MAX_LOCATIONS = 1000
+_REMEDY = "report this to its authors"
 
 
 class GuardedTransport:
     """See transport_api.Transport. A call runs in a thread of its own, which is left behind if it does not end."""
 
     def __init__(self, scheme: str, package: str, transport: Any) -> None:
-        """Guard a transport. Raises ConfigurationError if it is none, TransportDefect if it wants a newer interface."""
+        """Guard a transport. Raises TransportDefect if it is none, or wants a newer interface."""
         self._whose = f"the transport {scheme}: of the package {package}"
         self._transport: Transport = transport
-        self._check_version(package, getattr(transport, "transport_api_version", 1))
+
+        def look() -> tuple[object, list[str], bool]:
+            names = ("discover", "open", "open_holder", "name")
+            found = [name for name in names if callable(getattr(transport, name, None))]
+            version = getattr(transport, "transport_api_version", 1)
+            return version, found, bool(getattr(transport, "waits_for_a_person", False))
+
+        version, found, self.waits_for_a_person = self._run_soon(look, "__getattr__")
+        self._check_version(package, version)
         for name in ("discover", "open"):
-            if not callable(getattr(transport, name, None)):
-                raise ConfigurationError(f"{self._whose} has no function {name}()", "report this to its authors")
-        self.waits_for_a_person = bool(getattr(transport, "waits_for_a_person", False))
+            if name not in found:
+                raise TransportDefect(f"{self._whose} has no function {name}()", _REMEDY)
         # Who looks for what a transport may have must not find what this one has not.
-        if hasattr(transport, "open_holder"):
+        if "open_holder" in found:
             self.open_holder = self._open_holder
-        if hasattr(transport, "name"):
+        if "name" in found:
             self.name = self._name
 
     def _check_version(self, package: str, stated: object) -> None:
@@ -61,23 +63,29 @@ class GuardedTransport:
 
     def discover(self, location: str) -> list[str]:
         """See Transport."""
-        ends = time.monotonic() + _PATIENCE
-        found = self._run(
-            lambda: list(self._transport.discover(location)), lambda: time.monotonic() >= ends, "discover"
-        )
+
+        def discover_some() -> list[object]:
+            locations: object = self._transport.discover(location)
+            if not hasattr(type(locations), "__iter__") or isinstance(locations, (str, bytes)):
+                return [None]
+            # There may be no end of them.
+            return [each for each, _ in zip(locations, range(_MAX_LOCATIONS + 1), strict=False)]  # type: ignore[call-overload]
+
+        found = self._run_soon(discover_some, "discover")
         if len(found) > _MAX_LOCATIONS or not all(isinstance(each, str) for each in found):
             raise self._wrong("discover", "a list of locations")
-        return found
+        return [str(each) for each in found]
 
     def open(
         self, location: str, configuration: Configuration, operation: Operation, *, may_create: bool
     ) -> GuardedChannel:
         """See Transport."""
 
-        def open_it() -> Channel:
-            return self._transport.open(location, configuration, operation, may_create=may_create)
+        def open_it() -> GuardedChannel:
+            channel = self._transport.open(location, configuration, operation, may_create=may_create)
+            return self._guarded(channel, "open", operation)
 
-        return self._guarded(self._run(open_it, operation.is_set, "open", operation), "open", operation)
+        return self._run(open_it, operation, "open")
 
     def _open_holder(
         self, key_handle: bytes, locations: list[str], configuration: Configuration, operation: Operation
@@ -85,22 +93,21 @@ class GuardedTransport:
         """See transport_api.RecognizesKeyHandles."""
         transport: Any = self._transport
 
-        def open_it() -> Any:
-            return transport.open_holder(key_handle, locations, configuration, operation)
+        def open_it() -> tuple[str, Channel] | None:
+            held = transport.open_holder(key_handle, locations, configuration, operation)
+            if held is None:
+                return None
+            if not isinstance(held, tuple) or len(held) != 2 or not isinstance(held[0], str):
+                raise self._wrong("open_holder", "a location and a channel")
+            return held[0], self._guarded(held[1], "open_holder", operation)
 
-        held = self._run(open_it, operation.is_set, "open_holder", operation)
-        if held is None:
-            return None
-        if not isinstance(held, tuple) or len(held) != 2 or not isinstance(held[0], str):
-            raise self._wrong("open_holder", "a location and a channel")
-        return held[0], self._guarded(held[1], "open_holder", operation)
+        return self._run(open_it, operation, "open_holder")
 
     def _name(self, location: str) -> str:
         """See transport_api.KnowsNames."""
         transport: Any = self._transport
-        ends = time.monotonic() + _GRACE
         try:
-            name = self._run(lambda: transport.name(location), lambda: time.monotonic() >= ends, "name")
+            name = self._run_soon(lambda: transport.name(location), "name")
         except SecurityKeyError:
             return ""
         return name if isinstance(name, str) else ""
@@ -111,20 +118,19 @@ class GuardedTransport:
         capabilities = getattr(channel, "capabilities", None)
         if not isinstance(capabilities, int):
             raise self._wrong(function, "a channel with capabilities")
-        return GuardedChannel(channel, capabilities, self._whose, operation)
+        return GuardedChannel(channel, int(capabilities), self._whose, operation)
 
-    def _run(
-        self, function: Callable[[], Result], is_over: Callable[[], bool], name: str, operation: Operation | None = None
-    ) -> Result:
+    def _run(self, function: Callable[[], Result], operation: Operation, name: str) -> Result:
         try:
-            return _run_in_time(function, is_over, self._whose, name, operation.reason if operation else None)
-        except _Stuck as stuck:
-            raise stuck.reason from None
+            return run_in_time(function, operation.is_set, self._whose)
+        except StuckError:
+            raise _why(operation, self._whose, name) from None
+
+    def _run_soon(self, function: Callable[[], Result], name: str) -> Result:
+        return _run_soon(function, self._whose, name)
 
     def _wrong(self, function: str, what: str) -> TransportDefect:
-        return TransportDefect(
-            f"{self._whose} failed ({function}() did not return {what})", "report this to its authors"
-        )
+        return TransportDefect(f"{self._whose} failed ({function}() did not return {what})", _REMEDY)
 
 
 class GuardedChannel:
@@ -147,82 +153,44 @@ class GuardedChannel:
     ) -> bytes:
         """See Channel."""
         if self._is_stuck:
-            raise TransportDefect(f"{self._whose} does not answer (call())", "report this to its authors")
+            raise _does_not_answer(self._whose, "call")
+
+        def call_it() -> bytes:
+            response: object = self._channel.call(cmd, data, event, on_keepalive)
+            if not isinstance(response, (bytes, bytearray, memoryview)):
+                raise TransportDefect(f"{self._whose} failed (call() did not return bytes)", _REMEDY)
+            return bytes(response)
+
         waiting: Event = event if event is not None else self._operation
         try:
-            response: object = _run_in_time(
-                lambda: self._channel.call(cmd, data, event, on_keepalive),
-                waiting.is_set,
-                self._whose,
-                "call",
-                waiting.reason,
-            )
-        except _Stuck as stuck:
+            return run_in_time(call_it, waiting.is_set, self._whose)
+        except StuckError:
             self._is_stuck = True
-            raise stuck.reason from None
-        if not isinstance(response, (bytes, bytearray, memoryview)):
-            raise TransportDefect(f"{self._whose} failed (call() did not return bytes)", "report this to its authors")
-        return bytes(response)
+            raise _why(self._operation, self._whose, "call") from None
 
     def close(self) -> None:
         """See Channel. That it fails is told, and changes nothing for what was done."""
         if self._is_stuck:
             return
-        ends = time.monotonic() + _PATIENCE
         try:
-            _run_in_time(self._channel.close, lambda: time.monotonic() >= ends, self._whose, "close", None)
-        except _Stuck as stuck:
-            self._operation.tell(str(stuck.reason))
+            _run_soon(self._channel.close, self._whose, "close")
         except SecurityKeyError as error:
             self._operation.tell(str(error))
 
 
-class _Stuck(Exception):
-    """A call has not ended in time. reason: what is told for that."""
+def _run_soon(function: Callable[[], Result], whose: str, name: str) -> Result:
+    """Return what a function returns that waits for nobody. Raises as run_in_time() does, but no StuckError."""
+    ends = time.monotonic() + PATIENCE
+    try:
+        return run_in_time(function, lambda: time.monotonic() >= ends, whose)
+    except StuckError:
+        raise _does_not_answer(whose, name) from None
 
-    def __init__(self, reason: SecurityKeyError) -> None:
-        super().__init__()
-        self.reason = reason
+
+def _does_not_answer(whose: str, name: str) -> TransportDefect:
+    return TransportDefect(f"{whose} does not answer ({name}())", _REMEDY)
 
 
-def _run_in_time(
-    function: Callable[[], Result],
-    is_over: Callable[[], bool],
-    whose: str,
-    name: str,
-    reason: Callable[[], SecurityKeyError] | None,
-) -> Result:
-    """Return what a function of another package returns, which runs in a thread.
-
-    is_over: whether waiting for it makes no sense any more, and _GRACE later it is left behind; reason: returns why,
-    None where it is only slow.
-
-    Raises SecurityKeyError: what it raises of those, blame for what else, _Stuck if it does not end.
-    """
-    result: list[Result] = []
-    errors: list[BaseException] = []
-    lock = _thread.allocate_lock()
-    lock.acquire()
-
-    def run() -> None:
-        try:
-            result.append(function())
-        except BaseException as error:  # noqa: BLE001 - another package's
-            errors.append(error)
-        finally:
-            lock.release()
-
-    _thread.start_new_thread(run, ())
-    ends: float | None = None
-    while not lock.acquire(timeout=_TICK):
-        if ends is None and is_over():
-            ends = time.monotonic() + _GRACE
-        if ends is not None and time.monotonic() >= ends:
-            slow = TransportDefect(f"{whose} does not answer ({name}())", "report this to its authors")
-            raise _Stuck(reason() if reason is not None else slow)
-    if errors:
-        # What is raised here and kept here as well would refer to itself, and stay.
-        if isinstance(errors[0], SecurityKeyError):
-            raise errors.pop()
-        raise blame(whose, errors.pop()) from None
-    return result[0]
+def _why(operation: Operation, whose: str, name: str) -> SecurityKeyError:
+    """Return what to raise for a function that has not ended although waiting makes no sense any more."""
+    return operation.reason() if operation.is_interrupted() else _does_not_answer(whose, name)

@@ -118,7 +118,7 @@ def test_two_packages_with_one_scheme_are_told(tmp_path: Path, monkeypatch: pyte
 def test_a_package_that_is_on_the_path_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("a", "b"):
         install_another(tmp_path / folder, "rook_post", "os", monkeypatch)
-    with pytest.raises(ConfigurationError, match="rook-post has no function discover"):
+    with pytest.raises(TransportDefect, match="rook-post has no function discover"):
         transports.load("crow", own_only=False)
 
 
@@ -142,6 +142,8 @@ def test_a_package_that_is_edited_where_it_is_is_found(tmp_path: Path, monkeypat
     [
         ("import no_such_dependency\n", "needs the Python package no_such_dependency; install that as well"),
         ("raise SystemError('secret')\n", r"cannot be loaded \(SystemError in rook_module.py line 1\)"),
+        ("raise SystemExit('secret')\n", r"cannot be loaded \(SystemExit in rook_module.py line 1\)"),
+        ("import json\njson.loads('secret')\n", r"cannot be loaded \(JSONDecodeError in rook_module.py line 2\)"),
         ("1 +\n", r"cannot be loaded \(SyntaxError"),
         ("", "cannot be loaded \\(AttributeError"),
     ],
@@ -155,6 +157,36 @@ def test_a_module_that_does_not_load_is_told(
     with pytest.raises(TransportDefect, match=f"the transport crow: of the package rook-post {told}") as caught:
         transports.load("crow", own_only=False)
     assert "secret" not in str(caught.value)
+
+
+def test_a_module_whose_loading_does_not_end_is_told_and_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_another(tmp_path, "rook_post", "hanging_rook", monkeypatch)
+    (tmp_path / "hanging_rook.py").write_text("import threading\nthreading.Event().wait(60)\n")
+    for patience in (0.1, 60):
+        monkeypatch.setattr("sk_provider.third_party.PATIENCE", patience)
+        monkeypatch.setattr("sk_provider.third_party.GRACE", patience)
+        with pytest.raises(
+            TransportDefect, match="the transport crow: of the package rook-post cannot be loaded, which"
+        ):
+            transports.load("crow", own_only=False)
+
+
+def test_a_trace_tells_how_a_failure_came_about_but_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_another(tmp_path, "rook_post", "rook_module", monkeypatch)
+    (tmp_path / "rook_module.py").write_text("def f(x):\n    raise KeyError(x)\nf('secret')\n")
+    monkeypatch.delitem(sys.modules, "rook_module", raising=False)
+    traced: list[str] = []
+    monkeypatch.setattr("sk_provider.third_party.trace", traced.append)
+    with pytest.raises(TransportDefect):
+        transports.load("crow", own_only=False)
+    assert traced[0] == "the transport crow: of the package rook-post has raised KeyError, the last call last:"
+    assert traced[-2:] == [
+        f"  {tmp_path}/rook_module.py line 3 in <module>",
+        f"  {tmp_path}/rook_module.py line 2 in f",
+    ]
+    assert "secret" not in "".join(traced)
 
 
 @pytest.mark.usefixtures("third_party")

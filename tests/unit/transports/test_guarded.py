@@ -13,7 +13,7 @@ import pytest
 from sk_provider import transport_api
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing
-from sk_provider.errors import ConfigurationError, DeviceNotFound, Interrupted, TransportDefect
+from sk_provider.errors import DeviceNotFound, Interrupted, SecurityKeyError, TransportDefect
 from sk_provider.operation import Operation
 from sk_provider.transports.guarded import GuardedTransport
 
@@ -113,7 +113,21 @@ def test_errors_of_ours_are_let_through() -> None:
         opened(Channel(call=fails(DeviceNotFound("it is asleep", "wake it")))).call(framing.CBOR, b"\4")
 
 
-@pytest.mark.parametrize("locations", [None, 5, [b"x"], [None], {"x": 1}.items(), ["x"] * 1001])
+class Hollow(SecurityKeyError):
+    """One of another package's own, which has no words."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
+
+
+def test_an_error_of_ours_that_has_no_words_is_none() -> None:
+    with pytest.raises(TransportDefect, match=rf"^{WHOSE} failed \(Hollow in {HERE} line "):
+        opened(Channel(call=fails(Hollow()))).call(framing.CBOR, b"\4")
+
+
+@pytest.mark.parametrize(
+    "locations", [None, 5, "x", [b"x"], [None], {"x": 1}.items(), ["x"] * 1001, iter(lambda: "x", 1)]
+)
 def test_what_is_no_list_of_locations_is_told(locations: Any) -> None:
     with pytest.raises(TransportDefect, match=WHOSE):
         guarded(Transport(discover=lambda: locations)).discover("x")
@@ -138,7 +152,7 @@ def test_other_kinds_of_bytes_are_bytes() -> None:
 @pytest.mark.parametrize("missing", ["discover", "open"])
 def test_what_has_not_the_functions_is_no_transport(missing: str) -> None:
     transport = type("Lame", (), {"discover": print, "open": print, missing: None})
-    with pytest.raises(ConfigurationError, match=rf"{WHOSE} has no function {missing}\(\)"):
+    with pytest.raises(TransportDefect, match=rf"{WHOSE} has no function {missing}\(\)"):
         guarded(transport)
 
 
@@ -173,7 +187,7 @@ def test_a_channel_whose_call_has_not_ended_is_not_called_again() -> None:
         return bytes(hang())
 
     operation = Operation(60)
-    channel = opened(Channel(call=answer))
+    channel = opened(Channel(call=answer), operation)
     operation.call_off()
     with pytest.raises(Interrupted):
         channel.call(framing.CBOR, b"\4", operation)
@@ -190,8 +204,8 @@ def test_an_opening_that_does_not_end_ends_with_the_operation() -> None:
 
 
 def test_a_discovery_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sk_provider.transports.guarded._PATIENCE", 0.1)
-    monkeypatch.setattr("sk_provider.transports.guarded._GRACE", 0.1)
+    monkeypatch.setattr("sk_provider.transports.guarded.PATIENCE", 0.1)
+    monkeypatch.setattr("sk_provider.third_party.GRACE", 0.1)
     with pytest.raises(TransportDefect, match=rf"{WHOSE} does not answer \(discover\(\)\)"):
         guarded(Transport(discover=hang)).discover("x")
 
