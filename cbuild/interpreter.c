@@ -35,6 +35,7 @@ static pthread_once_t version_once = PTHREAD_ONCE_INIT;
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static int version_fits;
 static char start_failure[PYSK_SENTENCE_MAX];
+static int owns_python;
 static char site_packages[PATH_MAX];
 static struct stat first_root;
 
@@ -378,6 +379,12 @@ out:
 	return result;
 }
 
+int
+pysk_owns_python(void)
+{
+	return owns_python;
+}
+
 static void
 start(void)
 {
@@ -396,6 +403,7 @@ start(void)
 	}
 	if (own && start_own_python() != 0)
 		return;
+	owns_python = own;
 	gil = PyGILState_Ensure();
 	result = prepare_imports(own);
 	PyGILState_Release(gil);

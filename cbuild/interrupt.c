@@ -15,11 +15,16 @@
 
 #define HELPER "ssh-sk-helper"
 
+/* Seconds after a first signal from which another one ends the process, whatever it does; and those that it gets. */
+#define MEANT_S 2
+#define AT_MOST_S 20
+
 static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 #define SIGNALS (sizeof(signals) / sizeof(signals[0]))
 
 static int watching[SIGNALS];
 static volatile sig_atomic_t caught;
+static volatile time_t caught_at;
 static pid_t parent;
 
 static const int of_writing[] = { SIGPIPE, SIGXFSZ };
@@ -75,10 +80,26 @@ pysk_release_signals(const struct pysk_signals *before)
 	pthread_sigmask(SIG_SETMASK, &before->mask, NULL);
 }
 
+/*
+ * Another package's code may hold Python's lock for good, so that nobody sees what was caught. A terminal that is closed
+ * sends two signals at once.
+ */
 static void
 catch_signal(int number)
 {
+	struct timespec now = { 0 };
+	int before = errno;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (caught == 0) {
+		caught_at = now.tv_sec;
+		alarm(AT_MOST_S);
+	} else if (now.tv_sec - caught_at >= MEANT_S) {
+		signal(number, SIG_DFL);
+		raise(number);
+	}
 	caught = number;
+	errno = before;
 }
 
 int
@@ -87,17 +108,23 @@ pysk_interrupted(void)
 	return caught != 0 || (parent != 0 && getppid() != parent);
 }
 
+int
+pysk_is_helper(void)
+{
+#ifdef __GLIBC__
+	return strcmp(program_invocation_short_name, HELPER) == 0;
+#else
+	return 0;
+#endif
+}
+
 void
 pysk_watch_interrupts(void)
 {
 	struct sigaction action, current;
 
-#ifdef __GLIBC__
-	if (strcmp(program_invocation_short_name, HELPER) != 0)
+	if (!pysk_is_helper())
 		return;
-#else
-	return;
-#endif
 	parent = getppid();
 	memset(&action, 0, sizeof(action));
 	action.sa_handler = catch_signal;
@@ -122,6 +149,8 @@ pysk_unwatch_interrupts(void)
 	}
 	/* Only now: until the last handler was gone, another signal could come. */
 	number = caught;
+	if (number != 0)
+		alarm(0);
 	caught = 0;
 	parent = 0;
 	/* The process ends by the signal that it was sent, as it would have at once. */

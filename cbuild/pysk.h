@@ -54,6 +54,12 @@ void pysk_watch_interrupts(void);
 void pysk_unwatch_interrupts(void);
 int pysk_interrupted(void);
 
+/* Whether this process is OpenSSH's helper, which exists for one operation. */
+int pysk_is_helper(void);
+
+/* Whether Python was started by us, for nobody else. */
+int pysk_owns_python(void);
+
 /* The folder that holds the package that holds this library, once Python has been started. */
 const char *pysk_site_packages(void);
 

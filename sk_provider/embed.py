@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import posix
 import sys
 
@@ -56,6 +57,9 @@ def attach(ffi: Any, lib: Any, api_major: int, notes: list[str]) -> None:
     ):
         ffi.def_extern(name, error=ERR_GENERAL, onerror=boundary.report_defect)(function)
     sys.meta_path.insert(0, _ImportWatch(lib))
+    if lib.pysk_owns_python():
+        # Python would print it with its values. What is _thread's now is threading's once that is imported.
+        sys.unraisablehook = _thread._excepthook = boundary.report_beside  # noqa: SLF001
 
 
 class _ImportWatch:
@@ -189,6 +193,7 @@ class _Boundary:
             reporter.report(_defect(error))
             return ERR_GENERAL
         finally:
+            self._end_what_others_began()
             self._lib.pysk_unwatch_interrupts()
             self._log_notes(reporter)
         return 0
@@ -199,10 +204,11 @@ class _Boundary:
         """Return what carries out an operation and writes its trace to the log file."""
 
         def run_traced(configuration: Configuration, operation: Operation) -> None:
+            from . import third_party
             from .trace import log_trace
 
             trace = log_trace(configuration, reporter.tell)
-            operation.trace = trace
+            operation.trace = third_party.trace = trace
 
             def tell(sentence: str) -> bool:
                 trace(f"the person is told: {sentence}")
@@ -215,9 +221,20 @@ class _Boundary:
             except SecurityKeyError as error:
                 trace(f"ends with code {error.code}{', which is a question' if error.is_question else ''}: {error}")
                 raise
+            finally:
+                third_party.trace = None
             trace("done")
 
         return run_traced
+
+    def _end_what_others_began(self) -> None:
+        """End the child processes that another package has left, where nobody else can have any."""
+        third_party = sys.modules.get(f"{__package__}.third_party")
+        if third_party is not None and self._lib.pysk_is_helper():
+            try:
+                third_party.end_children(())
+            except Exception:  # noqa: BLE001, S110 - the host has its response by now
+                pass
 
     def _log_notes(self, reporter: Reporter) -> None:
         """Log each note once; that this fails, as for want of memory, changes nothing for the host."""
@@ -274,6 +291,17 @@ class _Boundary:
         """Report what CFFI itself has raised, or let through from the report of something else."""
         self._reporter().report(_defect(value))
         return ERR_GENERAL
+
+    def report_beside(self, failure: Any) -> None:
+        """Report what was raised where nobody waits for it, such as in a thread that another package has started.
+
+        failure: see sys.unraisablehook() and threading.excepthook().
+        """
+        from .third_party import blame_beside
+
+        error = blame_beside(failure)
+        if error is not None:
+            self._reporter().tell(str(error))
 
     def _reporter(self) -> Reporter:
         """Return what writes by the library's own ways, which block no host and leave its settings of the log alone."""

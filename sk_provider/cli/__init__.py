@@ -146,14 +146,15 @@ def main(context: click.Context, *, trace: bool) -> None:
 
 def _trace(context: click.Context) -> None:
     """Have all operations of a command told on standard error."""
+    from sk_provider import third_party
     from sk_provider.operation import Operation
     from sk_provider.trace import stderr_trace
 
-    Operation.trace = stderr_trace("pysk")
+    Operation.trace = third_party.trace = stderr_trace("pysk")
 
     @context.call_on_close
     def _end() -> None:
-        Operation.trace = None
+        Operation.trace = third_party.trace = None
 
 
 for command in (attest, devices, directory, doctor, forget, keys, path, pin, reset, seal, serve, share, try_, unseal):

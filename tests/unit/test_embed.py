@@ -218,6 +218,8 @@ class Host:
             pysk_watch_interrupts=lambda: self.watched.append("watch"),
             pysk_unwatch_interrupts=lambda: self.watched.append("unwatch"),
             pysk_interrupted=lambda: self.interrupted,
+            pysk_is_helper=lambda: 0,
+            pysk_owns_python=lambda: 0,
             pysk_write_stderr=self._say,
             pysk_log=self._log,
         )
