@@ -1,0 +1,275 @@
+"""What another package's transport may do to ssh-keygen: twelve kinds of misbehaviour, in each place where it runs.
+
+It costs itself alone, and is told by its name; nothing waits past its deadline, and nothing is left running. What a
+host does not survive, see transport_api, ends as it is told there.
+"""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support import debian, odd
+from support.openssh import Person, enrolled, provider_lines
+from support.provider_tree import Tree
+from support.serve import serve, wait_until
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+AT_ONCE = 8
+# Longer than any of them has to take, on the slowest machine
+PATIENCE_S = 60
+VARIANTS = [(kind, place) for kind in odd.KINDS for place in odd.PLACES if kind != "exits"]
+# Of those, what is worth the time of a touch each time
+SOME = [(kind, place) for kind, place in VARIANTS if kind in ("raises", "returns", "closes", "children", "hangs")]
+
+# What is wrong with what is done, and who tells.
+RAISED = {"raises": "KeyError", "signals": "ValueError"}
+WRONG = {
+    "import": "has no function discover()",
+    "discover": "discover() did not return a list of locations",
+    "open": "open() did not return a channel",
+    "call": "call() did not return bytes",
+}
+
+
+class Sandbox:
+    """Homes that have the odd package's provider, a store for it, and tokens that behave."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        tree = Tree(folder / "tree")
+        odd.install(tree)
+        # The user's home is the password database's, which the test leaves alone.
+        tree.append("config.py", "def home_directory(): return posix.environ[b'HOME'].decode()")
+        tree.carry()
+        self.library = tree.library
+        self.mark = uuid.uuid4().hex
+        self.store, self.other_store = folder / "store", folder / "other-store"
+        (folder / "at-home").mkdir()
+        self.key = enrolled(Person(folder / "at-home", tree.library))
+        (folder / "at-home/store").rename(self.store)
+
+    def home(self, *lines: str) -> Path:
+        """Make a home with a pysk_config of its own."""
+        home = self.folder / uuid.uuid4().hex
+        (home / ".ssh").mkdir(parents=True, mode=0o700)
+        config = home / ".ssh/pysk_config"
+        config.touch(mode=0o600)
+        config.write_text("".join(f"{line}\n" for line in lines))
+        return home
+
+    def start(self, home: Path, *command: str | Path) -> subprocess.Popen[str]:
+        """Start a program in a session of its own."""
+        environment = {
+            **debian.programs(),
+            "LANG": "C.UTF-8",
+            "HOME": str(home),
+            "SSH_SK_PROVIDER": str(self.library),
+            "ODD": self.mark,
+        }
+        return subprocess.Popen(
+            command, env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, home: Path, *command: str | Path) -> tuple[int, str]:
+        """Run a program, and return its status and what it has said."""
+        process = self.start(home, *command)
+        try:
+            # Whoever has its standard error open is waited for, too.
+            _, said = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+        return process.returncode, said
+
+    def sign(self, home: Path, key: Path) -> tuple[int, str]:
+        """Sign with a key, and verify that."""
+        document = home / "document"
+        document.write_text("a message")
+        status, said = self.run(home, "ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document)
+        if status == 0:
+            allowed = home / "allowed"
+            allowed.write_text("me " + key.with_name(f"{key.name}.pub").read_text())
+            with document.open() as message:
+                subprocess.run(
+                    ["ssh-keygen", "-Y", "verify", "-n", "file", "-I", "me", "-f", allowed, "-s", f"{document}.sig"],
+                    stdin=message, check=True, capture_output=True, timeout=PATIENCE_S,
+                )  # fmt: skip
+        return status, said
+
+    def enroll(self, home: Path) -> tuple[int, str]:
+        """Enroll a key."""
+        return self.run(home, "ssh-keygen", "-t", "ed25519-sk", "-N", "", "-f", home / "key")
+
+    def left(self) -> list[str]:
+        """Return what is still running of what was started here."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"ODD={self.mark}".encode() in (process / "environ").read_bytes():
+                    found.append((process / "cmdline").read_text())
+            except OSError:  # another user's, or gone
+                continue
+        return found
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    return Sandbox(tmp_path_factory.mktemp("odd"))
+
+
+class Good:
+    """A token that behaves: its address, and a key of it."""
+
+    def __init__(self, address: str, key: Path) -> None:
+        self.address = address
+        self.key = key
+
+
+@pytest.fixture(scope="module")
+def goods(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[queue.Queue[Good]]:
+    """Tokens that are touched after a moment, one for each of those who want it at once."""
+    goods: queue.Queue[Good] = queue.Queue()
+    folder = tmp_path_factory.mktemp("good")
+    with ExitStack() as stack:
+        for number in range(AT_ONCE // 2):
+            # The path of a socket must be short.
+            address = f"unix:{Path('/tmp') / uuid.uuid4().hex}"
+            stack.callback(Path(address.removeprefix("unix:")).unlink, missing_ok=True)
+            stack.enter_context(serve(address, presence="after:300"))
+            home = folder / str(number)
+            home.mkdir()
+            person = Person(home, sandbox.library)
+            person.configure(device=address)
+            goods.put(Good(address, enrolled(person)))
+        yield goods
+
+
+def outcomes(act: Callable[[str, str], tuple[int, str]], variants: list[tuple[str, str]]) -> dict[str, tuple[int, str]]:
+    """Act for each variant, several at once, and return what came of it."""
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        # What waits longest begins first.
+        ordered = sorted(variants, key=lambda variant: variant[0] != "hangs")
+        running = {f"{kind} in {place}": executor.submit(act, kind, place) for kind, place in ordered}
+        return {name: future.result() for name, future in running.items()}
+
+
+def sentence(kind: str, place: str) -> str | None:
+    """Return how the sentence begins that is to be told of what is done, None if nothing is wrong with it."""
+    whose = f"the transport odd{f'_{kind}' if place == 'import' else ''}: of the package {odd.PACKAGE} "
+    if kind in RAISED:
+        how = "cannot be loaded" if place == "import" else "failed"
+        return f"{whose}{how} ({RAISED[kind]} in deeds.py line "
+    if kind == "hangs":
+        return whose + ("cannot be loaded, which does not end" if place == "import" else f"does not answer ({place}()")
+    if kind == "returns" and place != "close":
+        return whose + (WRONG[place] if place == "import" else f"failed ({WRONG[place]}")
+    if kind == "threads":
+        return "what another package has begun failed (KeyError in odd_post/deeds.py line "
+    return None
+
+
+def spoils(kind: str, place: str) -> bool:
+    """Return whether the authenticator cannot be used then."""
+    return place != "close" and (kind in RAISED or kind in ("hangs", "returns"))
+
+
+def faults(found: dict[str, tuple[int, str]], *, is_beside: bool) -> dict[str, tuple[int, str]]:
+    """Return what came of a variant where that is not what should."""
+    wrong = {}
+    for name, (status, said) in found.items():
+        kind, _, place = name.split()
+        expected = sentence(kind, place)
+        lines = [line for line in provider_lines(said) if "touch" not in line or "transport odd" in line]
+        is_told = not lines if expected is None else bool(lines) and all(expected in line for line in lines)
+        is_done = (status == 0) == (is_beside or not spoils(kind, place))
+        if not is_told or not is_done or "secret" in said or "Traceback" in said:
+            wrong[name] = status, said
+    return wrong
+
+
+def test_what_one_alone_does_is_told_when_it_signs_and_costs_no_more(sandbox: Sandbox) -> None:
+    def sign(kind: str, place: str) -> tuple[int, str]:
+        home = sandbox.home(f"Device {odd.address(kind, place, sandbox.store)}", "Presence auto", "Timeout 2")
+        return sandbox.sign(home, sandbox.key)
+
+    assert faults(outcomes(sign, VARIANTS), is_beside=False) == {}
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+def test_what_one_alone_does_is_told_when_it_enrolls_and_costs_no_more(sandbox: Sandbox) -> None:
+    def enroll(kind: str, place: str) -> tuple[int, str]:
+        home = sandbox.home(f"Device {odd.address(kind, place, sandbox.store)}", "Presence auto", "Timeout 2")
+        return sandbox.enroll(home)
+
+    assert faults(outcomes(enroll, VARIANTS), is_beside=False) == {}
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+def test_one_beside_it_signs_whatever_another_does(sandbox: Sandbox, goods: queue.Queue[Good]) -> None:
+    def sign(kind: str, place: str) -> tuple[int, str]:
+        good = goods.get()
+        try:
+            devices = f"Device {odd.address(kind, place, sandbox.store)} {good.address}"
+            return sandbox.sign(sandbox.home(devices, "Presence auto", "Timeout 30"), good.key)
+        finally:
+            goods.put(good)
+
+    assert faults(outcomes(sign, VARIANTS), is_beside=True) == {}
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+@pytest.mark.parametrize("variants", [SOME, pytest.param(VARIANTS, marks=pytest.mark.long)], ids=["some", "all"])
+def test_one_beside_it_enrolls_whatever_another_does(
+    sandbox: Sandbox, goods: queue.Queue[Good], variants: list[tuple[str, str]]
+) -> None:
+    def enroll(kind: str, place: str) -> tuple[int, str]:
+        good = goods.get()
+        try:
+            devices = f"Device {odd.address(kind, place, sandbox.store)} {good.address}"
+            return sandbox.enroll(sandbox.home(devices, "Presence auto", "Timeout 30"))
+        finally:
+            goods.put(good)
+
+    assert faults(outcomes(enroll, variants), is_beside=True) == {}
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+@pytest.mark.parametrize("kind", ["exits", "escapes", "alarms", "stops"])
+def test_what_ends_the_helper_is_an_error_of_the_program_that_asked(sandbox: Sandbox, kind: str) -> None:
+    """These are not survived; ssh tells of its helper then, and nobody of the transport."""
+
+    def sign(kind: str, place: str) -> tuple[int, str]:
+        home = sandbox.home(f"Device {odd.address(kind, place, sandbox.store)}", "Presence auto")
+        return sandbox.sign(home, sandbox.key)
+
+    for status, said in outcomes(sign, [(kind, place) for place in odd.PLACES]).values():
+        assert status != 0
+        assert "reap_helper: helper exited" in said
+        assert provider_lines(said) == []
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "told"),
+    [
+        ("leaves", "import", "cannot be loaded (SystemExit in deeds.py line "),
+        ("leaves", "call", "failed (SystemExit in deeds.py line "),
+        ("fails", "open", "failed (Hollow in deeds.py line "),
+        ("floods", "discover", "failed (discover() did not return a list of locations)"),
+    ],
+)
+def test_what_else_is_raised_or_returned_is_told(sandbox: Sandbox, kind: str, place: str, told: str) -> None:
+    home = sandbox.home(f"Device {odd.address(kind, place, sandbox.store)}", "Presence auto", "Timeout 2")
+    status, said = sandbox.sign(home, sandbox.key)
+    assert status != 0
+    (line,) = provider_lines(said)
+    assert f"of the package {odd.PACKAGE} {told}" in line
