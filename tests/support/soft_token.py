@@ -12,6 +12,7 @@ from fido2.ctap2 import AssertionResponse, AttestationResponse, ClientPin, Confi
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
 
 from sk_provider.authenticator.engine import Authenticator
+from sk_provider.authenticator.keeper import Keepers
 from sk_provider.authenticator.presence import GRANTED, PresenceRequest
 from sk_provider.authenticator.profiles import profile
 from sk_provider.authenticator.store import Store
@@ -62,8 +63,15 @@ class Device(CtapDevice):
 
     capabilities = 0  # until it is powered up
 
-    def __init__(self, store: Store, person: Person, name: str = "fido2.1") -> None:
+    def __init__(
+        self,
+        store: Store,
+        person: Person,
+        name: str = "fido2.1",
+        make_keepers: Callable[[], Keepers] | None = None,
+    ) -> None:
         self.store = store
+        self._make_keepers = make_keepers
         self.person = person
         self.profile = profile(name)
         self.cycles = 0
@@ -74,13 +82,33 @@ class Device(CtapDevice):
     def power_up(self) -> None:
         self.cycles += 1
         self.authenticator = Authenticator(
-            self.store, self.person, self.profile, b"cycle %d" % self.cycles, lambda: self.reset_allowed
+            self.store,
+            self.person,
+            self.profile,
+            b"cycle %d" % self.cycles,
+            lambda: self.reset_allowed,
+            self._make_keepers and self._make_keepers(),
         )
         self.authenticator.power_up.clock = lambda: self.now
         self.capabilities = self.authenticator.capabilities
 
+    def beside(self) -> Device:
+        """Return what another process has of the same store, and another person there."""
+        return Device(self.store, Person(), make_keepers=self._make_keepers)
+
+    def forget_all(self) -> None:
+        """Have the store begin anew, as by a reset that another process carries out."""
+        power_up = self.beside().authenticator.power_up
+        with self.store.transaction() as state:
+            power_up.keeper(state).clear()
+        power_up.keepers.idle()
+
     def call(self, cmd: int, data: bytes = b"", event: Any = None, on_keepalive: Any = None) -> bytes:
-        return self.authenticator.call(cmd, data, event, on_keepalive)
+        try:
+            return self.authenticator.call(cmd, data, event, on_keepalive)
+        finally:
+            # Another object of the test's is another process, which may want the TPM.
+            self.authenticator.power_up.keepers.idle()
 
     def close(self) -> None:
         self.authenticator.close()

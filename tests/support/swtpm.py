@@ -30,13 +30,19 @@ STOP_S = 10
 ATTEMPTS = 20
 TICK_S = 0.005
 
+# TPM 2.0 Part 2, §6.3, §6.5.2, §6.12 and §7.2
+TPM_ST_NO_SESSIONS = 0x8001
+TPM_CC_FLUSH_CONTEXT, TPM_CC_GET_CAPABILITY = 0x165, 0x17A
+TPM_CAP_HANDLES = 1
+FIRST_HANDLES = (0x80000000, 0x02000000, 0x03000000)  # of objects, of sessions, and of those whose context is saved
 MAX_HANDLES = 254
+MANY = 1000
+LONG_S = 1000
 # What a simulator that keeps connections open is told, as Microsoft's is.
 NUMBER = struct.Struct(">I")
 SEND_COMMAND = 8
 SESSION_END = 20
 
-TPM_ST_NO_SESSIONS = 0x8001
 HEADER = struct.Struct(">HII")  # of commands and of responses: the tag, the size of all, and the code
 
 
@@ -125,28 +131,41 @@ class Swtpm:
         with self.esapi() as esapi:
             from tpm2_pytss.constants import ESYS_TR
 
-            esapi.clear(ESYS_TR.RH_LOCKOUT)
+            esapi.clear(ESYS_TR.LOCKOUT)
+
+    def lock(self) -> None:
+        """Have it in lockout, as after too many wrong passwords of somebody else's."""
+        with self.esapi() as esapi:
+            esapi.dictionary_attack_parameters(0, LONG_S, LONG_S)
+
+    def unlock(self) -> None:
+        """End that, as its owner does."""
+        with self.esapi() as esapi:
+            esapi.dictionary_attack_parameters(MANY, LONG_S, LONG_S)
+            esapi.dictionary_attack_lock_reset()
+
+    def begin_anew(self) -> None:
+        """Clear it, and allow as many wrong authorizations as a test may want."""
+        with self.esapi() as esapi:
+            from tpm2_pytss.constants import ESYS_TR
+
+            esapi.clear(ESYS_TR.LOCKOUT)
+            esapi.dictionary_attack_parameters(MANY, LONG_S, LONG_S)
 
     def loaded(self) -> list[int]:
         """Return the handles of what programs have left in it."""
-        from tpm2_pytss.constants import TPM2_CAP, TPM2_HC
-
-        handles = []
-        with self.esapi() as esapi:
-            for first in (TPM2_HC.TRANSIENT_FIRST, TPM2_HC.LOADED_SESSION_FIRST, TPM2_HC.ACTIVE_SESSION_FIRST):
-                _, capability = esapi.get_capability(TPM2_CAP.HANDLES, first, MAX_HANDLES)
-                handles += [int(handle) for handle in capability.data.handles]
+        handles: list[int] = []
+        for first in FIRST_HANDLES:
+            response = self.send(_command(TPM_CC_GET_CAPABILITY, TPM_CAP_HANDLES, first, MAX_HANDLES))
+            body = response[HEADER.size + 1 :]
+            _, number = struct.unpack_from(">II", body)
+            handles += struct.unpack_from(f">{number}I", body, 8)
         return handles
 
     def flush(self) -> None:
         """Forget what programs have left in it, as /dev/tpmrm0 does when they end."""
-        from tpm2_pytss.constants import TPM2_CC
-
         for handle in self.loaded():
-            # A connection of tpm2-tss knows of no sessions but its own.
-            self.send(
-                HEADER.pack(TPM_ST_NO_SESSIONS, HEADER.size + NUMBER.size, TPM2_CC.FlushContext) + NUMBER.pack(handle)
-            )
+            self.send(_command(TPM_CC_FLUSH_CONTEXT, handle))
 
     def send(self, command: bytes) -> bytes:
         """Send it a command, and return its response."""
@@ -260,6 +279,11 @@ class Manager:
         with client, suppress(OSError, struct.error):
             while _number(client) != SESSION_END:
                 client.sendall(NUMBER.pack(0))
+
+
+def _command(code: int, *parameters: int) -> bytes:
+    body = struct.pack(f">{len(parameters)}I", *parameters)
+    return HEADER.pack(TPM_ST_NO_SESSIONS, HEADER.size + len(body), code) + body
 
 
 def failure(code: int) -> bytes:

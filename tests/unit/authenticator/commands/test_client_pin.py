@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fido2.ctap2 import ClientPin
 from fido2.ctap2.pin import PinProtocol, PinProtocolV1, PinProtocolV2
-from support.soft_token import PIN, RP_ID, Device, Permission, Person, credential_id, refusal
+from support.soft_token import PIN, RP_ID, Device, Permission, credential_id, refusal
 
 from sk_provider.ctap import commands, status
 from sk_provider.errors import StoreUnusable
@@ -86,18 +86,18 @@ def test_another_object_of_the_same_power_cycle_stays_blocked(device: Device) ->
     device.set_pin()
     for _ in range(3):
         refusal(device.client_pin().get_pin_token, "0000")
-    other = Device(device.store, Person())
+    other = device.beside()
     assert refusal(other.client_pin().get_pin_token, PIN) == status.PIN_AUTH_BLOCKED
 
 
 def test_a_retry_is_spent_before_the_pin_is_compared(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     device.set_pin()
-    from sk_provider.authenticator.store_keeper import StoreKeeper
 
     def crash(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(StoreKeeper, "is_pin", crash)
+    keeper = device.authenticator.power_up.keeper(device.store.read())
+    monkeypatch.setattr(type(keeper), "is_pin", crash)
     with pytest.raises(KeyboardInterrupt):
         device.client_pin().get_pin_token(PIN)
     assert device.store.read().pin_retries == 7
@@ -124,6 +124,7 @@ def test_a_pin_may_have_four_code_points_to_sixty_three_bytes(device: Device, pi
         (b"", status.INVALID_PARAMETER),
     ],
 )
+@pytest.mark.store_only
 def test_a_pin_that_is_too_short_too_long_or_no_text_is_refused(device: Device, padded_pin: bytes, code: int) -> None:
     assert set_pin_raw(device, padded_pin) == code
     assert not device.store.read().pin
@@ -232,6 +233,7 @@ def test_a_ctap_2_0_token_lasts_until_power_down(make_device: Callable[[str], De
         (Permission.GET_ASSERTION, status.MISSING_PARAMETER),
     ],
 )
+@pytest.mark.store_only
 def test_permissions_that_cannot_be_given_are_refused(device: Device, permissions: int, code: int) -> None:
     device.set_pin()
     protocol = device.pin_protocol
@@ -285,6 +287,7 @@ def key_agreement() -> dict[int, Any]:
         ({1: 2, 2: 9, 3: {}, 6: b"", 9: 4}, status.PIN_NOT_SET),
     ],
 )
+@pytest.mark.store_only
 def test_a_malformed_request_is_refused(device: Device, request_: dict[int, Any], code: int) -> None:
     assert device.request(6, request_) == (code, {3: 8, 4: False} if code == status.SUCCESS else None)
 
@@ -327,7 +330,7 @@ def test_a_pin_changed_by_another_process_meanwhile_gives_no_token(device: Devic
     device.set_pin()
     made = credential_id(device.make())
     token = device.pin_token(Permission.GET_ASSERTION, RP_ID)
-    Device(device.store, Person()).client_pin().change_pin(PIN, "9876")
+    device.beside().client_pin().change_pin(PIN, "9876")
     assert refusal(device.get, made, **device.auth(token)) == status.PIN_AUTH_INVALID
     assert refusal(device.client_pin().get_pin_token, PIN) == status.PIN_INVALID
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fido2.ctap2 import CredentialManagement
-from support.soft_token import RP_ID, Device, Permission, Person, credential_id, descriptor, refusal
+from support.soft_token import RP_ID, Device, Permission, credential_id, descriptor, refusal
 
 from sk_provider.ctap import status
 
@@ -177,6 +177,7 @@ def test_credentials_can_be_listed_while_rps_are(pin_device: Device) -> None:
         ({1: 1, 3: 2, 4: "param"}, status.CBOR_UNEXPECTED_TYPE),
     ],
 )
+@pytest.mark.store_only
 def test_a_malformed_request_is_refused(device: Device, request_: dict[int, Any], code: int) -> None:
     assert device.request(0x0A, request_) == (code, None)
 
@@ -195,6 +196,7 @@ def test_a_malformed_request_is_refused(device: Device, request_: dict[int, Any]
         (7, {2: {"id": b"id", "type": "public-key"}, 3: {"id": b"", "name": 1}}, status.CBOR_UNEXPECTED_TYPE),
     ],
 )
+@pytest.mark.store_only
 def test_malformed_arguments_are_refused(pin_device: Device, subcommand: int, arguments: Any, code: int) -> None:
     manager = pin_device.credential_management()
     assert refusal(manager._call, subcommand, arguments) == code
@@ -213,7 +215,7 @@ def test_the_prototype_command_lists_and_deletes_but_does_not_update(make_device
 
 
 def test_a_listing_by_one_process_sees_what_another_made(pin_device: Device) -> None:
-    other = Device(pin_device.store, Person())
+    other = pin_device.beside()
     made = credential_id(other.make_resident())
     listed = pin_device.credential_management().enumerate_creds(RP_ID_HASH)
     assert [credential[RESULT.CREDENTIAL_ID]["id"] for credential in listed] == [made]

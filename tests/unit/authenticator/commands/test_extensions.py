@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -63,6 +64,7 @@ def test_hmac_secret_is_computed_from_the_random_of_the_verification(device: Dev
         ({4: 3}, status.INVALID_PARAMETER),
     ],
 )
+@pytest.mark.store_only
 def test_a_malformed_hmac_secret_input_is_refused(device: Device, change: dict[int, Any], code: int) -> None:
     protocol: Any = PinProtocolV2()
     made = credential_id(device.make())
@@ -98,6 +100,7 @@ def test_hmac_secret_needs_presence(device: Device, person: Person) -> None:
         ({"largeBlobKey": True}, status.INVALID_OPTION),  # not discoverable
     ],
 )
+@pytest.mark.store_only
 def test_a_malformed_extension_makes_no_credential(device: Device, inputs: dict[str, Any], code: int) -> None:
     assert refusal(device.make, extensions=inputs) == code
 
@@ -111,6 +114,7 @@ def test_a_malformed_extension_makes_no_credential(device: Device, inputs: dict[
         ({"largeBlobKey": False}, status.INVALID_OPTION),
     ],
 )
+@pytest.mark.store_only
 def test_a_malformed_extension_signs_nothing(device: Device, inputs: dict[str, Any], code: int) -> None:
     assert refusal(device.get, credential_id(device.make()), extensions=inputs) == code
 
@@ -203,8 +207,8 @@ def test_next_assertions_carry_the_extensions_too(device: Device) -> None:
         assert len(protocol.decrypt(secret, outputs["hmac-secret"])) == 32
 
 
-def test_extensions_that_the_profile_lacks_are_ignored(store: Any) -> None:
-    device = Device(store, Person(), "fido2.0")
+def test_extensions_that_the_profile_lacks_are_ignored(make_device: Callable[[str], Device]) -> None:
+    device = make_device("fido2.0")
     made = device.make(extensions={"credProtect": 3, "credBlob": b"x", "largeBlobKey": 7})
     assert made.auth_data.extensions is None
     request = {1: RP_ID, 2: CLIENT_DATA_HASH, 3: [descriptor(credential_id(made))], 4: {"credBlob": 1}}

@@ -83,11 +83,13 @@ def test_a_silent_assertion_needs_no_touch_and_says_so(device: Device, person: P
     assert not person.requests
 
 
-def test_the_counter_grows_with_each_signature_across_objects_and_profiles(store: Store) -> None:
+def test_the_counter_grows_with_each_signature_across_objects_and_profiles(
+    make_device: Callable[[str], Device],
+) -> None:
     counters = []
     made = device = None
     for name in ("fido2.1", "fido2.0", "slow"):
-        device = Device(store, Person(), name)
+        device = make_device(name)
         made = device.make()
         counters += [made.auth_data.counter, device.get(credential_id(made)).auth_data.counter]
     assert counters == sorted(set(counters))
@@ -114,7 +116,7 @@ def test_a_reset_voids_every_key_handle_and_the_counter_goes_on(device: Device) 
     made = device.make()
     store_id = device.store.store_id
     device.ctap2.reset()
-    assert Store.open(device.store.path).store_id == store_id
+    assert device.store.read().store_id == store_id
     assert refusal(device.get, credential_id(made)) == status.NO_CREDENTIALS
     assert device.make().auth_data.counter > made.auth_data.counter
 
@@ -123,8 +125,7 @@ def test_a_reset_while_a_person_is_awaited_prevents_the_signature(device: Device
     made = credential_id(device.make())
 
     def reset() -> None:
-        with device.store.transaction() as state:
-            state.clear()
+        device.forget_all()
 
     person.meanwhile = reset
     assert refusal(device.get, made) == status.NO_CREDENTIALS
@@ -143,7 +144,7 @@ def test_a_deletion_while_a_person_is_awaited_prevents_the_signature(device: Dev
 
 def test_verification_required_while_a_person_is_awaited_is_required(device: Device, person: Person) -> None:
     made = credential_id(device.make())
-    person.meanwhile = lambda: Config(Device(device.store, Person()).ctap2).toggle_always_uv()
+    person.meanwhile = lambda: Config(device.beside().ctap2).toggle_always_uv()
     assert refusal(device.get, made) == status.PUAT_REQUIRED
 
 
@@ -151,7 +152,7 @@ def test_a_pin_changed_while_a_person_is_awaited_voids_the_verification(device: 
     device.set_pin()
     made = credential_id(device.make())
     auth = device.auth(device.pin_token(Permission.GET_ASSERTION, RP_ID))
-    person.meanwhile = lambda: Device(device.store, Person()).client_pin().change_pin("1234", "4321")
+    person.meanwhile = lambda: device.beside().client_pin().change_pin("1234", "4321")
     assert refusal(device.get, made, **auth) == status.PIN_AUTH_INVALID
 
 
@@ -183,6 +184,7 @@ def test_a_pin_changed_while_a_person_is_awaited_voids_the_verification(device: 
         ({7: b"2"}, status.CBOR_UNEXPECTED_TYPE),
     ],
 )
+@pytest.mark.store_only
 def test_a_malformed_request_is_refused(device: Device, change: dict[int, Any], code: int) -> None:
     made = credential_id(device.make())
     parameters = {key: value for key, value in {**good_request(made), **change}.items() if value is not None}
@@ -194,6 +196,7 @@ def test_what_is_unknown_or_harmless_is_accepted(device: Device, change: dict[in
     assert device.request(2, {**good_request(credential_id(device.make())), **change})[0] == status.SUCCESS
 
 
+@pytest.mark.store_only
 def test_discoverable_credentials_are_found_without_a_list_newest_first(device: Device) -> None:
     device.set_pin()
     made = [device.make_resident(user_id=bytes([n]), algorithm=EDDSA if n % 2 else -7) for n in range(3)]

@@ -36,6 +36,7 @@ def good_request() -> dict[Any, Any]:
 
 
 @pytest.mark.parametrize("algorithm", [ES256, EDDSA])
+@pytest.mark.store_only
 def test_a_new_credential_is_attested_and_signs(device: Device, algorithm: int) -> None:
     made = device.make(algorithm=algorithm)
     PackedAttestation().verify(made.att_stmt, made.auth_data, CLIENT_DATA_HASH)
@@ -49,6 +50,12 @@ def test_a_new_credential_is_attested_and_signs(device: Device, algorithm: int) 
     device.get(data.credential_id).verify(CLIENT_DATA_HASH, data.public_key)
 
 
+def test_what_makes_a_credential_attests_it(device: Device) -> None:
+    made = device.make()
+    PackedAttestation().verify(made.att_stmt, made.auth_data, CLIENT_DATA_HASH)
+
+
+@pytest.mark.store_only
 def test_the_attestation_certificate_is_as_webauthn_requires(device: Device) -> None:
     certificate = x509.load_der_x509_certificate(device.make().att_stmt["x5c"][0])
     assert certificate.version is x509.Version.v3
@@ -84,6 +91,7 @@ def test_a_refused_touch_makes_no_credential(device: Device, person: Person, ans
     assert state.counter == before
 
 
+@pytest.mark.store_only
 def test_the_first_algorithm_that_is_supported_is_taken(device: Device) -> None:
     parameters = [{"type": "public-key", "alg": number} for number in (-257, EDDSA, ES256)]
     status_code, answer = device.request(1, {**good_request(), 4: parameters})
@@ -144,6 +152,7 @@ def test_the_first_algorithm_that_is_supported_is_taken(device: Device) -> None:
         ({10: 1}, status.INVALID_PARAMETER),
     ],
 )
+@pytest.mark.store_only
 def test_a_malformed_request_is_refused(device: Device, person: Person, change: dict[int, Any], code: int) -> None:
     parameters = {key: value for key, value in {**good_request(), **change}.items() if value is not None}
     assert device.request(1, parameters) == (code, None)
@@ -166,6 +175,7 @@ def test_a_malformed_request_is_refused(device: Device, person: Person, change: 
         {3: {"id": b"u" * 64, "icon": "about:blank", "unknown": 1}},
     ],
 )
+@pytest.mark.store_only
 def test_what_is_unknown_or_harmless_is_accepted(device: Device, change: dict[int, Any]) -> None:
     assert device.request(1, {**good_request(), **change})[0] == status.SUCCESS
 
@@ -259,8 +269,7 @@ def test_a_token_of_another_permission_or_rp_makes_nothing(device: Device) -> No
 
 def test_a_reset_while_a_person_is_awaited_leaves_nothing_of_the_old_secret(device: Device, person: Person) -> None:
     def reset() -> None:
-        with device.store.transaction() as state:
-            state.clear()
+        device.forget_all()
 
     person.meanwhile = reset
     made = device.make()
@@ -271,7 +280,7 @@ def test_a_reset_while_a_person_is_awaited_leaves_nothing_of_the_old_secret(devi
 
 def test_a_pin_changed_while_a_person_is_awaited_voids_the_verification(device: Device, person: Person) -> None:
     device.set_pin()
-    other = Device(device.store, Person())
+    other = device.beside()
     token = device.pin_token(Permission.MAKE_CREDENTIAL, RP_ID)
     person.meanwhile = lambda: other.client_pin().change_pin("1234", "4321")
     assert refusal(device.make, options={"rk": True}, **device.auth(token)) == status.PIN_AUTH_INVALID
@@ -279,7 +288,7 @@ def test_a_pin_changed_while_a_person_is_awaited_voids_the_verification(device: 
 
 
 def test_a_pin_set_while_a_person_is_awaited_is_asked_for(device: Device, person: Person) -> None:
-    person.meanwhile = Device(device.store, Person()).set_pin
+    person.meanwhile = device.beside().set_pin
     assert refusal(device.make, options={"rk": True}) == status.PUAT_REQUIRED
     assert not device.store.read().credentials
 

@@ -154,8 +154,7 @@ def test_a_reset_while_a_person_is_awaited_prevents_the_signature(device: Device
     handle = Ctap1(device).register(CHALLENGE, APPLICATION).key_handle
 
     def reset() -> None:
-        with device.store.transaction() as state:
-            state.clear()
+        device.forget_all()
 
     person.meanwhile = reset
     assert refused(Ctap1(device).authenticate, CHALLENGE, APPLICATION, handle) == 0x6A80
