@@ -18,6 +18,7 @@ from support.openssh import Person
 from support.relay import Relay
 from support.serve import serve
 from support.sshd import Sshd, keygen
+from support.swtpm import Manager, Swtpm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,3 +160,22 @@ def connect(sockets: Path) -> Connect:
             yield stack.enter_context(Relay(relayed, token, spoil))
 
     return connect
+
+
+@pytest.fixture
+def tpm(tmp_path: Path) -> Iterator[Swtpm]:
+    with Swtpm(tmp_path / "tpm") as tpm:
+        yield tpm
+
+
+@pytest.fixture
+def manager(tpm: Swtpm) -> Iterator[Manager]:
+    with Manager(tpm) as manager:
+        yield manager
+
+
+@pytest.fixture
+def owner(person: Person, manager: Manager) -> Person:
+    """Somebody whose keys are in a TPM."""
+    person.configure("Presence auto", device=f"{manager.address}@{person.store}")
+    return person

@@ -22,9 +22,10 @@ _RULES_FILE = "/etc/udev/rules.d/70-security-key.rules"
 def devices(context: click.Context, address: str | None, *, as_json: bool) -> None:
     """List the authenticators and what each can do for ssh.
 
-    It looks at USB devices, card readers, the software authenticator and the addresses in the Device lines of
-    pysk_config(5). No touch and no PIN is needed, and nothing is changed or created. Each line begins with the address
-    for `ssh-keygen -O device=`. With an ADDRESS, everything that the authenticator there tells about itself is printed.
+    It looks at USB devices, card readers, the software authenticator, the machine's TPM and the addresses in the Device
+    lines of pysk_config(5). No touch and no PIN is needed, and nothing is changed or created. Each line begins with the
+    address for `ssh-keygen -O device=`. With an ADDRESS, everything that the authenticator there tells about itself is
+    printed.
 
     \b
     The status is one of these:
@@ -35,11 +36,11 @@ def devices(context: click.Context, address: str | None, *, as_json: bool) -> No
       unusable    its address is wrong, or it is not safe to use
       not-fido    a card that is not a security key
       not-there   nothing is connected at this address
-      not-made    the software authenticator has not been created yet
+      not-made    no key was made there yet, by the software authenticator or in the TPM
       no-card     no card is on this reader
       no-reader   no card reader is connected
       no-service  the PC/SC service (pcscd) is not running
-      no-package  the Python package pyscard is not installed
+      no-package  the Python package pyscard, or for a TPM tpm2-pytss, is not installed
 
     The exit status is 1 if an authenticator is busy, forbidden, failed or unusable, or if the one at ADDRESS is not
     ready. It is 0 otherwise, even if there is no authenticator.
@@ -67,7 +68,7 @@ def devices(context: click.Context, address: str | None, *, as_json: bool) -> No
         print_table(_COLUMNS, [_row(each) for each in found])
     failed = [each for each in found if each.status in UNREADABLE or (address and each.status != READY)]
     for each in found:
-        if each in failed or each.status == NO_PACKAGE:
+        if each in failed or each.status == NO_PACKAGE or (each.status == READY and each.problem):
             _tell(_sentence(each))
     if not address and all(each.status in ABSENT for each in found):
         _tell(_nothing(configuration))

@@ -11,7 +11,14 @@ from sk_provider import transports
 from sk_provider.credentials import models
 from sk_provider.ctap import EDDSA, ES256, requests
 from sk_provider.ctap.status import StatusError
-from sk_provider.errors import AuthenticatorError, ConfigurationError, DeviceNotFound, SecurityKeyError, Unsupported
+from sk_provider.errors import (
+    AuthenticatorError,
+    ConfigurationError,
+    DeviceNotFound,
+    PinBlocked,
+    SecurityKeyError,
+    Unsupported,
+)
 from sk_provider.operation import Operation
 
 from . import refusal
@@ -23,7 +30,7 @@ from .users import users_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from sk_provider.config import Configuration
 
@@ -64,8 +71,11 @@ UV_SET_UP = "set-up"
 UV_NOT_SET_UP = "not-set-up"
 UV_NONE = "none"
 
-EVERYWHERE = ("usb:", "nfc:", "soft:")
+EVERYWHERE = ("usb:", "nfc:", "soft:", "tpm:")
 """Where authenticators are looked for, besides at the addresses that pysk_config's Device lines name."""
+
+_MAY_BE_NOWHERE = ("usb", "tpm")
+"""Of these nothing is told where nobody has named them and there is none."""
 
 _GRACE = 2.0
 """Seconds after which one that has not even noticed that its time is over is left behind."""
@@ -87,8 +97,8 @@ class Description:
     """An authenticator, or a place where there could be one. What is None is not known.
 
     address: what names it, as a user writes it; transport: its scheme; status: see READY and those below it; problem,
-    remedy: why it is not READY, and what to do; udev_rule: the line that would let the person open it, where they may
-    not; users: who has it open, where it is BUSY.
+    remedy: why it is not READY, or why it takes no PIN though it is, and what to do; udev_rule: the line that would let
+    the person open it, where they may not; users: who has it open, where it is BUSY.
 
     name: the model, or else what the device calls itself; product: what it calls itself; aaguid: as text; versions,
     extensions, transports, firmware, algorithms: as it tells (CTAP 2.1 §6.4).
@@ -134,7 +144,7 @@ def look(addresses: list[str], configuration: Configuration, operation: Operatio
     """Describe what is at the addresses; without any, EVERYWHERE and at those that pysk_config names.
 
     All are looked at at once, for PROBE_PATIENCE each; the order is that of the addresses, and of what each finds.
-    An address at which nothing is has a description that says so, except usb: that nobody named.
+    An address at which nothing is has a description that says so, except usb: and tpm: that nobody named.
 
     Raises Interrupted if the operation was.
     """
@@ -195,7 +205,7 @@ def _find(address: str, configuration: Configuration, *, is_named: bool) -> list
     if scheme == transports.FALLBACK:
         return _find_cards(address, location, Found(scheme, transport, location))
     found: list[Found | Description] = [Found(scheme, transport, each) for each in transport.discover(location)]
-    if found or (scheme == transports.DEFAULT and not is_named):
+    if found or (scheme in _MAY_BE_NOWHERE and not is_named):
         return found
     if getattr(transport, "waits_for_a_person", False):
         return [Description(address, scheme, NOT_THERE, f"nothing is at {address}", "connect it")]
@@ -270,11 +280,15 @@ def _failure(address: str, scheme: str, error: Exception) -> Description:
 def _explain(description: Description, error: SecurityKeyError, found: Found | None) -> None:
     description.problem, description.remedy = error.happened, error.remedy
     if isinstance(error, DeviceNotFound):
-        description.status = NOT_MADE if description.transport == "soft" else NOT_THERE
+        description.status = NOT_MADE if _is_yet_to_be_made(description.transport, found) else NOT_THERE
     elif isinstance(error, Unsupported):
         description.status = NOT_FIDO
+    elif found is not None and found.scheme == "tpm" and _is_forbidden(found.transport.device_file(found.location)):  # type: ignore[attr-defined]  # it has it
+        description.status = FORBIDDEN
     elif isinstance(error, AuthenticatorError) or not isinstance(error, ConfigurationError):
         description.status = FAILED
+    elif description.transport == "tpm" and not _has_tpm2_pytss():
+        description.status = NO_PACKAGE
     else:
         description.status = UNUSABLE
         if found is not None and found.scheme == transports.DEFAULT and _is_forbidden(found.location):
@@ -282,9 +296,23 @@ def _explain(description: Description, error: SecurityKeyError, found: Found | N
             description.udev_rule = _udev_rule(found)
 
 
-def _is_forbidden(path: str) -> bool:
+def _is_yet_to_be_made(scheme: str, found: Found | None) -> bool:
+    """Return whether what was not found is an authenticator that the first key makes, in a TPM that is there."""
+    if scheme == "tpm" and found is not None:
+        transport: Any = found.transport
+        return bool(transport.discover(found.location)) and not os.path.lexists(transport.store_path(found.location))
+    return scheme == "soft"
+
+
+def _has_tpm2_pytss() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("tpm2_pytss") is not None
+
+
+def _is_forbidden(path: str | None) -> bool:
     try:
-        return not os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+        return path is not None and not os.access(path, os.R_OK | os.W_OK, effective_ids=True)
     except OSError:
         return False
 
@@ -369,6 +397,10 @@ def _learn_tries(description: Description, token: Token, operation: Operation) -
     try:
         tries, needs_power_cycle = requests.get_pin_retries(token, operation)
     except StatusError:
+        return
+    except PinBlocked as error:
+        # Other keys of a TPM in lockout go on.
+        description.pin, description.problem, description.remedy = PIN_BLOCKED, error.happened, error.remedy
         return
     description.pin_tries_left = _number(tries)
     if not tries:

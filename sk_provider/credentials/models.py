@@ -155,6 +155,7 @@ _MODELS = {
     "eWBM eFA320": "87dbc5a1-4c94-4dc8-8a47-97d800fd1f3c",
     "eWBM eFA500": "361a3082-0278-4583-a16f-72a527f973e4",
     "eWBM eFPA": "61250591-b2bc-4456-b719-0b17be90bb30",
+    "pysk keys in the TPM": "9c1dd5d8-6d1b-4fd0-a5f4-a5d4ea9a2e63",
     "pysk software authenticator": "4415c58f-d29e-f869-f813-4db032b931cc",
 }
 

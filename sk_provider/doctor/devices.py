@@ -1,4 +1,4 @@
-"""Permission for security keys that are plugged in, and the PC/SC service where cards are used."""
+"""Permission for security keys that are plugged in, the PC/SC service where cards are used, and the TPM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import sys
 
 from sk_provider import transports
-from sk_provider.transports import usb
+from sk_provider.client import description
+from sk_provider.operation import Operation
+from sk_provider.transports import tpm, usb
 
 from . import configuration, python
 from .finding import Finding
@@ -37,6 +39,7 @@ def check(_account: Account) -> Iterator[Finding]:
     """Look at what is plugged in, without opening it, and at what cards want."""
     yield from _check_usb()
     yield from _check_cards()
+    yield from _check_tpm()
 
 
 def _check_usb() -> Iterator[Finding]:
@@ -96,6 +99,24 @@ def _check_cards() -> Iterator[Finding]:
             f"{seen}{'' if is_configured else ' (only if you use cards)'}",
             remedy if is_configured else None,
         )
+
+
+def _check_tpm() -> Iterator[Finding]:
+    """Look at the machine's TPM and at those that are named, which waits for nobody: may one be locked, or cleared?"""
+    settings = configuration.loaded()
+    named = [address for address in settings.all_devices() if address.startswith("tpm:")]
+    found = description.look(list(dict.fromkeys(["tpm:", *named])), settings, Operation(settings.timeout))
+    for each in found:
+        is_used = each.address in named or os.path.lexists(tpm.store_path(each.address.partition(":")[2]))
+        private = [each.address.partition(":")[2]]
+        if each.problem is None:
+            yield Finding(SUBJECT, f"{each.address} can be used", private=private)
+        elif each.status == description.NOT_MADE:
+            yield Finding(SUBJECT, f"{each.address} can be used, and has no key of yours", private=private)
+        elif is_used:
+            yield Finding(SUBJECT, f"{each.address}: {each.problem}", each.remedy, private=private)
+        elif each.status != description.NOT_THERE:
+            yield Finding(SUBJECT, f"{each.problem} (only if you want keys in the TPM)")
 
 
 def _has_reader() -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUBJECT = "Python"
 
 _REQUIRED = ("cffi", "click", "cryptography", "fido2", "rich")
-_OPTIONAL = ("pyscard", "python-ldap")
+_OPTIONAL = ("pyscard", "python-ldap", "tpm2-pytss")
 
 
 def pip() -> str:

@@ -216,6 +216,11 @@ def _quoted(location: str) -> str:
     return shlex.quote(f"tpm:{location}")
 
 
+def device_file(location: str) -> str | None:
+    """Return the path of the device that the location of an address means, None if it means none."""
+    return _device(tcti_of(location))
+
+
 def _device(tcti: str) -> str | None:
     """Return the path of the device that a TCTI means, None if it is none."""
     return tcti.partition(":")[2] if tcti.startswith("device:") else None

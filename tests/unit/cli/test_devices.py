@@ -29,8 +29,8 @@ def test_that_there_is_none_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPa
         assert done.exit_code == 0
         assert done.stdout == "soft:  -  not-made  -  -  -\n" * len(found)
         assert done.stderr == (
-            "pysk: there is no authenticator at any of usb:, nfc:, soft:; plug one in, name another with Device in "
-            "pysk_config, or make a software authenticator with: ssh-keygen -t ed25519-sk -O device=soft:\n"
+            "pysk: there is no authenticator at any of usb:, nfc:, soft:, tpm:; plug one in, name another with Device "
+            "in pysk_config, or make a software authenticator with: ssh-keygen -t ed25519-sk -O device=soft:\n"
         )
     assert json.loads(run(monkeypatch, arguments=("--json",)).stdout) == []
 
@@ -51,6 +51,13 @@ def test_who_has_a_busy_one_open_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     done = run(monkeypatch, found)
     assert (done.exit_code, done.stdout) == (1, "/dev/hidraw3  A Key  busy  -  -  -\n")
     assert done.stderr == "pysk: /dev/hidraw3: it is busy (brow?ser, process 12, a program, process 13); wait\n"
+
+
+def test_why_one_that_is_ready_takes_no_pin_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Description("tpm:", "tpm", "ready", "the TPM is locked", "wait", name="A TPM", pin="blocked")
+    done = run(monkeypatch, found)
+    assert (done.exit_code, done.stdout) == (0, "tpm:  A TPM  ready  -  -  blocked\n")
+    assert done.stderr == "pysk: tpm: the TPM is locked; wait\n"
 
 
 @pytest.mark.parametrize("status", description.ABSENT)

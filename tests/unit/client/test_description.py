@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import threading
 from pathlib import Path
@@ -26,6 +27,7 @@ from sk_provider.errors import (
     ConfigurationError,
     DeviceNotFound,
     Interrupted,
+    PinBlocked,
     StoreUnusable,
     Unsupported,
 )
@@ -46,9 +48,11 @@ class Place:
     """Our transports, each of them a drawer; and the readers, by whether a card lies on them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.drawers: dict[str, Any] = {scheme: Drawer() for scheme in ("usb", "nfc", "unix", "udp", "soft")}
+        self.drawers: dict[str, Any] = {scheme: Drawer() for scheme in ("usb", "nfc", "unix", "udp", "soft", "tpm")}
         for scheme, drawer in self.drawers.items():
             drawer.put_in_place_of(scheme, monkeypatch)
+        self["tpm"].found[""] = []
+        self["tpm"].device_file = lambda _: None
         self.cards: dict[str, bool] = {}
         self.times_released = 0
         monkeypatch.setattr(pcsc, "Context", lambda: self)
@@ -101,6 +105,8 @@ def test_all_transports_are_looked_at_and_the_configured_addresses_each_once(pla
     place["nfc"].channels["A Reader"] = Player()
     place.cards = {"A Reader": True, "An Empty Reader": False}
     place["soft"].channels[""] = Player()
+    place["tpm"].found.clear()
+    place["tpm"].channels[""] = Player()
     place["unix"].channels.update({"/a": Player(), "/b": Player()})
     assert statuses(configuration=configuration) == [
         ("/dev/hidraw0", "ready"),
@@ -108,6 +114,7 @@ def test_all_transports_are_looked_at_and_the_configured_addresses_each_once(pla
         ("nfc:A Reader", "ready"),
         ("nfc:An Empty Reader", "no-card"),
         ("soft:", "ready"),
+        ("tpm:", "ready"),
         ("unix:/b", "ready"),
         ("unix:/a", "ready"),
     ]
@@ -183,6 +190,37 @@ def test_a_device_file_that_may_not_be_opened_comes_with_the_rule_that_helps(pla
     )
     place["usb"].vendor_and_product = lambda _: None
     assert [each.udev_rule for each in described(f"usb:{tmp_path}")] == [None, None]
+
+
+def test_why_a_tpm_cannot_be_used_is_told(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, device = tmp_path / "store", tmp_path / "device"
+    place["tpm"].store_path = lambda _: str(store)
+    place["tpm"].channels[""] = DeviceNotFound("it is not there", "make it")
+    assert statuses("tpm:") == [("tpm:", "not-there")]
+    place["tpm"].found[""] = [""]
+    assert statuses("tpm:") == [("tpm:", "not-made")]
+    store.touch()
+    assert statuses("tpm:") == [("tpm:", "not-there")]
+    place["tpm"].channels[""] = AuthenticatorError("it may not be used", "have somebody allow it")
+    assert statuses("tpm:") == [("tpm:", "failed")]
+    place["tpm"].device_file = lambda _: str(device)
+    assert statuses("tpm:") == [("tpm:", "forbidden")]
+    device.touch()
+    place["tpm"].channels[""] = ConfigurationError("a package is missing", "install it")
+    assert statuses("tpm:") == [("tpm:", "unusable")]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert statuses("tpm:") == [("tpm:", "no-package")]
+
+
+def test_a_pin_that_is_refused_for_the_sake_of_others_is_told_of_one_that_is_ready(place: Place) -> None:
+    class Locked(Player):
+        def call(self, cmd: int, data: bytes = b"", *arguments: Any) -> bytes:
+            if data[0] == 6:
+                raise PinBlocked("it is locked", "wait")
+            return super().call(cmd, data, *arguments)
+
+    found = described_by(place, Locked(options={"clientPin": True}))
+    assert (found.status, found.pin, found.problem, found.remedy) == ("ready", "blocked", "it is locked", "wait")
 
 
 def test_an_address_that_is_none_and_one_that_fails_hide_no_other(
