@@ -20,6 +20,7 @@ _ADDRESSES = {
     "usb:": "any USB security key",
     "nfc:": "a card in any PC/SC reader",
     "soft:": "the software authenticator",
+    "tpm:": "keys in this machine's TPM",
     "unix:/": "a security key behind a Unix socket",
     "udp:127.0.0.1:8111": "a token simulator",
 }

@@ -19,6 +19,7 @@ from support.desktop import Desktop
 from support.fresh import ACCOUNTS, Account, Machine, machine
 from support.openssh import PIN
 from support.provider_tree import REPOSITORY, copy_source
+from support.swtpm import Swtpm
 
 from sk_provider.cli import main
 
@@ -383,6 +384,21 @@ def test_nfc_and_contact_cards(fresh: Machine, person: Account, local: Path) -> 
             assert done.status == 0, done
             done = holder.types(f"SSH_SK_PROVIDER={LIBRARY} ssh-keygen -Y sign -n file -f id file")
             assert done.status == 0, done
+
+
+def test_keys_in_the_machines_tpm(fresh: Machine, person: Account, tpm: Swtpm) -> None:
+    with section("Keys in the machine's TPM") as (packages, make):
+        packages.run(person)
+        (command,) = make.lines
+        make.is_done = True
+        # There is a TPM, and not at /dev/tpmrm0.
+        done = person.types(command.replace("tpm:", tpm.address), (CONFIRM, *NO_PASSPHRASE))
+        assert done.status == 0, done
+        person.append(".ssh/pysk_config", f"Device {tpm.address}\nPresence auto\n")
+        sign = f"SSH_SK_PROVIDER={LIBRARY} ssh-keygen -Y sign -n file -f ~/.ssh/id_tpm file"
+        done = person.types(f"echo text >file && {sign}")
+        assert done.status == 0, done
+        assert f"{tpm.address} " in person.types("pysk devices").screen
 
 
 def test_an_authenticator_on_another_machine(fresh: Machine, person: Account, plugged: None) -> None:
