@@ -526,9 +526,19 @@ _silence = _Silence()
 
 
 def _pytss() -> Any:
-    """Return tpm2-pytss. Raises ConfigurationError if it is not installed, or its libraries are not."""
+    """Return tpm2-pytss. Raises ConfigurationError if it, or one of its libraries, is not installed or too old."""
+    import warnings
+
     try:
-        import tpm2_pytss
+        with warnings.catch_warnings():
+            # Of what newer releases of cryptography will have no more.
+            warnings.simplefilter("ignore")
+            import tpm2_pytss
+    except TypeError:
+        # The cryptography beside it is newer than it knows.
+        raise ConfigurationError(
+            "the Python package tpm2-pytss is too old", "install version 2.3 or newer, which Debian has since trixie"
+        ) from None
     except (ImportError, NotImplementedError, RuntimeError):
         from sk_provider.third_party import by_apt
 
