@@ -5,14 +5,19 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 from bench import libraries, resident, sk_helper, usb, virtual_token
 from bench.measure import PATIENCE_S, BenchError, Row, compile_tool, environment, interleave
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from support import provider_tree
 from support.serve import serve
+from support.swtpm import Swtpm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +33,9 @@ RESIDENT_KEYS = (1, 10, 100)
 DELAYS_MS = (0, 2, 5, 20, 50)
 DOUBLE = "sk-dummy"
 NULL = "null provider"
+TPM_ALONE = "tpm2-pytss alone"
 
-HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB, SEALED = GROUPS = (
+HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB, SEALED, TPM = GROUPS = (
     "signature in ssh-sk-helper",
     "ssh-keygen -Y sign",
     "ssh-keygen -t (enrollment)",
@@ -39,6 +45,7 @@ HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB, SEALED = 
     "ssh-keygen -Y sign, one token, beside the built-in provider",
     usb.GROUP,
     "signature by a sealed key in ssh-sk-helper",
+    "signature by a key in a TPM in ssh-sk-helper",
 )
 
 
@@ -62,6 +69,7 @@ class Bench:
         self._libraries = {"libpysk": provider_tree.installed_library(), **others}
         self._running = ExitStack()
         self._slow_tokens: list[str] = []
+        self._tpm: Swtpm | None = None
         self._challenge = folder / "challenge"
         self._challenge.write_bytes(secrets.token_bytes(32))
         self._virtual_key = virtual_token.VirtualKey()
@@ -123,6 +131,8 @@ class Bench:
             self._add_enrollments(name, token[name])
             if PIN_GROUP in self._groups:
                 self._add_pin(name, library)
+            if TPM in self._groups:
+                self._add_tpm(name, library)
             if SEALED in self._groups:
                 self._add_sealed(name, library)
             if RESIDENT in self._groups:
@@ -264,6 +274,31 @@ class Bench:
             against = {ordinary: "ordinary"} if lines else {}
             self._add_helper(subject, SEALED, key, self._request(key), against, name)
 
+    def _add_tpm(self, name: str, library: Path) -> None:
+        """Add signatures by keys in swtpm, beside soft: and beside what the TPM itself and tpm2-pytss take."""
+        if self._tpm is None:
+            folder = self._folder / "tpm"
+            folder.mkdir()
+            self._tpm = self._running.enter_context(Swtpm(folder))
+            alone: list[str | Path] = [
+                sys.executable,
+                "-I",
+                Path(__file__).with_name("tpm_alone.py"),
+                self._tpm.tcti,
+                folder / "key",
+            ]
+            self._add(TPM_ALONE, TPM, alone, environment(self._folder), check=_check_tpm_alone)
+        soft = f"{name}, soft: ecdsa"
+        for subject, device in (
+            (soft, f"soft:{self._folder / name}-beside-tpm"),
+            (f"{name}, tpm:", f"{self._tpm.address}@{self._folder / name}-tpm"),
+        ):
+            label = f"{name}-tpm-group-{device.partition(':')[0]}"
+            variables = self._environment(label, library, f"Device {device}", "Presence auto")
+            key = self._enroll(label, "ecdsa", variables)
+            against = {} if subject == soft else {soft: "soft:", TPM_ALONE: "alone"}
+            self._add_helper(subject, TPM, key, self._request(key), against, name)
+
     def _add_resident(self, name: str, library: Path) -> None:
         store = self._folder / f"{name}-resident"
         for count, path in resident.make_stores(store, PIN, RESIDENT_KEYS).items():
@@ -320,6 +355,13 @@ class Bench:
             program.touch(mode=0o700)
             program.write_text(f"#!/bin/sh\necho '{PIN}'\n")
         return {"SSH_ASKPASS": str(program), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":nowhere"}
+
+
+def _check_tpm_alone(output: bytes) -> None:
+    """Make sure that what was signed verifies."""
+    x, y, r, s = (int(each, 16) for each in output.split())
+    public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    public.verify(encode_dss_signature(r, s), bytes(32), ec.ECDSA(Prehashed(hashes.SHA256())))
 
 
 def _check_source(counter: int, name: str) -> None:

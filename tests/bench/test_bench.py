@@ -18,7 +18,7 @@ BENCH = Path(__file__).with_name("bench")
 def test_the_benchmark_measures_real_signatures_of_every_provider(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     done = subprocess.run(
-        [sys.executable, BENCH, "--rounds", "2", *(f"--group={number}" for number in (*range(1, 8), 9)), "--json",
+        [sys.executable, BENCH, "--rounds", "2", *(f"--group={number}" for number in (*range(1, 8), 9, 10)), "--json",
          results],
         capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
@@ -46,6 +46,9 @@ def test_the_benchmark_measures_real_signatures_of_every_provider(tmp_path: Path
     }
     assert {name for group, name in rows if "sealed" in group} == {
         "libpysk, soft: ed25519", "libpysk, soft: ed25519, sealed"
+    }  # fmt: skip
+    assert {name for group, name in rows if "TPM" in group} == {
+        "libpysk, soft: ecdsa", "libpysk, tpm:", "tpm2-pytss alone"
     }  # fmt: skip
     beside = {name for group, name in rows if "built-in" in group}
     assert beside == {f"{who}, {delay} ms a message" for who in ("built-in", "libpysk") for delay in (0, 2, 5, 20, 50)}
