@@ -31,6 +31,8 @@ from support.openssh import (
 from support.sshd import Sshd, keygen
 from support.swtpm import Manager, Swtpm, failure
 
+from sk_provider.credentials import sealing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +102,23 @@ def test_a_type_of_key_that_a_tpm_has_not_is_refused_before_anything_is_asked(ow
         "libpysk: the authenticator does not support this type of key; use the other one: ecdsa-sk or ed25519-sk"
     ]
     assert "Make a key" not in done.screen
+
+
+def test_a_sealed_key_signs_by_its_passphrase_alone(owner: Person) -> None:
+    key = enrolled(owner, KIND)
+    done = subprocess.run(
+        [owner.pysk, "seal", key],
+        input="correct horse\n", env=owner.environment, text=True, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        0, f"{key} is sealed; kind of key handle: libpysk's keys in a TPM\n"
+    )  # fmt: skip
+    assert sealing.is_sealed(KeyFile(key).key_handle)
+    assert_signs(owner, key, [("Passphrase: ", "correct horse")])
+    wrong, _ = owner.sign(key, answers=[("Passphrase: ", "correct horsf")])
+    assert wrong.status != 0
+    (line,) = provider_lines(wrong.errors)
+    assert line.startswith("libpysk: the passphrase is wrong, or the authenticator does not hold this key; try again")
 
 
 def test_a_pin_releases_keys_of_its_own_and_another_pin_the_same_ones(owner: Person) -> None:
