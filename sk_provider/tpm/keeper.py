@@ -103,9 +103,9 @@ class TpmKeepers:
         """Return the verification key's private half, None if it was not released."""
         return self._released.get(state.verification_key)
 
-    def remember(self, state: TpmState, private: bytes) -> None:
-        """Remember a verification key that was made in this process."""
-        self._released[state.verification_key] = private
+    def remember(self, state: TpmState, secret: bytes) -> None:
+        """Remember the secret of a store that is made anew."""
+        self._secrets[state.secret] = secret
 
     def other_tpm(self) -> StoreUnusable:
         """Return the error where the TPM cannot open what the store holds."""
@@ -227,10 +227,12 @@ class TpmKeeper:
         state, tpm = self._state, self._keepers.tpm
         private = X25519PrivateKey.generate()
         primary_name = tpm.primary_name()
-        secret = tpm.seal(primary_name, os.urandom(32), b"", is_guarded=False)
+        secret = os.urandom(32)
+        sealed = tpm.seal(primary_name, secret, b"", is_guarded=False)
         pin_object = tpm.seal(primary_name, private.private_bytes_raw(), b"", is_guarded=True)
         state.clear_settings()
-        state.primary_name, state.secret, state.pin_object = primary_name, secret, pin_object
+        state.primary_name, state.secret, state.pin_object = primary_name, sealed, pin_object
+        self._keepers.remember(state, secret)
         state.verification_key = private.public_key().public_bytes_raw()
         if not state.counter_index:
             self._define_counter()

@@ -2,7 +2,7 @@
 
 Every object is below the storage primary key of the owner's hierarchy, by the ECC template of the TCG's provisioning
 guidance: the persistent one, where it is that, or one that is made on demand. All that is secret on the way to the TPM
-is encrypted and authenticated by a session that is salted and bound to that key, which is known by its name.
+is encrypted and authenticated by a session that is salted and bound to that key, which a store knows by its name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PERSISTENT_PRIMARY = 0x81000001
 """Where a storage primary key is kept that all programs share."""
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds in which the TPM must have carried out what it is asked: slow ones take some for a key."""
 _PATIENCE_FOR_ROOM = 3.0
 """Seconds in which others must have made room in a TPM without a resource manager."""
@@ -159,30 +159,31 @@ class Tpm:
         """
         if self._is_stuck:
             raise self._silent()
+        pytss = _pytss()
         results: list[Result] = []
         errors: list[BaseException] = []
         done = _thread.allocate_lock()
         done.acquire()
 
         def run() -> None:
-            try:
-                results.append(self._speak(function))
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                errors.append(error)
-            finally:
-                done.release()
+            # Also where nobody waits for it any more: what the TSS says then is not for stderr either.
+            with _silence:
+                try:
+                    results.append(self._speak(pytss, function))
+                except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                    errors.append(error)
+            done.release()
 
-        with _silence:
-            _thread.start_new_thread(run, ())
-            ends = time.monotonic() + PATIENCE
-            is_over = False
-            while not done.acquire(timeout=_TICK):
-                if not is_over and self._event.is_set():
-                    is_over = True
-                    ends = min(ends, time.monotonic() + _GRACE)
-                if time.monotonic() >= ends:
-                    self._is_stuck = True
-                    raise self._event.reason() if is_over else self._silent()
+        _thread.start_new_thread(run, ())
+        ends = time.monotonic() + PATIENCE
+        is_over = False
+        while not done.acquire(timeout=_TICK):
+            if not is_over and self._event.is_set():
+                is_over = True
+                ends = min(ends, time.monotonic() + _GRACE)
+            if time.monotonic() >= ends:
+                self._is_stuck = True
+                raise self._event.reason() if is_over else self._silent()
         if errors:
             # What is raised here and kept here as well would refer to itself, and stay.
             raise errors.pop()
@@ -191,8 +192,7 @@ class Tpm:
     def _silent(self) -> AuthenticatorError:
         return AuthenticatorError("the TPM does not answer", "restart the machine, or what serves the TPM")
 
-    def _speak(self, function: Callable[[_Connection], Result]) -> Result:
-        pytss = _pytss()
+    def _speak(self, pytss: Any, function: Callable[[_Connection], Result]) -> Result:
         ends = time.monotonic() + _PATIENCE_FOR_ROOM
         while True:
             try:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from support.login import authorize, log_in, succeeded
 from support.openssh import (
     PIN,
     PIN_PROMPT,
@@ -19,7 +15,6 @@ from support.openssh import (
     USER_PRESENT,
     USER_VERIFIED,
     WRONG_PIN,
-    Agent,
     KeyFile,
     Person,
     Signature,
@@ -28,7 +23,6 @@ from support.openssh import (
     provider_lines,
     sign_at_once,
 )
-from support.sshd import Sshd, keygen
 from support.swtpm import Manager, Swtpm, failure
 
 from sk_provider.credentials import sealing
@@ -41,7 +35,6 @@ KIND = "ecdsa-sk"
 LOCKED = "libpysk: the TPM is locked, for there were too many wrong PINs or passwords; wait"
 NEARLY_LOCKED = "libpysk: one more wrong PIN would lock the TPM for all that uses it; wait 17 minutes"
 CREATE_PRIMARY = 0x131
-KILLS = 8
 OTHER_TPM = "libpysk: the TPM is not the one that"
 
 
@@ -217,15 +210,6 @@ def test_resident_keys_are_listed_on_another_day(owner: Person, manager: Manager
     assert_signs(owner, key)
 
 
-def test_an_agent_signs_without_being_told_of_a_device(owner: Person) -> None:
-    key = enrolled(owner, KIND)
-    with Agent(owner) as agent:
-        assert agent.add(str(key)).status == 0
-        done, signature = owner.sign(key.with_name("id.pub"), environment=agent.environment)
-        assert done.status == 0, done
-    assert owner.verify(key, signature).returncode == 0
-
-
 def test_a_copied_store_is_of_no_use_with_another_tpm(owner: Person, tpm: Swtpm, tmp_path: Path) -> None:
     owner.set_pin(PIN)
     free = enrolled(owner, KIND)
@@ -378,43 +362,6 @@ def test_what_the_tpm_refuses_is_told(owner: Person, manager: Manager) -> None:
         fails(owner, key, line)
     manager.answer = lambda _: None
     assert_signs(owner, key)
-
-
-def test_programs_that_are_killed_leave_nothing_behind(owner: Person, tpm: Swtpm) -> None:
-    key = enrolled(owner, KIND)
-    before = counter(owner, key)
-    documents = [owner.folder / f"another{number}" for number in range(2)]
-    for document in documents:
-        document.write_text("a message")
-    chance = random.Random(1)
-    for _ in range(KILLS):
-        running = [
-            subprocess.Popen(
-                ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", key, document],
-                env=owner.environment, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )
-            for document in documents
-        ]  # fmt: skip
-        time.sleep(chance.uniform(0.1, 0.6))
-        for process in running:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    assert counter(owner, key) > before
-    assert tpm.loaded() == []
-
-
-def test_an_sshd_host_key_is_in_the_tpm(owner: Person, tmp_path: Path) -> None:
-    _, host_key = owner.enroll("host_key", KIND, "no-touch-required")
-    key = owner.folder / "plain"
-    keygen("-t", "ed25519", "-f", str(key))
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    variables = {"PYSK_CONFIG": str(owner.config), "HOME": os.devnull}
-    with Sshd(folder, [host_key], [f"SecurityKeyProvider {owner.provider}"], variables) as server:
-        authorize(server, key)
-        done = log_in(owner, server, key)
-        assert succeeded(done), done
 
 
 @pytest.mark.parametrize(
