@@ -20,6 +20,7 @@ from sk_provider.errors import (
     AuthenticatorError,
     ConfigurationError,
     CredentialNotFound,
+    DeviceNotFound,
     PinBlocked,
     SecurityKeyError,
     TimedOut,
@@ -373,3 +374,21 @@ def test_wrong_pins_end_before_lockout_and_the_tries_that_are_left_are_told(tmp_
             with pytest.raises(PinBlocked, match="one more wrong PIN would lock the TPM"):
                 client_pin.get_pin_token(pin)
         channel.close()
+
+
+def test_a_tpm_of_an_older_version_is_told_from_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_SYSFS", str(tmp_path))
+    location = f"device:/dev/tpmrm9@{tmp_path}/store"
+    with pytest.raises(DeviceNotFound, match=r"there is no TPM 2\.0 at /dev/tpmrm9; switch it on"):
+        opened(location)
+    (tmp_path / "tpm_version_major").write_text("1\n")
+    with pytest.raises(AuthenticatorError, match=r"the machine's TPM is of version 1\.2, which"):
+        opened(location)
+    assert not (tmp_path / "store" / "state").exists()
+
+
+def test_without_tpm2_pytss_it_is_named(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(location).close()
+    monkeypatch.setitem(sys.modules, "tpm2_pytss", None)
+    with pytest.raises(ConfigurationError, match=r"keys in a TPM need .* tpm2-pytss.*; .*sk-provider\[tpm\]"):
+        opened(location)
