@@ -7,8 +7,6 @@ import signal
 import sys
 import time
 
-_PATIENCE = 5.0
-"""Seconds in which what ends by itself, such as a thread that was told to, must have ended."""
 _TICK = 0.02
 _SIGNALS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGPIPE", "SIGTERM", "SIGCHLD", "SIGTSTP", "SIGWINCH")
 """Whose disposition is the host's. Others are used by what limits the time of tests."""
@@ -23,9 +21,9 @@ class Leftovers:
         self._children = _children()
         self._manners = _manners()
 
-    def found(self) -> list[str]:
-        """Return what there is more of by now, or is otherwise, in words; for a moment it may go away."""
-        deadline = time.monotonic() + _PATIENCE
+    def found(self, seconds: float) -> list[str]:
+        """Return what there is more of by now, or is otherwise, in words; for so many seconds it may go away."""
+        deadline = time.monotonic() + seconds
         while (left := self._left()) and time.monotonic() < deadline:
             time.sleep(_TICK)
         return left

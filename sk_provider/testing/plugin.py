@@ -27,28 +27,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is not safe with a real authenticator, or what needs one that is not there."""
-    wanted = _is_safe if config.getoption("--token") is not None else _needs_none
-    deselected = [item for item in items if not wanted(item)]
+    """Deselect what is not safe with a real authenticator, or what needs one where there is none."""
+    address = config.getoption("--token")
+    selected: list[pytest.Item] = []
+    deselected: list[pytest.Item] = []
+    for item in items:
+        runs = not _takes_one(item) if address is None else _takes_one(item) or _is_safe(item, address)
+        (selected if runs else deselected).append(item)
     if deselected:
-        items[:] = [item for item in items if wanted(item)]
+        items[:] = selected
         config.hook.pytest_deselected(items=deselected)
 
 
-def _is_safe(item: Any) -> bool:
-    from .conformance import SafeConformance, TransportConformance
+def _takes_one(item: pytest.Item) -> bool:
+    return _FIXTURE in getattr(item, "fixturenames", ())
 
-    fixtures = getattr(item, "fixturenames", ())
-    if _FIXTURE in fixtures:
-        return True
-    case = getattr(getattr(item, "cls", None), item.originalname, None) if hasattr(item, "originalname") else None
-    if case is None or not issubclass(item.cls, SafeConformance):
+
+def _is_safe(item: Any, address: str) -> bool:
+    """Return whether a test is one of the cases that are safe, of a transport that reaches an address."""
+    from sk_provider.transports import split
+
+    from .conformance import SafeConformance
+
+    kind = getattr(item, "cls", None)
+    if kind is None or not issubclass(kind, SafeConformance) or kind.scheme != split(address)[0]:
         return False
-    return "token" not in fixtures and item.originalname not in vars(TransportConformance)
-
-
-def _needs_none(item: Any) -> bool:
-    return _FIXTURE not in getattr(item, "fixturenames", ())
+    inherited = getattr(SafeConformance, item.originalname, None)
+    return inherited is not None and getattr(kind, item.originalname) is inherited
 
 
 @pytest.fixture(scope="session")
