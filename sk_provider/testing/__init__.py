@@ -11,8 +11,9 @@ A transport keeps its promises, those of transport_api, if all cases of a class 
             return token.terminal()
 
 connect() puts a token behind a location of the transport, and returns that; see Token for the ways to reach it. For a
-transport whose authenticator is a program, `shlex.join(token.bridge())` is one, like `pysk serve stdio:`. Where
-connect() needs fixtures, a fixture named surroundings takes them, and keeps them in self.
+transport whose authenticator is a program, `shlex.join(token.bridge())` is one, like `pysk serve stdio:`, and with
+messages=True like `pysk serve stdio:messages`. Where connect() needs fixtures, a fixture named surroundings takes them,
+and keeps them in self.
 
 The classes, each with all cases of the one before:
 

@@ -1,0 +1,128 @@
+"""The kit's token, by the ways to reach it that our own transports do not take, and which transport the kit tries."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support import third_party
+
+from sk_provider.config import Configuration
+from sk_provider.ctap import commands, framing, status
+from sk_provider.ctap.hid import HidChannel
+from sk_provider.errors import AuthenticatorError
+from sk_provider.operation import Operation
+from sk_provider.testing import SafeConformance, Token, Unplugged
+from sk_provider.testing.conformance import creation, made
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GET_INFO = bytes([commands.GET_INFO])
+
+
+@pytest.fixture
+def token() -> Iterator[Token]:
+    with Token() as token:
+        yield token
+
+
+def test_a_message_is_answered(token: Token) -> None:
+    made(token.call(framing.CBOR, creation()))
+    assert token.commands == [(framing.CBOR, creation())]
+
+
+def test_keepalives_are_due_while_a_person_is_awaited(token: Token) -> None:
+    token.comes_after = 0.5
+    heard: list[int] = []
+    made(token.call(framing.CBOR, creation(), on_keepalive=heard.append))
+    assert framing.STATUS_UPNEEDED in heard
+
+
+def test_a_message_is_cancelled(token: Token) -> None:
+    token.comes_after = None
+    response = token.call(framing.CBOR, creation(), cancelled=lambda: token.is_blinking)
+    assert response == bytes([status.KEEPALIVE_CANCEL])
+    assert token.cancellations == 1
+
+
+@pytest.mark.parametrize("what", ["silent", "dying", "awaiting"])
+def test_whoever_waits_for_an_answer_hears_of_the_end(token: Token, what: str) -> None:
+    token.is_silent = what == "silent"
+    token.dies_at = 0 if what == "dying" else None
+    token.comes_after = None
+    torn: list[str] = []
+    token.at_the_end(lambda: torn.append("the connection"))
+    timer = threading.Timer(0.2, token.unplug)
+    timer.start()
+    with pytest.raises(Unplugged):
+        token.call(framing.CBOR, creation())
+    timer.join()
+    assert torn == ["the connection"]
+
+
+class PipeReports:
+    """The other ends of the pipes that a token carries reports on."""
+
+    def __init__(self, token: Token) -> None:
+        reader, self.writer = os.pipe()
+        self.reader, writer = os.pipe()
+        token.carry(reader, writer)
+        os.set_blocking(self.reader, False)
+
+    def send(self, report: bytes) -> None:
+        try:
+            os.write(self.writer, report)
+        except OSError as error:
+            raise AuthenticatorError("the pipe is broken", "mend it") from error
+
+    def receive(self, seconds: float) -> bytes | None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                return os.read(self.reader, framing.REPORT_SIZE)
+            except BlockingIOError:
+                time.sleep(0.01)
+        return None
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+def test_reports_go_over_pipes_until_it_is_unplugged(token: Token) -> None:
+    reports = PipeReports(token)
+    operation = Operation(10)
+    channel = HidChannel(reports, operation)
+    assert channel.call(framing.CBOR, GET_INFO)[:1] == b"\0"
+    token.unplug()
+    with pytest.raises(AuthenticatorError, match="the pipe is broken"):
+        channel.call(framing.CBOR, GET_INFO)
+    channel.close()
+
+
+def test_it_leaves_nothing_behind() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with Token() as token:
+        token.unix_path()
+        token.udp_address()
+        path = token.terminal()
+        folder = token.folder
+        assert os.path.exists(path)
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert not os.path.exists(folder)
+
+
+def test_what_the_entry_point_names_is_tried_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    third_party.install(tmp_path, monkeypatch)
+
+    class Pigeons(SafeConformance):
+        scheme = "pigeon"
+
+    pigeons = Pigeons()
+    with pytest.raises(AssertionError, match=r"^pigeon:loft$"):  # which a guard would blame it for
+        pigeons.reached().open("loft", Configuration(), Operation(1), may_create=False)
