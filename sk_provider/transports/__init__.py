@@ -42,7 +42,7 @@ def split(address: str) -> tuple[str, str]:
 
 def join(scheme: str, location: str) -> str:
     """Return the address of a scheme and a location, as a user writes it."""
-    return location if location.startswith("/dev/") else f"{scheme}:{location}"
+    return location if scheme == "usb" and location.startswith("/dev/") else f"{scheme}:{location}"
 
 
 def schemes_marked(key_handle: bytes) -> list[str]:

@@ -29,6 +29,7 @@ def test_an_address_is_a_scheme_and_a_location() -> None:
 def test_a_device_file_is_an_address_of_usb_as_it_stands() -> None:
     assert transports.split("/dev/hidraw3") == ("usb", "/dev/hidraw3")
     assert transports.join("usb", "/dev/hidraw3") == "/dev/hidraw3"
+    assert transports.join("serial", "/dev/ttyUSB0") == "serial:/dev/ttyUSB0"
     assert transports.join("usb", "") == "usb:"
 
 
