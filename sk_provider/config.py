@@ -216,6 +216,10 @@ class Configuration:
         """Remember that the environment named the file that these come from."""
         self._limited_addresses += addresses
 
+    def permit(self, address: str) -> None:
+        """Note that the person has named the address as well, who may choose code."""
+        self._limited_addresses = [each for each in self._limited_addresses if each != address]
+
 
 def _applying(rules: list[tuple[_Criteria, Any]], use: Use) -> Iterator[Any]:
     """Yield the values of the rules all of whose criteria the use meets. What is not known meets none."""

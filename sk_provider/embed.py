@@ -254,6 +254,8 @@ class _Boundary:
         operation: Operation,
     ) -> Response:
         """Carry out an operation, anew with each PIN that a person is asked for here and not by the host."""
+        if request.device:
+            configuration.permit(request.device)
 
         def with_pins() -> Response:
             while True:

@@ -82,6 +82,19 @@ def test_one_that_behaves_enrolls(guest: Person) -> None:
     assert enroll(guest, "") == (0, [])
 
 
+def test_one_that_the_persons_option_names_serves_though_the_environments_file_names_it_too(guest: Person) -> None:
+    address = f"pigeon:{guest.store}"
+    guest.configure("Presence auto", device=address)
+    done, _ = guest.enroll("id", "ed25519-sk")
+    (line,) = provider_lines(done.errors)
+    assert line == (
+        "libpysk: pigeon: is another package's transport, which a file named in PYSK_CONFIG may not use; "
+        "name it in ~/.ssh/pysk_config or with -O device="
+    )
+    done, _ = guest.enroll("id", "ed25519-sk", f"device={address}")
+    assert (done.status, provider_lines(done.errors)) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("what", "kind"),
     [("discover", "RuntimeError"), ("open", "SystemExit"), ("pipe", "BrokenPipeError")],
