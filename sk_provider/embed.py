@@ -230,7 +230,7 @@ class _Boundary:
     def _end_what_others_began(self) -> None:
         """End the child processes that another package has left, where nobody else can have any."""
         third_party = sys.modules.get(f"{__package__}.third_party")
-        if third_party is not None and self._lib.pysk_is_helper():
+        if third_party is not None and third_party.was_loaded and self._lib.pysk_is_helper():
             try:
                 third_party.end_children(())
             except Exception:  # noqa: BLE001, S110 - the host has its response by now

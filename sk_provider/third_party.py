@@ -42,6 +42,9 @@ _NOT_THEIRS: Final = tuple(
 trace: Callable[[str], object] | None = None
 """What is told how a failure came about. A program, or an operation, that is traced sets it."""
 
+was_loaded = False
+"""Whether code of another package has run here."""
+
 _stuck: set[str] = set()
 """Modules whose loading has not ended: to wait for it once is enough."""
 
@@ -233,6 +236,8 @@ def _trace(whose: str, error: BaseException) -> None:
 
 
 def _load_in_time(entry_point: EntryPoint, whose: str) -> Any:
+    global was_loaded  # noqa: PLW0603 - of the process
+    was_loaded = True
     ends = time.monotonic() + PATIENCE
     slow = TransportDefect(f"{whose} cannot be loaded, which does not end", "report this to its authors")
     if entry_point.target in _stuck:

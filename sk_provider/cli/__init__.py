@@ -6,10 +6,11 @@ import io
 import os
 import signal
 import sys
+import threading
 
 import click
 
-from sk_provider import __version__
+from sk_provider import __version__, third_party
 from sk_provider.errors import SecurityKeyError
 from sk_provider.reporting import printable
 
@@ -102,21 +103,55 @@ def _tell(error: click.ClickException) -> None:
     click.echo(f"pysk: {error.format_message()}", err=True)
 
 
+def _tell_of_what_runs_beside() -> None:
+    """Have what fails where nobody waits for it told in a sentence: Python would print it with its values."""
+
+    def tell(failure: Any) -> None:
+        error = third_party.blame_beside(failure)
+        if error is not None:
+            click.echo(f"pysk: {printable(str(error))}", err=True)
+
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = tell
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = tell
+
+
+def _end_without_waiting(status: Any) -> None:
+    """End the program if Python would first wait for a thread, which another package has begun and may go on."""
+    others = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    if others and isinstance(status, int):
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                pass
+        os._exit(status)
+
+
 class _Commands(click.Group):
     """Tells a failure as ssh's programs do: one line, and a status that is not 0."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         _keep_streams()
         _check_output()
+        _tell_of_what_runs_beside()
+        spared = third_party.children()
         options["standalone_mode"] = False
         try:
             sys.exit(super().main(*arguments, **options))
         except click.ClickException as error:
             _tell(error)
-            sys.exit(error.exit_code)
+            status = error.exit_code
         except click.Abort:
             click.echo("Aborted!", err=True)
-            sys.exit(1)
+            status = 1
+        except SystemExit as end:
+            status = end.code  # type: ignore[assignment]
+        if third_party.was_loaded:
+            third_party.end_children(spared)
+            _end_without_waiting(status)
+        sys.exit(status)
 
     def invoke(self, context: click.Context) -> object:
         _end_as_by_ctrl_c()
@@ -146,7 +181,6 @@ def main(context: click.Context, *, trace: bool) -> None:
 
 def _trace(context: click.Context) -> None:
     """Have all operations of a command told on standard error."""
-    from sk_provider import third_party
     from sk_provider.operation import Operation
     from sk_provider.trace import stderr_trace
 

@@ -1,13 +1,17 @@
 """What another package's transport may do to ssh-keygen: twelve kinds of misbehaviour, in each place where it runs.
 
 It costs itself alone, and is told by its name; nothing waits past its deadline, and nothing is left running. What a
-host does not survive, see transport_api, ends as it is told there.
+host does not survive, see pysk_transport(7), ends as it is told there.
 """
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import subprocess
+import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,9 +19,12 @@ from pathlib import Path
 
 import pytest
 from support import debian, odd
-from support.openssh import Person, enrolled, provider_lines
+from support.login import authorize, log_in, succeeded
+from support.openssh import Agent, Person, enrolled, provider_lines
+from support.processes import helper_of, interrupt
 from support.provider_tree import Tree
 from support.serve import serve, wait_until
+from support.sshd import Sshd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +72,15 @@ class Sandbox:
         config.touch(mode=0o600)
         config.write_text("".join(f"{line}\n" for line in lines))
         return home
+
+    def person(self) -> Person:
+        """Return somebody who has a home of their own, and a pysk_config in it."""
+        home = self.home()
+        person = Person(home, self.library)
+        del person.environment["PYSK_CONFIG"]
+        person.environment["ODD"] = self.mark
+        person.config = home / ".ssh/pysk_config"
+        return person
 
     def start(self, home: Path, *command: str | Path) -> subprocess.Popen[str]:
         """Start a program in a session of its own."""
@@ -273,3 +289,129 @@ def test_what_else_is_raised_or_returned_is_told(sandbox: Sandbox, kind: str, pl
     assert status != 0
     (line,) = provider_lines(said)
     assert f"of the package {odd.PACKAGE} {told}" in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_one_that_does_not_end_and_what_it_has_begun(sandbox: Sandbox, number: signal.Signals) -> None:
+    home = sandbox.home(f"Device {odd.address('clings', 'call', sandbox.store)}", "Presence auto")
+    process = sandbox.start(home, "ssh-keygen", "-t", "ed25519-sk", "-N", "", "-f", home / "key")
+    wait_until(lambda: any("sleep" in command for command in sandbox.left()), "the start of the children")
+    interrupt(process, number)
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+def locked(sandbox: Sandbox) -> tuple[subprocess.Popen[str], int]:
+    """Return an ssh-keygen and its helper, once a transport holds Python's lock there."""
+    home = sandbox.home(f"Device {odd.address('locks', 'call', sandbox.store)}", "Presence auto", "Timeout 1")
+    process = sandbox.start(home, "ssh-keygen", "-t", "ed25519-sk", "-N", "", "-f", home / "key")
+    helper = helper_of(process.pid)
+    wait_until((home / "locked").exists, "the lock")
+    return process, helper
+
+
+def test_a_second_signal_ends_what_holds_pythons_lock(sandbox: Sandbox) -> None:
+    process, helper = locked(sandbox)
+    os.kill(helper, signal.SIGTERM)
+    # What comes at the same time is no second one.
+    os.kill(helper, signal.SIGHUP)
+    time.sleep(3)
+    assert process.poll() is None
+    os.kill(helper, signal.SIGTERM)
+    process.communicate(timeout=PATIENCE_S)
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+@pytest.mark.long
+def test_what_holds_pythons_lock_does_not_outlive_ctrl_c_for_long(sandbox: Sandbox) -> None:
+    process, _ = locked(sandbox)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=PATIENCE_S)
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+def test_an_agent_goes_on_whatever_one_does(sandbox: Sandbox) -> None:
+    person = sandbox.person()
+    log = person.folder / "log"
+    key = sandbox.key
+    public = str(key.with_name(f"{key.name}.pub"))
+    with Agent(person) as agent:
+        assert agent.add(str(key)).status == 0
+        for kind, told in (
+            ("pipes", "(BrokenPipeError in deeds.py line "),
+            ("children", None),
+            ("clings", "does not answer (call())"),
+            ("prints", None),
+        ):
+            log.unlink(missing_ok=True)
+            lines = ("Presence auto", "Timeout 2", f"LogFile {log}")
+            person.configure(*lines, device=odd.address(kind, "call", sandbox.store))
+            done = agent.add("-T", public)
+            assert (done.status == 0) == (told is None), done
+            assert told is None or told in log.read_text()
+            wait_until(lambda: len(sandbox.left()) == 1, "the end of all but the agent")
+
+
+def test_one_that_begins_what_it_does_not_end_logs_in(sandbox: Sandbox, server: Sshd) -> None:
+    person = sandbox.person()
+    authorize(server, sandbox.key)
+    person.configure("Presence auto", device=odd.address("children", "open", sandbox.store))
+    done = log_in(person, server, sandbox.key)
+    assert succeeded(done), done
+    person.configure("Presence auto", "Timeout 2", device=odd.address("pipes", "call", sandbox.store))
+    done = log_in(person, server, sandbox.key)
+    assert done.status == 255
+    assert "(BrokenPipeError in deeds.py line " in done.errors
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+def test_only_a_trace_tells_the_way_to_a_failure_and_no_value(sandbox: Sandbox) -> None:
+    log = sandbox.folder / "trace"
+    device = f"Device {odd.address('raises', 'call', sandbox.store)}"
+    status, said = sandbox.enroll(sandbox.home(device, "Presence auto", f"LogFile {log}"))
+    assert status != 0
+    assert "odd_post" not in log.read_text()
+    status, said_traced = sandbox.enroll(sandbox.home(device, "Presence auto", f"LogFile {log}", "LogLevel trace"))
+    assert status != 0
+    assert said_traced == said
+    text = log.read_text()
+    assert f"the transport odd: of the package {odd.PACKAGE} has raised KeyError, the last call last:" in text
+    assert "/odd_post/transport.py line " in text
+    assert "/odd_post/deeds.py line " in text
+    assert "in raises" in text
+    assert "secret" not in text
+
+
+@pytest.fixture(scope="module")
+def pysk(sandbox: Sandbox) -> Path:
+    """The command, of the package beside the odd one."""
+    command = sandbox.folder / "pysk"
+    command.write_text(
+        f"#!{sys.executable} -I\nimport sys\nsys.path.insert(0, {str(sandbox.folder / 'tree')!r})\n"
+        "from sk_provider.cli import main\nmain()\n"
+    )
+    command.chmod(0o755)
+    return command
+
+
+@pytest.mark.parametrize("kind", ["raises", "threads", "children", "hangs", "prints"])
+def test_pysk_ends_whatever_one_does_and_leaves_nothing(sandbox: Sandbox, pysk: Path, kind: str) -> None:
+    address = odd.address(kind, "open", sandbox.store)
+    home = sandbox.home("Presence auto", "Timeout 2")
+    status, said = sandbox.run(home, pysk, "pin", "status", address)
+    expected = sentence(kind, "open")
+    assert (status == 0) != spoils(kind, "open")
+    lines = [line for line in said.splitlines() if line.startswith(("pysk:", "libpysk:"))]
+    assert not lines if expected is None else expected in lines[0]
+    assert "secret" not in said
+    assert "Traceback" not in said
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+def test_only_pysks_trace_tells_the_way_to_a_failure_and_no_value(sandbox: Sandbox, pysk: Path) -> None:
+    address = odd.address("raises", "call", sandbox.store)
+    home = sandbox.home("Presence auto")
+    _, said = sandbox.run(home, pysk, "pin", "status", address)
+    assert len(said.splitlines()) == 1
+    _, traced = sandbox.run(home, pysk, "--trace", "pin", "status", address)
+    assert "/odd_post/deeds.py line " in traced
+    assert "secret" not in traced

@@ -17,7 +17,7 @@ KINDS = (
     "hangs",
 )  # fmt: skip
 # These are tried where they differ, and not everywhere.
-MORE_KINDS = ("leaves", "fails", "floods", "escapes", "alarms", "locks", "stops")
+MORE_KINDS = ("leaves", "fails", "floods", "escapes", "alarms", "locks", "stops", "pipes", "clings")
 
 
 _DEEDS = """
@@ -125,9 +125,21 @@ def alarms():
     hangs()
 
 
+def pipes():
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.write(writer, b"x")
+
+
+def clings():
+    children()
+    hangs()
+
+
 def locks():
     import re
 
+    open(os.environ["HOME"] + "/locked", "w").close()
     re.match("(x+x+)+y", "x" * 100)
 
 
