@@ -19,7 +19,8 @@ of different channels, and of a module's functions, may be.
 Errors. A SecurityKeyError is shown to the person as it is: what happened, and what to do. Whatever else is raised,
 SystemExit and KeyboardInterrupt as well, is shown as a defect of the package, by its class and line and without its
 values. Among several authenticators, DeviceNotFound and Unsupported say that there is none; an authenticator whose
-transport raises anything else may be the one that holds the key.
+transport raises anything else may be the one that holds the key. What no program survives is listed in
+pysk_transport(7).
 """
 
 from __future__ import annotations
