@@ -26,6 +26,9 @@ FALLBACK_SOCKET = "/run/pcscd/pcscd.comm"
 KEY_HANDLE_MARKS = {b"pysk": "soft", b"ptpm": "tpm"}
 """What key handles begin with that one of our own transports recognizes, see transport_api.RecognizesKeyHandles."""
 
+_others: dict[tuple[str, ...], Transport] = {}
+"""Other packages' transports that were loaded, by the scheme and the folders in which it was looked for."""
+
 
 def split(address: str) -> tuple[str, str]:
     """Return the scheme and the location of an address.
@@ -62,10 +65,17 @@ def load(scheme: str, *, own_only: bool) -> Transport:
 
         module: Transport = sys.modules[name]
         return module
+    import sys
+
+    # A signature asks twice, and to find one takes longer than all else about it.
+    place = (scheme, *sys.path)
+    if place in _others and not own_only:
+        return _others[place]
     from sk_provider import third_party
 
     where = "in ~/.ssh/pysk_config or with -O device="
     package, other = third_party.load(ENTRY_POINTS, scheme, "transport", SCHEMES, named_where=where, own_only=own_only)
     from .guarded import GuardedTransport
 
-    return GuardedTransport(scheme, package, other)
+    _others[place] = GuardedTransport(scheme, package, other)
+    return _others[place]

@@ -116,6 +116,16 @@ def test_two_packages_with_one_scheme_are_told(tmp_path: Path, monkeypatch: pyte
         transports.load("crow", own_only=False)
 
 
+def test_another_packages_transport_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_another(tmp_path, "rook_post", "once_rook", monkeypatch)
+    (tmp_path / "once_rook.py").write_text("def discover(location): return [location]\ndef open(): pass\n")
+    first = transports.load("crow", own_only=False)
+    (tmp_path / "rook_post-1.dist-info/entry_points.txt").unlink()
+    assert transports.load("crow", own_only=False) is first
+    with pytest.raises(ConfigurationError):
+        transports.load("crow", own_only=True)
+
+
 def test_a_package_that_is_on_the_path_twice_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("a", "b"):
         install_another(tmp_path / folder, "rook_post", "os", monkeypatch)
