@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import secrets
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ DOUBLE = "sk-dummy"
 NULL = "null provider"
 TPM_ALONE = "tpm2-pytss alone"
 
-HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB, SEALED, TPM = GROUPS = (
+HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB, SEALED, TPM, GUEST = GROUPS = (
     "signature in ssh-sk-helper",
     "ssh-keygen -Y sign",
     "ssh-keygen -t (enrollment)",
@@ -46,7 +47,12 @@ HELPER, KEYGEN, ENROLL, PIN_GROUP, RESIDENT, SELECTION, BUILT_IN, USB, SEALED, T
     usb.GROUP,
     "signature by a sealed key in ssh-sk-helper",
     "signature by a key in a TPM in ssh-sk-helper",
+    "signature in ssh-sk-helper, another package's scheme",
 )
+# Another package's transport, which leaves all the work to one of ours, so that what is measured is what it costs to
+# find, load and guard it; and how many packages are installed beside it.
+GUEST_TRANSPORT = "from sk_provider.transports.unix import discover, open\n"
+GUEST_NEIGHBOURS = (0, 160)
 
 
 class Key:
@@ -139,6 +145,8 @@ class Bench:
                 self._add_resident(name, library)
             if SELECTION in self._groups:
                 self._add_selection(name)
+        if GUEST in self._groups:
+            self._add_guests(token["libpysk"], address)
         if BUILT_IN in self._groups:
             for delay in DELAYS_MS:
                 self._add_built_in(token["libpysk"], delay)
@@ -273,6 +281,36 @@ class Bench:
             key = self._enroll(label, "ed25519", variables)
             against = {ordinary: "ordinary"} if lines else {}
             self._add_helper(subject, SEALED, key, self._request(key), against, name)
+
+    def _add_guests(self, token: Key, address: str) -> None:
+        """Add signatures by the same token at the address of a scheme of ours, and of another package's."""
+        for neighbours in GUEST_NEIGHBOURS:
+            tree = provider_tree.Tree(self._folder / f"guest-{neighbours}")
+            (tree.folder / "pigeon_post.py").write_text(GUEST_TRANSPORT)
+            self._add_metadata(tree, "pigeon_post", "[sk_provider.transports]\npigeon = pigeon_post\n")
+            for number in range(neighbours):
+                self._add_metadata(tree, f"other_{number}", f"[console_scripts]\nother{number} = other{number}:main\n")
+            # The environment may not name another package's scheme otherwise.
+            tree.append("config.py", "Configuration.is_limited = lambda self, address: False")
+            tree.carry()
+            compileall.compile_dir(tree.folder, quiet=1)
+            beside = f", {neighbours} packages" if neighbours else ""
+            ours = f"libpysk, unix:{beside}"
+            for subject, device in (
+                (ours, address),
+                (f"libpysk, pigeon:{beside}", f"pigeon:{address.partition(':')[2]}"),
+            ):
+                label = f"guest-{neighbours}-{device.partition(':')[0]}"
+                key = Key(token.path, self._environment(label, tree.library, f"Device {device}"))
+                self._add_helper(
+                    subject, GUEST, key, self._request(key), {} if subject == ours else {ours: "unix:"}, "libpysk"
+                )
+
+    @staticmethod
+    def _add_metadata(tree: provider_tree.Tree, name: str, entry_points: str) -> None:
+        metadata = tree.folder / f"{name}-1.dist-info"
+        metadata.mkdir()
+        (metadata / "entry_points.txt").write_text(entry_points)
 
     def _add_tpm(self, name: str, library: Path) -> None:
         """Add signatures by keys in swtpm, beside soft: and beside what the TPM itself and tpm2-pytss take."""
