@@ -1,7 +1,7 @@
 """Where packages of Debian lie that tests use and never install: unpacked below .build.
 
-The variable OPENSSH_RELEASE may name a release of Debian, newer than this machine's. Its OpenSSH is then used in the
-place of this machine's, and runs on its own C library.
+The variable OPENSSH_RELEASE may name another release of Debian than this machine's. Its OpenSSH is then used in the
+place of this machine's, and runs on its own C library if that is newer.
 """
 
 from __future__ import annotations
@@ -203,8 +203,16 @@ def _download_release(name: str, folder: Path) -> None:
 
 
 def _settle(folder: Path, place: Path) -> None:
-    """Let the programs in a folder run on the libraries there once it is at its place."""
-    libraries = place / next(folder.glob("usr/lib/*/libc.so.6")).parent.relative_to(folder)
+    """Let the programs in a folder run on the libraries there once it is at its place.
+
+    On an older C library than this machine's, no provider that was built here can be loaded. Then they run on this
+    machine's libraries, and on those there that it has not.
+    """
+    libc = next(path for below in ("usr/lib", "lib") for path in folder.glob(f"{below}/*/libc.so.6"))
+    if _release_of(libc.read_bytes()) < _release_of(f"release version {os.confstr('CS_GNU_LIBC_VERSION')}".encode()):
+        _settle_on_ours(folder, place)
+        return
+    libraries = place / libc.parent.relative_to(folder)
     for program in _programs(folder):
         # None has the rights of root here, where its libraries are anybody's.
         program.chmod(0o755)
@@ -214,6 +222,22 @@ def _settle(folder: Path, place: Path) -> None:
             continue  # a library, which is found by what loads it
         change = ["--set-interpreter", f"{place}/usr{loader}", "--force-rpath", "--set-rpath", str(libraries)]
         _run(["patchelf", *change, str(program)], folder)
+
+
+def _release_of(libc: bytes) -> tuple[int, int]:
+    found = re.search(rb"release version (?:glibc )?(\d+)\.(\d+)", libc)
+    assert found is not None
+    return int(found[1]), int(found[2])
+
+
+def _settle_on_ours(folder: Path, place: Path) -> None:
+    (folder / LIBRARIES).mkdir()
+    while lacking := _lacking(folder):
+        for name in lacking:
+            shutil.copy(next(folder.glob(f"**/{name}")), folder / LIBRARIES)
+    for program in _programs(folder):
+        program.chmod(0o755)
+        _run(["patchelf", "--force-rpath", "--set-rpath", str(place / LIBRARIES), str(program)], folder)
 
 
 def _programs(folder: Path) -> Iterator[Path]:
