@@ -122,14 +122,20 @@ def test_the_package_works_on_the_release_that_it_was_built_on(release: str) -> 
         # Debian's own packages are used for what wheels cannot be had for.
         missing = system.run(*enroll, "-O", "device=nfc:", user=USER)
         assert "need the Python package pyscard; install it with: apt install python3-pyscard" in missing.output
+        address = "device=tpm:swtpm:host=127.0.0.1,port=1"
+        in_tpm = (*enroll[:3], "ecdsa-sk", *enroll[4:], "-O", address)
+        missing = system.run(*in_tpm, user=USER)
+        assert "tpm2-pytss, with libtss2; install it with: apt install python3-tpm2-pytss" in missing.output
         text = "KeyDirectory ldapi:///\nKeyDirectoryLdapBase dc=example\n"
         succeed(system, "sh", "-c", f"umask 077; printf {shlex.quote(text)} >directory", user=USER)
         directory = ("env", "PYSK_CONFIG=directory", "pysk", "directory", "list")
         missing = system.run(*directory, user=USER)
         assert "need the Python package python-ldap; install it with: apt install python3-ldap" in missing.output
-        succeed(system, *INSTALL, "python3-pyscard", "python3-ldap")
+        succeed(system, *INSTALL, "python3-pyscard", "python3-ldap", "python3-tpm2-pytss")
         assert "start pcscd" in system.run(*enroll, "-O", "device=nfc:", user=USER).output
         assert "cannot be reached" in system.run(*directory, user=USER).output
+        found = {"bookworm": "tpm2-pytss is too old; install version 2.3", "trixie": "no TPM answers"}
+        assert found[release] in system.run(*in_tpm, user=USER).output
 
         before = config.read_bytes()
         succeed(system, "apt-get", "purge", "-y", "pysk")

@@ -33,7 +33,7 @@ def test_who_is_killed_at_any_moment_costs_others_nothing(owner: Person, tpm: Sw
     document.write_text("a message")
     before = manager.commands
     counters.append(counter(owner, key))
-    for number in range(1, manager.commands - before + 1):
+    for number in range(1, manager.commands - before + 1, 2):
         process: list[subprocess.Popen[bytes]] = []
         left = number
 
