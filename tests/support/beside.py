@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdist.scheduler import LoadFileScheduling
 
 # Folders whose tests run all at once in a place that is made for them, such as a virtual machine.
-PLACES = ("tests/hardware/hidraw/", "tests/hardware/pcsc/")
+PLACES = ("tests/hardware/hidraw/", "tests/hardware/pcsc/", "tests/hardware/tpm/")
 
 
 def place_of(nodeid: str) -> str | None:

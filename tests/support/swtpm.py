@@ -183,8 +183,6 @@ class Swtpm:
             yield esapi
 
     def _start(self) -> bool:
-        libraries = {str(path.parent) for name in ("libswtpm_libtpms.so.0", "libtpms.so.0")
-                     for path in self._root.rglob(name)}  # fmt: skip
         with self._log.open("ab") as log:
             # A test that is killed takes its TPM with it.
             self._process = subprocess.Popen(
@@ -192,7 +190,7 @@ class Swtpm:
                  "--tpmstate", f"dir={self._memory}", "--flags", "not-need-init,startup-clear",
                  "--server", f"type=tcp,port={self.port},bindaddr=127.0.0.1",
                  "--ctrl", f"type=tcp,port={self.port + 1},bindaddr=127.0.0.1"],
-                env={"LD_LIBRARY_PATH": ":".join(libraries)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=_libraries(self._root), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -284,6 +282,39 @@ class Manager:
 def _command(code: int, *parameters: int) -> bytes:
     body = struct.pack(f">{len(parameters)}I", *parameters)
     return HEADER.pack(TPM_ST_NO_SESSIONS, HEADER.size + len(body), code) + body
+
+
+@contextmanager
+def of_a_machine(folder: Path) -> Iterator[list[str]]:
+    """Yield what QEMU is told to have a TPM, which swtpm is while the context lasts; folder has a short name."""
+    control = folder / "control"
+    root = debian.unpack(*PACKAGES)
+    (folder / "memory").mkdir()
+    # QEMU starts it up, and ends it.
+    process = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", root / "usr/bin/swtpm", "socket", "--tpm2", "--tpmstate",
+         f"dir={folder / 'memory'}", "--ctrl", f"type=unixio,path={control}"],
+        env=_libraries(root), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + START_S
+        while not control.exists():
+            if process.poll() is not None or time.monotonic() >= deadline:
+                raise SwtpmError("swtpm did not start")
+            time.sleep(TICK_S)
+        yield [
+            "-chardev", f"socket,id=tpm,path={control}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
+            "-device", "tpm-tis,tpmdev=tpm0",
+        ]  # fmt: skip
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _libraries(root: Path) -> dict[str, str]:
+    """Return the environment in which the unpacked swtpm finds its libraries."""
+    folders = {str(path.parent) for name in ("libswtpm_libtpms.so.0", "libtpms.so.0") for path in root.rglob(name)}
+    return {"LD_LIBRARY_PATH": ":".join(folders)}
 
 
 def failure(code: int) -> bytes:

@@ -18,6 +18,10 @@ from pathlib import Path
 
 from support import debian
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CACHE = debian.CACHE.parent / "vm"
 MODULES = (
     "virtio_pci",
@@ -61,7 +65,7 @@ $b hostname vm
 $b stty -F /root/dev/hvc0 -opost -echo
 $b chroot /root /bin/sh "$path/command" </root/dev/null >/root/dev/hvc0 2>&1
 $b echo $? >/shared/status
-$b poweroff -f
+$b reboot -f
 """
 RECIPE = hashlib.sha256(repr((INIT, MODULES)).encode()).hexdigest()[:8]  # another recipe makes another machine
 
@@ -70,11 +74,14 @@ class VmError(Exception):
     """The machine cannot be made here, or gave no answer; the message says why."""
 
 
-def run(command: list[str], shared: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+def run(
+    command: list[str], shared: Path, timeout: float, devices: Sequence[str] = (), told: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Boot the machine, run a command in it in the present directory, and return its output (both kinds) and status.
 
     :param shared: a directory that the guest shares with the host, at the same path; what it writes elsewhere is lost.
     :param timeout: in seconds, for all of it.
+    :param devices: what QEMU is told of devices that the machine has besides; told: what Linux is, on its command line.
     :raises VmError: if the machine does not come to the command's end.
     """
     machine = debian.made_once(CACHE / f"{_kernel_package()}-{RECIPE}", _make)
@@ -85,7 +92,7 @@ def run(command: list[str], shared: Path, timeout: float) -> subprocess.Complete
     (shared / "status").unlink(missing_ok=True)
     try:
         done = subprocess.run(
-            _qemu(machine, shared),
+            [*_qemu(machine, shared, told), *devices],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -104,7 +111,7 @@ def run(command: list[str], shared: Path, timeout: float) -> subprocess.Complete
     return subprocess.CompletedProcess(command, status, done.stdout, done.stderr)
 
 
-def _qemu(machine: Path, shared: Path) -> list[str]:
+def _qemu(machine: Path, shared: Path, told: str) -> list[str]:
     def export(name: str, path: Path, options: str) -> list[str]:
         return [
             "-fsdev", f"local,id={name},path={path},security_model=none,{options}",
@@ -116,7 +123,7 @@ def _qemu(machine: Path, shared: Path) -> list[str]:
         "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1024",
         "-kernel", str(machine / "vmlinux"), "-initrd", str(machine / "initrd.gz"),
         # Where each run of a program lies elsewhere in memory, the emulator translates its code anew each time.
-        "-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off norandmaps",
+        "-append", f"console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off norandmaps {told}",
         "-serial", f"file:{shared}/console",
         "-device", "virtio-serial-pci",
         "-chardev", "stdio,id=output,signal=off", "-device", "virtconsole,chardev=output",
