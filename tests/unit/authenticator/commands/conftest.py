@@ -34,8 +34,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("make_keepers", ["store", "tpm"] if has_part else ["store"], indirect=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def swtpm() -> Iterator[Swtpm]:
+    # Not for longer: elsewhere tests look whether this process has children left.
     with tempfile.TemporaryDirectory(prefix="pysk-tpm-") as folder, Swtpm(Path(folder)) as tpm:
         yield tpm
 
