@@ -418,3 +418,14 @@ def test_only_pysks_trace_tells_the_way_to_a_failure_and_no_value(sandbox: Sandb
     _, traced = sandbox.run(home, pysk, "--trace", "pin", "status", address)
     assert "/odd_post/deeds.py line " in traced
     assert "secret" not in traced
+
+
+def test_the_doctor_tells_of_one_that_cannot_be_loaded(sandbox: Sandbox, pysk: Path) -> None:
+    home = sandbox.home(f"Device {odd.address('raises', 'import', sandbox.store)}")
+    done = subprocess.run(
+        [pysk, "doctor"], env={**debian.programs(), "LANG": "C.UTF-8", "HOME": str(home)}, cwd=home,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=2 * PATIENCE_S,
+    )  # fmt: skip
+    said = " ".join((done.stdout + done.stderr).split())
+    assert f"Device: the transport odd_raises: of the package {odd.PACKAGE} cannot be loaded" in said, said
+    assert "Traceback" not in said
