@@ -309,8 +309,9 @@ def test_a_library_that_cannot_be_loaded_is_told_with_what_it_lacks(
 def test_the_help_of_serve_has_a_line_for_each_kind_of_address(person: Person) -> None:
     lines = [line.strip() for line in pysk(person, "serve", "--help").stdout.splitlines()]
     begin = lines.index("uhid:                  a USB HID device (/dev/uhid, as root)")
-    assert [line.partition(":")[0] for line in lines[begin : begin + 4]] == ["uhid", "udp", "unix", "vpcd"]
-    assert lines[begin + 4] == ""
+    end = lines.index("", begin)
+    kinds = [line.partition(":")[0] for line in lines[begin:end]]
+    assert kinds == ["uhid", "udp", "unix", "vpcd", "stdio", "stdio"]
 
 
 def test_a_wrong_pin_is_never_shown(person: Person) -> None:
