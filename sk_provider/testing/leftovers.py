@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
+from collections import Counter
 
 _TICK = 0.02
 _SIGNALS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGPIPE", "SIGTERM", "SIGCHLD", "SIGTSTP", "SIGWINCH")
@@ -16,7 +18,7 @@ class Leftovers:
     """What the process had when this was made: file descriptors, threads, children, signal handlers and a folder."""
 
     def __init__(self) -> None:
-        self._descriptors = _descriptors()
+        self._opened = _opened()
         self._threads = set(sys._current_frames())  # noqa: SLF001 - those of _thread are in no other list
         self._children = _children()
         self._manners = _manners()
@@ -30,8 +32,8 @@ class Leftovers:
 
     def _left(self) -> list[str]:
         left = []
-        if opened := _descriptors() - self._descriptors:
-            left.append(f"file descriptors that were not closed: {_targets(opened)}")
+        if opened := _opened() - self._opened:
+            left.append(f"file descriptors that were not closed: {', '.join(opened.elements())}")
         if begun := set(sys._current_frames()) - self._threads:  # noqa: SLF001
             left.append(f"threads that have not ended: {len(begun)}")
         if started := _children() - self._children:
@@ -51,19 +53,25 @@ def _descriptors() -> set[int]:
     return found
 
 
+def _opened() -> Counter[str]:
+    """Return how often each file is open.
+
+    What captures the output of tests opens new temporary files, without names, for each part of a test, so that neither
+    their numbers nor their descriptors' are told apart.
+    """
+    opened: Counter[str] = Counter()
+    for descriptor in _descriptors():
+        try:
+            target = os.readlink(f"/dev/fd/{descriptor}")
+        except OSError:  # where these are no links
+            target = str(descriptor)
+        opened[re.sub(r"/#\d+ \(deleted\)$", "/# (deleted)", target)] += 1
+    return opened
+
+
 def inheritable() -> set[int]:
     """Return the file descriptors that programs inherit, besides the standard streams."""
     return {each for each in _descriptors() if each > 2 and os.get_inheritable(each)}
-
-
-def _targets(descriptors: set[int]) -> str:
-    found = []
-    for descriptor in sorted(descriptors):
-        try:
-            found.append(f"{descriptor} ({os.readlink(f'/dev/fd/{descriptor}')})")
-        except OSError:
-            found.append(str(descriptor))
-    return ", ".join(found)
 
 
 def _children() -> set[int]:
