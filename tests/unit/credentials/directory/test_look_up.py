@@ -355,6 +355,9 @@ def test_a_url_is_a_scheme_in_any_case_and_a_rest() -> None:
     assert directory.split("pam-u2f:~/keys") == ("pam-u2f", "~/keys")
 
 
+OTHERS: set[int] = set()
+
+
 def children(parent: int | None = None) -> list[int]:
     """Return the processes that this one, or another, has started and that have not ended."""
     parent = parent or os.getpid()
@@ -362,8 +365,15 @@ def children(parent: int | None = None) -> list[int]:
         pid
         for task in Path(f"/proc/{parent}/task").iterdir()
         for pid in map(int, (task / "children").read_text().split())
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        if pid not in OTHERS and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     ]
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Leave out what other tests have started that runs until all are done."""
+    OTHERS.clear()
+    OTHERS.update(children())
 
 
 @pytest.mark.usefixtures("pigeon")
