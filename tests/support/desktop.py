@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from contextlib import ExitStack
@@ -83,7 +84,7 @@ class Desktop:
         )  # fmt: skip
         with ExitStack() as undone:
             undone.callback(self._end)
-            wait_until(lambda: self._socket.exists() or self._daemon.poll() is not None, "the bus")
+            wait_until(lambda: self._listens() or self._daemon.poll() is not None, "the bus")
             self._bus = open_dbus_connection(self.variables["DBUS_SESSION_BUS_ADDRESS"])
             undone.pop_all()
         self._bus.send_and_get_reply(
@@ -97,6 +98,11 @@ class Desktop:
         self._end()
         self._server.join(60)
         self._bus.close()
+
+    def _listens(self) -> bool:
+        # Which it does a moment after there is a socket.
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._socket)) == 0
 
     def _end(self) -> None:
         self._daemon.terminate()
