@@ -102,9 +102,14 @@ def running(arguments: list[str], variables: dict[str, str], *, has_input: bool 
 def _handlers_put_off() -> Iterator[None]:
     """Have what our own program does when a signal would end it, which is to raise an exception, wait for the end.
 
-    A host that is no Python program has no such handlers; and these run in the main thread alone.
+    A host that is no Python program has no such handlers, although Python names one for SIGINT that was never put in
+    place; and these run in the main thread alone.
     """
-    handlers = {number: handler for number in _ENDING if callable(handler := signal.getsignal(number))}
+    handlers = {
+        number: handler
+        for number in _ENDING
+        if callable(handler := signal.getsignal(number)) and handler is not signal.default_int_handler
+    }
     come: list[tuple[int, FrameType | None]] = []
     try:
         for each in handlers:
