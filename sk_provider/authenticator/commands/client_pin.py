@@ -23,6 +23,7 @@ from sk_provider.ctap.commands import (
     SET_PIN,
 )
 from sk_provider.ctap.status import StatusError
+from sk_provider.errors import SecurityKeyError
 
 from .parameters import cose_key, optional, required
 
@@ -217,6 +218,8 @@ def _needs_power_cycle(power_up: PowerUp, state: State) -> bool:
 def _try_pin(power_up: PowerUp, protocol: PinUvAuthProtocol, secret: bytes, pin_hash_enc: bytes) -> State:
     """Compare the PIN that a platform has sent, at the cost of a retry that is written before.
 
+    It is given back if the keeper fails to compare.
+
     pin_hash_enc: the first half of the PIN's SHA-256, encrypted.
 
     Return the state that the PIN matched. Raises StatusError: PIN_INVALID, PIN_AUTH_BLOCKED or PIN_BLOCKED.
@@ -239,7 +242,15 @@ def _try_pin(power_up: PowerUp, protocol: PinUvAuthProtocol, secret: bytes, pin_
         state.pin_retries -= 1
         state.pin_wrong_in_a_row += 1
         transaction.write()
-        if pin_hash is not None and keeper.is_pin(pin_hash):
+        try:
+            is_right = pin_hash is not None and keeper.is_pin(pin_hash)
+        except SecurityKeyError:
+            # Nobody has learnt anything: what keeps keys elsewhere has not tried the PIN, or counts wrong ones itself.
+            state.pin_retries += 1
+            state.pin_wrong_in_a_row -= 1
+            transaction.write()
+            raise
+        if is_right:
             state.pin_retries = PIN_RETRIES
             state.uv_retries = UV_RETRIES
             state.pin_wrong_in_a_row = 0

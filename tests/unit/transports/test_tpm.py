@@ -14,6 +14,7 @@ from fido2.ctap2 import ClientPin, Ctap2
 from support.swtpm import Manager, Swtpm, failure
 
 from sk_provider import config
+from sk_provider.authenticator.state import PIN_RETRIES
 from sk_provider.config import Configuration
 from sk_provider.ctap import status
 from sk_provider.errors import (
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 HASH = bytes(32)
 PIN = "1234"
+# TPM 2.0 Part 2, §6.5.2
+LOAD, UNSEAL = 0x157, 0x15E
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +280,31 @@ def test_a_tpm_that_vanishes_at_any_command_is_told_and_nothing_is_lost(location
     manager.answer = lambda _: None
     channel = opened(location)
     get(client(channel), made).verify(HASH, made.auth_data.credential_data.public_key)
+    channel.close()
+
+
+def fail(manager: Manager, command: int) -> None:
+    manager.answer = lambda sent: failure(0x101) if sent[6:10] == command.to_bytes(4, "big") else None
+
+
+def test_a_pin_that_the_tpm_failed_to_try_costs_nothing(location: str, manager: Manager, tmp_path: Path) -> None:
+    from sk_provider.authenticator.store import Store
+    from sk_provider.tpm.state import TpmState
+
+    channel = opened(location)
+    client_pin = ClientPin(client(channel))
+    client_pin.set_pin(PIN)
+    for command in (LOAD, UNSEAL):
+        fail(manager, command)
+        with pytest.raises(AuthenticatorError, match="the TPM refuses"):
+            client_pin.get_pin_token(PIN)
+        state = Store.open(f"{tmp_path}/store", TpmState).read()
+        assert (state.pin_retries, state.pin_wrong_in_a_row) == (PIN_RETRIES, 0)
+    manager.answer = lambda _: None
+    with pytest.raises(CtapError):
+        client_pin.get_pin_token("9999")
+    state = Store.open(f"{tmp_path}/store", TpmState).read()
+    assert (state.pin_retries, state.pin_wrong_in_a_row) == (PIN_RETRIES - 1, 1)
     channel.close()
 
 
