@@ -87,16 +87,13 @@ def make_credential(power_up: PowerUp, parameters: dict[Any, Any]) -> dict[int, 
         outputs = extensions.outputs(changed, record)
         if rk:
             _put(power_up, changed, record)
-        count = keeper.count()
-    attested = (
-        power_up.profile.aaguid + len(credential_id).to_bytes(2, "big") + credential_id + encode(key.public_key())
-    )
-    data = authenticator_data(rp_id_hash, flags, count, attested, outputs)
-    answer = {
-        1: "packed",
-        2: data,
-        3: keeper.attest(key, data + data_hash),
-    }
+        attested = (
+            power_up.profile.aaguid + len(credential_id).to_bytes(2, "big") + credential_id + encode(key.public_key())
+        )
+        data = authenticator_data(rp_id_hash, flags, keeper.count(), attested, outputs)
+        # Before the change is written: where this fails, the credential that would be replaced is to stay.
+        statement = keeper.attest(key, data + data_hash)
+    answer = {1: "packed", 2: data, 3: statement}
     if record.large_blob_key is not None:
         answer[5] = record.large_blob_key
     return answer

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 HASH = bytes(32)
 PIN = "1234"
 # TPM 2.0 Part 2, §6.5.2
-LOAD, UNSEAL = 0x157, 0x15E
+LOAD, SIGN, UNSEAL = 0x157, 0x15D, 0x15E
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +305,18 @@ def test_a_pin_that_the_tpm_failed_to_try_costs_nothing(location: str, manager: 
         client_pin.get_pin_token("9999")
     state = Store.open(f"{tmp_path}/store", TpmState).read()
     assert (state.pin_retries, state.pin_wrong_in_a_row) == (PIN_RETRIES - 1, 1)
+    channel.close()
+
+
+def test_a_resident_key_stays_if_the_tpm_fails_to_replace_it(location: str, manager: Manager) -> None:
+    channel = opened(location)
+    ctap2 = client(channel)
+    made = make(ctap2, options={"rk": True})
+    fail(manager, SIGN)
+    with pytest.raises(AuthenticatorError, match="the TPM refuses"):
+        make(ctap2, options={"rk": True})
+    manager.answer = lambda _: None
+    get(ctap2, made).verify(HASH, made.auth_data.credential_data.public_key)
     channel.close()
 
 
