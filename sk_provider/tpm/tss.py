@@ -283,12 +283,15 @@ class _Connection:
             if _code(error.rc) != _RC_HANDLE:
                 raise
             return None
-        public, *_ = self._esapi.read_public(handle)
-        found = bytes(public.get_name())
-        template = self._primary_template()
-        template.unique = public.publicArea.unique
-        is_right = found == name if name is not None else template.marshal() == public.publicArea.marshal()
-        return (handle, found) if is_right else None
+        # Of what sessions with the handle are salted to: whatever is read again may be answered by somebody else.
+        found = bytes(self._esapi.tr_get_name(handle))
+        if name is None:
+            public, *_ = self._esapi.read_public(handle)
+            template = self._primary_template()
+            template.unique = public.publicArea.unique
+            if template.marshal() == public.publicArea.marshal():
+                name = bytes(public.get_name())
+        return (handle, found) if found == name else None
 
     def session(self, name: bytes) -> tuple[Any, Any]:
         """Return the storage primary key of a name, and a session that encrypts what goes to and fro."""

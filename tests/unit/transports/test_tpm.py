@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 HASH = bytes(32)
 PIN = "1234"
 # TPM 2.0 Part 2, §6.5.2
-LOAD, SIGN, UNSEAL = 0x157, 0x15D, 0x15E
+LOAD, SIGN, UNSEAL, READ_PUBLIC = 0x157, 0x15D, 0x15E, 0x173
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +318,40 @@ def test_a_resident_key_stays_if_the_tpm_fails_to_replace_it(location: str, mana
     manager.answer = lambda _: None
     get(ctap2, made).verify(HASH, made.auth_data.credential_data.public_key)
     channel.close()
+
+
+def test_no_session_is_salted_to_another_key_than_the_one_that_the_store_knows(tmp_path: Path) -> None:
+    from tpm2_pytss import TPM2B_ECC_PARAMETER, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
+    from tpm2_pytss.constants import ESYS_TR
+
+    attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt"
+    others = 0x81000002
+    with Swtpm(tmp_path / "tpm") as tpm, Manager(tpm) as manager:
+        with tpm.esapi() as esapi:
+            for handle, unique in ((tss.PERSISTENT_PRIMARY, bytes(32)), (others, b"another")):
+                template = TPM2B_PUBLIC.parse("ecc256:aes128cfb", objectAttributes=attributes)
+                point = template.publicArea.unique.ecc
+                point.x, point.y = TPM2B_ECC_PARAMETER(unique), TPM2B_ECC_PARAMETER(unique)
+                key, *_ = esapi.create_primary(TPM2B_SENSITIVE_CREATE(), template, ESYS_TR.OWNER)
+                esapi.evict_control(ESYS_TR.OWNER, key, handle)
+                esapi.flush_context(key)
+        asked: list[bytes] = []
+
+        def substitute(sent: bytes) -> bytes | None:
+            """Answer with the other key when the persistent one's public half is first asked for."""
+            if sent[6:10] != READ_PUBLIC.to_bytes(4, "big"):
+                return None
+            asked.append(sent)
+            return tpm.send(sent[:10] + others.to_bytes(4, "big")) if len(asked) == 1 else None
+
+        manager.answer = substitute
+        location = f"{manager.tcti}@{tmp_path}/store"
+        for _ in ("a new store", "one that is there"):
+            asked.clear()
+            channel = opened(location)
+            make(client(channel))
+            channel.close()
+            assert asked
 
 
 def test_the_environment_of_the_host_is_what_it_was(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
