@@ -147,10 +147,14 @@ class Tpm:
             self.close()
 
     def close(self) -> None:
-        """Let the TPM go. May be called more than once."""
-        if self._connection is not None and not self._is_stuck:
-            self._run(lambda connection: connection.close())
-        self._connection = None
+        """Let the TPM go, even if it fails: what it was wanted for is done or has failed. May be called repeatedly."""
+        try:
+            if self._connection is not None and not self._is_stuck:
+                self._run(lambda connection: connection.close())
+        except (SecurityKeyError, RuntimeError):
+            return  # it does not answer, which whatever is asked of it next says, or there is no thread to be had
+        finally:
+            self._connection = None
 
     def _run(self, function: Callable[[_Connection], Result]) -> Result:
         """Return what a function that speaks with the TPM returns. It runs in a thread: what the TSS does may not end.
@@ -240,14 +244,11 @@ class _Connection:
         self._session: Any = None
 
     def close(self) -> None:
-        try:
-            if self._session is not None:
-                self._esapi.flush_context(self._session)
-            if self._primary is not None and self._is_transient:
-                self._esapi.flush_context(self._primary[0])
-            self._esapi.close()
-        except self._pytss.TSS2_Exception:
-            return  # it is gone, and so is what was there
+        if self._session is not None:
+            self.flush(self._session)
+        if self._primary is not None and self._is_transient:
+            self.flush(self._primary[0])
+        self._esapi.close()
 
     def primary(self, name: bytes | None) -> tuple[Any, bytes]:
         """Return the storage primary key, and its name. Raises OtherTpm if there is none of the name that is given."""

@@ -245,6 +245,30 @@ def hang(manager: Manager, seconds: float) -> None:
     manager.answer = wait
 
 
+def test_a_tpm_that_hangs_when_it_is_let_go_spoils_nothing(
+    location: str, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = opened(location)
+    make(client(channel))
+    monkeypatch.setattr(tss, "PATIENCE", 0.5)
+    hang(manager, 1)
+    channel.close()
+
+
+def test_a_session_that_the_tpm_fails_to_forget_keeps_no_key_there(location: str, manager: Manager) -> None:
+    channel = opened(location)
+    make(client(channel))
+    flushed = []
+
+    def refuse(sent: bytes) -> bytes | None:
+        flushed.append(sent[10])
+        return failure(0x101)
+
+    manager.answer = refuse
+    channel.close()
+    assert flushed == [0x02, 0x80]  # the types of handles, of an HMAC session and of a transient object
+
+
 def test_a_tpm_that_vanishes_at_any_command_is_told_and_nothing_is_lost(location: str, manager: Manager) -> None:
     channel = opened(location)
     made = make(client(channel))
