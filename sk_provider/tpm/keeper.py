@@ -178,7 +178,11 @@ class TpmKeeper:
         """
         state, value = self._state, None
         if state.counter_index:
-            value = self._keepers.tpm.increment(state.primary_name, state.counter_index, state.counter_authorization)
+            index, authorization = state.counter_index, state.counter_authorization
+            try:
+                value = self._keepers.tpm.increment(state.primary_name, index, authorization)
+            except OtherTpm:
+                raise self._keepers.other_tpm() from None
             if value is None:
                 state.counter = min(state.counter + LEAP, MAX_COUNTER)
                 value = self._define_counter()
@@ -191,7 +195,10 @@ class TpmKeeper:
         """Make a counter in the TPM, and return its value, None where there is no room or its owner has a password."""
         state = self._state
         state.counter_authorization = _without_zeros(os.urandom(32))
-        made = self._keepers.tpm.define_counter(state.primary_name, state.counter_authorization)
+        try:
+            made = self._keepers.tpm.define_counter(state.primary_name, state.counter_authorization)
+        except OtherTpm:
+            raise self._keepers.other_tpm() from None
         state.counter_index, value = made or (0, None)
         state.counter_start = value or 0
         return value

@@ -24,6 +24,7 @@ from sk_provider.errors import (
     DeviceNotFound,
     PinBlocked,
     SecurityKeyError,
+    StoreUnusable,
     TimedOut,
 )
 from sk_provider.operation import Operation
@@ -41,6 +42,9 @@ HASH = bytes(32)
 PIN = "1234"
 # TPM 2.0 Part 2, §6.5.2
 LOAD, SIGN, UNSEAL, READ_PUBLIC = 0x157, 0x15D, 0x15E, 0x173
+NV_INCREMENT = 0x134
+# §6.6.3: of the first handle, and of the TPM
+NO_INDEX, OUT_OF_SESSIONS = 0x18B, 0x903
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +247,28 @@ def hang(manager: Manager, seconds: float) -> None:
         return failure(0x101)
 
     manager.answer = wait
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_tpm_that_was_cleared_when_it_is_to_count_is_told(
+    location: str, swtpm: Swtpm, manager: Manager, *, is_lost: bool
+) -> None:
+    channel = opened(location)
+    made = make(client(channel))
+    # A counter that is lost is made anew. A TPM that has no room is connected to anew: then it was cleared.
+    answers = [NO_INDEX, OUT_OF_SESSIONS] if is_lost else [OUT_OF_SESSIONS]
+
+    def answer(sent: bytes) -> bytes | None:
+        if sent[6:10] != NV_INCREMENT.to_bytes(4, "big") or not answers:
+            return None
+        if len(answers) == 1:
+            swtpm.clear()
+        return failure(answers.pop(0))
+
+    manager.answer = answer
+    with pytest.raises(StoreUnusable, match="or was cleared since"):
+        get(client(channel), made)
+    channel.close()
 
 
 def test_a_tpm_that_hangs_when_it_is_let_go_spoils_nothing(
