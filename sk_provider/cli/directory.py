@@ -197,6 +197,9 @@ def seal_record(key: str, user: str | None, url: str | None, *, change: bool) ->
     It is as for `pysk seal`, which see. The public key stays as it is, and with it each login. KEY is another
     afterwards, and is printed. Copies of the key in files stay as they are.
 
+    Name the key by its fingerprint. The first word of its line from before, wherever that is kept, tells a right
+    passphrase from a wrong one once the key is sealed.
+
     Do not seal resident keys, which a directory does not tell from others: `ssh-keygen -K` gives them without the
     passphrase.
     """
@@ -205,7 +208,8 @@ def seal_record(key: str, user: str | None, url: str | None, *, change: bool) ->
     record, target = _the_only_one(key, user, url)
     handle, kind = sealed_handle(record, record.handle_digest(), "pysk directory seal", change=change)
     name = _replace_handle(record, handle, target)
-    click.echo(f"{name} in {target}, before {record.handle_digest()}, is sealed; kind of key handle: {kind}", err=True)
+    # Not what named it before, which would tell which guess of the passphrase is right.
+    click.echo(f"{name} in {target} ({record.fingerprint()}) is sealed; kind of key handle: {kind}", err=True)
 
 
 @directory.command("unseal")
@@ -215,13 +219,14 @@ def seal_record(key: str, user: str | None, url: str | None, *, change: bool) ->
 def unseal_record(key: str, user: str | None, url: str | None) -> None:
     """Remove the passphrase of a key in a key directory.
 
-    It is as for `pysk unseal`, which see. KEY is another afterwards, and is printed.
+    It is as for `pysk unseal`, which see. KEY is another afterwards, but for the fingerprint, which is printed.
     """
     from .seal import opened_handle
 
     record, target = _the_only_one(key, user, url)
-    name = _replace_handle(record, opened_handle(record, record.handle_digest(), "pysk directory seal"), target)
-    click.echo(f"{name} in {target}, before {record.handle_digest()}, is not sealed any more", err=True)
+    _replace_handle(record, opened_handle(record, record.handle_digest(), "pysk directory seal"), target)
+    # Not what names it now, which would tell who has a copy from before which guess of the passphrase is right.
+    click.echo(f"{record.fingerprint()} in {target} is not sealed any more", err=True)
 
 
 class _TooLateError(Exception):

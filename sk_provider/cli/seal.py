@@ -25,6 +25,9 @@ def seal(key_file: str, *, change: bool) -> None:
     authorized_keys and certificates. ssh asks for the passphrase from then on; without it the key is lost. Whoever has
     a copy of the file from before needs none.
 
+    Give a file that `pysk directory export` has written another name: the digest at the end of its name tells a right
+    passphrase from a wrong one.
+
     The kind of the key handle is printed: of an unknown one it cannot be promised that nothing in it tells a right
     passphrase from a wrong one.
 

@@ -260,10 +260,11 @@ def seal(run: Run, *arguments: str, lines: tuple[str, ...] = (PASSPHRASE,)) -> s
     """Seal or unseal a key, and return what names it then."""
     done = run(*arguments, lines=lines)
     assert (done.returncode, done.stdout) == (0, ""), done
-    name, rest = done.stderr.split(" in ", 1)
-    assert name == listed(run)[-1][0]
-    assert f", before {arguments[-1]}, is " in rest
-    return name
+    key = listed(run)[-1]
+    named = {"seal": key[0], "unseal": key[4]}[arguments[0]]
+    assert done.stderr.startswith(f"{named} in ")
+    assert key[4] in done.stderr
+    return key[0]
 
 
 def exported(person: Person, run: Run, key: str) -> Path:
