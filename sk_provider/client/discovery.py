@@ -222,5 +222,22 @@ def discover_served(
         raise elsewhere from None
 
 
+def that_may_hold(key_handle: bytes, found: list[Found], trace: Trace | None = None) -> list[Found]:
+    """Return those that may hold the key: without what marks its key handles and has not marked this one.
+
+    So no TPM is waited for in vain. Where nothing else is found, that is returned: it tells best. trace: see Operation.
+    """
+    others = [
+        scheme for scheme in transports.KEY_HANDLE_MARKS.values() if scheme not in transports.schemes_marked(key_handle)
+    ]
+    left = [each for each in found if each.scheme not in others]
+    if not left or len(left) == len(found):
+        return found
+    if trace is not None:
+        without = [each.address for each in found if each.scheme in others]
+        trace(f"not asked, for the key handle does not bear their mark: {', '.join(without)}")
+    return left
+
+
 def _scheme(address: str) -> str:
     return transports.split(address)[0]

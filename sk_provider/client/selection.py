@@ -56,6 +56,8 @@ def open_for_signature(request: SignRequest, configuration: Configuration, opera
         if marked is not None:
             return marked
         found = discovery.discover(addresses, configuration, operation.trace, operation.tell)
+    if len(found) > 1:
+        found = discovery.that_may_hold(request.key_handle, found, operation.trace)
     has_more = not addresses and discovery.may_have_more(found)
     if len(found) == 1 and not has_more:
         return _the_only_one(found, operation).open(configuration, operation, may_create=False)

@@ -40,7 +40,7 @@ class Place:
     """Our transports, each of them a drawer, and what the readers' service is."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.drawers: dict[str, Any] = {scheme: Drawer() for scheme in ("usb", "nfc", "unix", "udp", "soft")}
+        self.drawers: dict[str, Any] = {scheme: Drawer() for scheme in ("usb", "nfc", "unix", "udp", "soft", "tpm")}
         for scheme, drawer in self.drawers.items():
             drawer.put_in_place_of(scheme, monkeypatch)
         self.socket = folder / "pcscd.comm"
@@ -348,6 +348,27 @@ def test_a_marked_key_is_signed_by_its_own_authenticator_or_where_it_is_served(p
     with pytest.raises(CredentialNotFound) as caught:
         sign(key_handle=MARKED, device="soft:/b")
     assert caught.value is ELSEWHERE
+
+
+def test_what_marks_its_key_handles_is_not_waited_for_where_another_may_hold_the_key(place: Place) -> None:
+    place.put("tpm", "")
+    place.put("soft", "")
+    place["usb"].channels["/dev/hidraw0"] = Player(status.SUCCESS)
+    configuration = Configuration()
+    configuration.add_rule("devices", [], ["tpm:", "soft:", "usb:"])
+    assert sign(configuration).address == "/dev/hidraw0"
+    assert place["tpm"].opened == place["soft"].opened == []
+    # Where nothing else is there, they tell best what is wrong.
+    place["usb"].channels.clear()
+    with pytest.raises(CredentialNotFound):
+        sign(configuration)
+    assert len(place["tpm"].opened) == len(place["soft"].opened) == 1
+    # Which marks the key handle has its turn before.
+    place.put("usb", "/dev/hidraw0", "/dev/hidraw1")
+    place["soft"].open_holder = lambda *_: None
+    place["soft"].channels[""] = Player(status.SUCCESS)
+    assert sign(configuration, key_handle=MARKED).address == "soft:"
+    assert len(place["tpm"].opened) == 1
 
 
 def test_a_token_is_named_as_its_transport_knows_it(place: Place) -> None:
