@@ -10,7 +10,8 @@ SecurityKeyError           -1
 ├── PinNotSet              -1
 ├── PinBlocked             -1
 ├── DeviceNotFound         -4
-│   └── CredentialNotFound -4
+│   ├── CredentialNotFound -4
+│   └── NotMadeYet         -4  the first key makes the authenticator
 ├── CredentialExists       -5  the host asks whether to overwrite, and calls again
 ├── PresenceDenied         -1
 ├── OperationForbidden     -1  by pysk_config
@@ -110,6 +111,10 @@ class DeviceNotFound(SecurityKeyError):
 
 class CredentialNotFound(DeviceNotFound):
     """None of the authenticators that are there holds the key."""
+
+
+class NotMadeYet(DeviceNotFound):
+    """There is no store of keys where the first key would make one."""
 
 
 class CredentialExists(SecurityKeyError):

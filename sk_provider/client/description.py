@@ -15,6 +15,7 @@ from sk_provider.errors import (
     AuthenticatorError,
     ConfigurationError,
     DeviceNotFound,
+    NotMadeYet,
     PinBlocked,
     SecurityKeyError,
     Unsupported,
@@ -254,7 +255,14 @@ def describe(found: Found, configuration: Configuration, operation: Operation) -
     description.name = description.product
     patience = Probe(operation, PROBE_PATIENCE)
     try:
-        token = found.open(configuration, patience, may_create=False)
+        try:
+            token = found.open(configuration, patience, may_create=False)
+        except NotMadeYet:
+            if found.scheme == "tpm":
+                # Whether it can be is not known before.
+                transport: Any = found.transport
+                transport.check(found.location, patience)
+            raise
         try:
             learn(description, token, patience)
         finally:
@@ -280,7 +288,7 @@ def _failure(address: str, scheme: str, error: Exception) -> Description:
 def _explain(description: Description, error: SecurityKeyError, found: Found | None) -> None:
     description.problem, description.remedy = error.happened, error.remedy
     if isinstance(error, DeviceNotFound):
-        description.status = NOT_MADE if _is_yet_to_be_made(description.transport, found) else NOT_THERE
+        description.status = NOT_MADE if isinstance(error, NotMadeYet) else NOT_THERE
     elif isinstance(error, Unsupported):
         description.status = NOT_FIDO
     elif found is not None and found.scheme == "tpm" and _is_forbidden(found.transport.device_file(found.location)):  # type: ignore[attr-defined]  # it has it
@@ -294,14 +302,6 @@ def _explain(description: Description, error: SecurityKeyError, found: Found | N
         if found is not None and found.scheme == transports.DEFAULT and _is_forbidden(found.location):
             description.status = FORBIDDEN
             description.udev_rule = _udev_rule(found)
-
-
-def _is_yet_to_be_made(scheme: str, found: Found | None) -> bool:
-    """Return whether what was not found is an authenticator that the first key makes, in a TPM that is there."""
-    if scheme == "tpm" and found is not None:
-        transport: Any = found.transport
-        return bool(transport.discover(found.location)) and not os.path.lexists(transport.store_path(found.location))
-    return scheme == "soft"
 
 
 def _has_tpm2_pytss() -> bool:

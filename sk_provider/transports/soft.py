@@ -9,7 +9,7 @@ from sk_provider.ctap.framing import CBOR, MSG
 from sk_provider.errors import (
     ConfigurationError,
     CredentialNotFound,
-    DeviceNotFound,
+    NotMadeYet,
     PresenceDenied,
     StoreUnusable,
     UnknownCommand,
@@ -93,7 +93,7 @@ def open(  # noqa: A001 - see Transport
 
     may_reset: whether authenticatorReset is allowed: hardware allows it after power-up, which a new process is not.
 
-    Raises DeviceNotFound if there is none, and StoreUnusable if it cannot be used.
+    Raises NotMadeYet if there is none, and StoreUnusable if it cannot be used.
     """
     from sk_provider.authenticator.store import Store, StoreMissing
 
@@ -103,7 +103,7 @@ def open(  # noqa: A001 - see Transport
     except StoreMissing:
         import shlex
 
-        raise DeviceNotFound(
+        raise NotMadeYet(
             f"there is no software authenticator in {path}",
             f"enroll a key with -O device={shlex.quote(f'soft:{location}')} to make one",
         ) from None

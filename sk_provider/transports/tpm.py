@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 
 from sk_provider.config import expand_home, home_directory
-from sk_provider.errors import AuthenticatorError, ConfigurationError, CredentialNotFound, DeviceNotFound
+from sk_provider.errors import AuthenticatorError, ConfigurationError, CredentialNotFound, DeviceNotFound, NotMadeYet
 
 from . import soft
 
@@ -106,8 +106,9 @@ def open(  # noqa: A001 - see Transport
 
     may_reset: whether authenticatorReset is allowed, see soft.open(); then the store may be another TPM's, too.
 
-    Raises DeviceNotFound if there is no TPM or no store, ConfigurationError if tpm2-pytss is missing or the location is
-    none, StoreUnusable if the store cannot be used or is another TPM's, and AuthenticatorError if the TPM cannot.
+    Raises DeviceNotFound if there is no TPM, NotMadeYet if there is no store, ConfigurationError if tpm2-pytss is
+    missing or the location is none, StoreUnusable if the store cannot be used or is another TPM's, and
+    AuthenticatorError if the TPM cannot.
     """
     from sk_provider.authenticator.store import Store, StoreMissing
     from sk_provider.tpm.state import TpmState
@@ -118,7 +119,7 @@ def open(  # noqa: A001 - see Transport
         try:
             store = Store.create(path, keepers.new_state, TpmState) if may_create else Store.open(path, TpmState)
         except StoreMissing:
-            raise DeviceNotFound(
+            raise NotMadeYet(
                 f"no key was made in the TPM yet: there is no {path}",
                 f"enroll a key with -O device={_quoted(location)} to begin",
             ) from None
@@ -126,6 +127,15 @@ def open(  # noqa: A001 - see Transport
     except BaseException:
         keepers.forget()
         raise
+
+
+def check(location: str, operation: Operation) -> None:
+    """Have the TPM answer as it must for a first key, which changes nothing. Raises as open() does."""
+    keepers = _keepers(location, store_path(location), operation)
+    try:
+        keepers.tpm.primary_name()
+    finally:
+        keepers.forget()
 
 
 def open_holder(

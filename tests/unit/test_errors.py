@@ -19,6 +19,7 @@ from sk_provider import errors
         ("PresenceDenied", -1),
         ("DeviceNotFound", -4),
         ("CredentialNotFound", -4),
+        ("NotMadeYet", -4),
         ("CredentialExists", -5),
     ],
 )

@@ -27,6 +27,7 @@ from sk_provider.errors import (
     ConfigurationError,
     DeviceNotFound,
     Interrupted,
+    NotMadeYet,
     PinBlocked,
     StoreUnusable,
     Unsupported,
@@ -124,7 +125,7 @@ def test_all_transports_are_looked_at_and_the_configured_addresses_each_once(pla
 
 def test_what_is_not_there_is_told_where_it_could_be(place: Place) -> None:
     place["soft"].found[""] = []
-    place["soft"].channels[""] = DeviceNotFound("there is none", "make one")
+    place["soft"].channels[""] = NotMadeYet("there is none", "make one")
     place["unix"].found["/a"] = []
     place["unix"].channels["/a"] = DeviceNotFound("nobody listens", "start it")
     configuration = Configuration()
@@ -193,14 +194,20 @@ def test_a_device_file_that_may_not_be_opened_comes_with_the_rule_that_helps(pla
 
 
 def test_why_a_tpm_cannot_be_used_is_told(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, device = tmp_path / "store", tmp_path / "device"
-    place["tpm"].store_path = lambda _: str(store)
+    device = tmp_path / "device"
     place["tpm"].channels[""] = DeviceNotFound("it is not there", "make it")
     assert statuses("tpm:") == [("tpm:", "not-there")]
     place["tpm"].found[""] = [""]
-    assert statuses("tpm:") == [("tpm:", "not-made")]
-    store.touch()
     assert statuses("tpm:") == [("tpm:", "not-there")]
+    place["tpm"].channels[""] = NotMadeYet("no key was made", "make one")
+    place["tpm"].check = lambda *_: None
+    assert statuses("tpm:") == [("tpm:", "not-made")]
+
+    def refuse(*_: object) -> None:
+        raise AuthenticatorError("it is broken", "mend it")
+
+    place["tpm"].check = refuse
+    assert statuses("tpm:") == [("tpm:", "failed")]
     place["tpm"].channels[""] = AuthenticatorError("it may not be used", "have somebody allow it")
     assert statuses("tpm:") == [("tpm:", "failed")]
     place["tpm"].device_file = lambda _: str(device)
