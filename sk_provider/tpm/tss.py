@@ -410,7 +410,7 @@ class _Connection:
                 dataSize=8,
             )
             try:
-                self._esapi.nv_define_space(
+                defined = self._esapi.nv_define_space(
                     pytss.TPM2B_AUTH(authorization), pytss.TPM2B_NV_PUBLIC(public), session1=session
                 )
             except pytss.TSS2_Exception as error:
@@ -419,9 +419,22 @@ class _Connection:
                 if _code(error.rc) == _RC_NV_DEFINED:
                     continue
                 return None
-            value = self.increment(name, index, authorization)
+            value = None
+            try:
+                value = self.increment(name, index, authorization)
+            finally:
+                if value is None:
+                    # Nobody would know of it, and there is little such memory.
+                    self._undefine(defined)
             return None if value is None else (index, value)
         return None
+
+    def _undefine(self, defined: Any) -> None:
+        pytss = self._pytss
+        try:
+            self._esapi.nv_undefine_space(defined, pytss.ESYS_TR.OWNER)
+        except pytss.TSS2_Exception:
+            return  # why it is wanted is told
 
     def increment(self, name: bytes, index: int, authorization: bytes) -> int | None:
         _, session = self.session(name)

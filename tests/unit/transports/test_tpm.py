@@ -221,6 +221,40 @@ def test_a_counter_that_somebody_deleted_is_made_anew_and_never_goes_back(
     channel.close()
 
 
+NV_INCREMENT = 0x134
+
+
+@pytest.mark.parametrize(("code", "more"), [(0x101, 0), (0x902, 1)], ids=["refused", "no room for a moment"])
+def test_a_counter_that_does_not_count_is_not_left_in_the_tpm(
+    location: str, manager: Manager, swtpm: Swtpm, code: int, more: int
+) -> None:
+    before = indices(swtpm)
+    refused: list[bytes] = []
+
+    def refuse_first(command: bytes) -> bytes | None:
+        if int.from_bytes(command[6:10], "big") != NV_INCREMENT or refused:
+            return None
+        refused.append(command)
+        return failure(code)
+
+    manager.answer = refuse_first
+    try:
+        opened(location).close()
+    except AuthenticatorError:
+        assert not more
+    assert refused
+    assert len(indices(swtpm)) == len(before) + more
+
+
+def indices(swtpm: Swtpm) -> list[int]:
+    """Return what is defined in the TPM's NV memory."""
+    from tpm2_pytss.constants import TPM2_CAP
+
+    with swtpm.esapi() as esapi:
+        _, capability = esapi.get_capability(TPM2_CAP.HANDLES, 0x01000000, 254)
+        return [int(each) for each in capability.data.handles]
+
+
 def test_a_tpm_that_does_not_answer_is_given_up(
     location: str, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
