@@ -278,9 +278,10 @@ class _Connection:
 
     def _persistent(self, name: bytes | None) -> tuple[Any, bytes] | None:
         """Return the persistent storage primary key, if it is there and of this name, or else of the right template."""
+        pytss = self._pytss
         try:
             handle = self._esapi.tr_from_tpmpublic(PERSISTENT_PRIMARY)
-        except self._pytss.TSS2_Exception as error:
+        except pytss.TSS2_Exception as error:
             if _code(error.rc) != _RC_HANDLE:
                 raise
             return None
@@ -288,6 +289,8 @@ class _Connection:
         found = bytes(self._esapi.tr_get_name(handle))
         if name is None:
             public, *_ = self._esapi.read_public(handle)
+            if public.publicArea.type != pytss.TPM2_ALG.ECC:
+                return None
             template = self._primary_template()
             template.unique = public.publicArea.unique
             if template.marshal() == public.publicArea.marshal():

@@ -299,13 +299,22 @@ def test_a_persistent_primary_key_serves_and_one_that_comes_later_changes_nothin
     assert tpm.loaded() == []
 
 
-def persist_primary(tpm: Swtpm) -> None:
+def test_an_rsa_key_in_the_place_of_the_primary_key_changes_nothing(owner: Person, tpm: Swtpm) -> None:
+    before = enrolled(owner, KIND)
+    persist_primary(tpm, "rsa2048:aes128cfb")
+    assert_signs(owner, before)
+    owner.store.rename(owner.folder / "elsewhere")
+    before.unlink()
+    assert_signs(owner, enrolled(owner, KIND))
+
+
+def persist_primary(tpm: Swtpm, kind: str = "ecc256:aes128cfb") -> None:
     """Make the storage primary key persistent, as systemd and distributions do."""
     from tpm2_pytss import TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
     from tpm2_pytss.constants import ESYS_TR
 
     attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt"
-    template = TPM2B_PUBLIC.parse("ecc256:aes128cfb", objectAttributes=attributes)
+    template = TPM2B_PUBLIC.parse(kind, objectAttributes=attributes)
     with tpm.esapi() as esapi:
         primary, *_ = esapi.create_primary(TPM2B_SENSITIVE_CREATE(), template, ESYS_TR.OWNER)
         esapi.evict_control(ESYS_TR.OWNER, primary, 0x81000001)
