@@ -66,6 +66,10 @@ _LOG = "TSS2_LOG"
 _SILENCE = "all+NONE"
 
 
+# What is found at PERSISTENT_PRIMARY and does not serve.
+_NONE, _ANOTHER_KEY, _ANOTHER_PRIMARY = range(3)
+
+
 class WrongAuthorization(Exception):
     """What is asked takes another authorization."""
 
@@ -241,6 +245,7 @@ class _Connection:
         self._esapi = pytss.ESAPI(tcti)
         self._primary: tuple[Any, bytes] | None = None
         self._is_transient = False
+        self._persistent_key = _NONE
         self._session: Any = None
 
     def close(self) -> None:
@@ -270,9 +275,19 @@ class _Connection:
         except pytss.TSS2_Exception as error:
             if _code(error.rc) not in (_RC_AUTH_FAIL, _RC_BAD_AUTH):
                 raise
+            if self._persistent_key == _ANOTHER_PRIMARY:
+                raise OtherTpm from None
+            happened = (
+                "the TPM's owner has set a password, and no ECC storage primary key of the standard template is at "
+                f"0x{PERSISTENT_PRIMARY:x}"
+            )
+            if self._persistent_key == _ANOTHER_KEY:
+                raise AuthenticatorError(
+                    f"{happened}, but another key",
+                    "have the owner remove the password, by tpm2_changeauth, or use another authenticator",
+                ) from None
             raise AuthenticatorError(
-                f"the TPM's owner has set a password, and no storage primary key is at 0x{PERSISTENT_PRIMARY:x}",
-                "have the owner make one there, by tpm2_createprimary and tpm2_evictcontrol",
+                happened, "have the owner make one there, by tpm2_createprimary and tpm2_evictcontrol"
             ) from None
         return handle, bytes(public.get_name())
 
@@ -287,15 +302,18 @@ class _Connection:
             return None
         # Of what sessions with the handle are salted to: whatever is read again may be answered by somebody else.
         found = bytes(self._esapi.tr_get_name(handle))
-        if name is None:
-            public, *_ = self._esapi.read_public(handle)
-            if public.publicArea.type != pytss.TPM2_ALG.ECC:
-                return None
+        if found == name:
+            return handle, found
+        public, *_ = self._esapi.read_public(handle)
+        is_standard = public.publicArea.type == pytss.TPM2_ALG.ECC and bytes(public.get_name()) == found
+        if is_standard:
             template = self._primary_template()
             template.unique = public.publicArea.unique
-            if template.marshal() == public.publicArea.marshal():
-                name = bytes(public.get_name())
-        return (handle, found) if found == name else None
+            is_standard = template.marshal() == public.publicArea.marshal()
+        if name is None and is_standard:
+            return handle, found
+        self._persistent_key = _ANOTHER_PRIMARY if is_standard else _ANOTHER_KEY
+        return None
 
     def session(self, name: bytes) -> tuple[Any, Any]:
         """Return the storage primary key of a name, and a session that encrypts what goes to and fro."""

@@ -321,26 +321,55 @@ def persist_primary(tpm: Swtpm, kind: str = "ecc256:aes128cfb") -> None:
         esapi.flush_context(primary)
 
 
-def test_the_counter_is_kept_in_the_store_where_the_owner_of_the_tpm_has_a_password(owner: Person, tpm: Swtpm) -> None:
-    with tpm.esapi() as esapi:
-        from tpm2_pytss.constants import ESYS_TR
+def forget_primary(tpm: Swtpm) -> None:
+    """Undo persist_primary()."""
+    from tpm2_pytss.constants import ESYS_TR
 
-        esapi.hierarchy_change_auth(ESYS_TR.OWNER, "owner's")
+    with tpm.esapi() as esapi:
+        esapi.evict_control(ESYS_TR.OWNER, esapi.tr_from_tpmpublic(0x81000001), 0x81000001)
+
+
+def test_the_counter_is_kept_in_the_store_where_the_owner_of_the_tpm_has_a_password(owner: Person, tpm: Swtpm) -> None:
+    set_password(tpm, "owner's")
+    no_primary = (
+        "libpysk: the TPM's owner has set a password, and no ECC storage primary key of the standard template is at "
+        "0x81000001"
+    )
     done, _ = owner.enroll("none", KIND)
     assert provider_lines(done.errors) == [
-        (
-            "libpysk: the TPM's owner has set a password, and no storage primary key is at 0x81000001; "
-            "have the owner make one there, by tpm2_createprimary and tpm2_evictcontrol"
-        )
+        f"{no_primary}; have the owner make one there, by tpm2_createprimary and tpm2_evictcontrol"
     ]
-    with tpm.esapi() as esapi:
-        esapi.tr_set_auth(ESYS_TR.OWNER, "owner's")
-        esapi.hierarchy_change_auth(ESYS_TR.OWNER, "")
+    set_password(tpm, "", "owner's")
+    persist_primary(tpm, "rsa2048:aes128cfb")
+    set_password(tpm, "owner's")
+    done, _ = owner.enroll("none", KIND)
+    (line,) = provider_lines(done.errors)
+    assert line.startswith(f"{no_primary}, but another key; have the owner remove the password, by tpm2_changeauth, or")
+    set_password(tpm, "", "owner's")
+    forget_primary(tpm)
     persist_primary(tpm)
-    with tpm.esapi() as esapi:
-        esapi.hierarchy_change_auth(ESYS_TR.OWNER, "owner's")
+    set_password(tpm, "owner's")
     key = enrolled(owner, KIND)
     assert [counter(owner, key) for _ in range(2)] == [2, 3]
+
+
+def test_a_cleared_tpm_is_told_where_its_owner_has_made_a_primary_key_anew_and_set_a_password(
+    owner: Person, tpm: Swtpm
+) -> None:
+    key = enrolled(owner, KIND)
+    tpm.clear()
+    persist_primary(tpm)
+    set_password(tpm, "owner's")
+    fails(owner, key, OTHER_TPM)
+
+
+def set_password(tpm: Swtpm, password: str, before: str = "") -> None:
+    """Give the TPM's owner a password, or none by ""."""
+    from tpm2_pytss.constants import ESYS_TR
+
+    with tpm.esapi() as esapi:
+        esapi.tr_set_auth(ESYS_TR.OWNER, before)
+        esapi.hierarchy_change_auth(ESYS_TR.OWNER, password)
 
 
 def test_a_handle_of_another_store_is_refused(owner: Person, manager: Manager, tmp_path: Path) -> None:
