@@ -174,6 +174,12 @@ class _Opening(_Race):
             return TimedOut(f"it was not open within {PROBE_PATIENCE} seconds", "try again, or use another one")
         return super().reason()
 
+    def wait_for_others(self, since: float) -> None:
+        """See Operation."""
+        if self._is_late():
+            raise self.reason()
+        super().wait_for_others(since)
+
 
 def at_once(function: Callable[[Item], None], items: list[Item], operation: Operation) -> list[BaseException | None]:
     """Call function with every item at once, and return what each raised, in order.

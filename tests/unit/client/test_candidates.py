@@ -490,6 +490,19 @@ def test_a_race_that_is_won_waits_for_no_others(desk: Desk) -> None:
     assert "interrupted" in str(race.reason())
 
 
+def test_who_waits_for_others_hears_that_another_one_has_long_been_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "PROBE_PATIENCE", 0)
+    opening = candidates._Opening(desk.operation)
+    opening.wait_for_others(time.monotonic())
+    opening.note_opened()
+    with pytest.raises(TimedOut, match="it was not open within"):
+        opening.wait_for_others(time.monotonic())
+    opening.is_over = True
+    opening.wait_for_others(time.monotonic())
+
+
 def test_what_ends_the_waiting_for_all_ends_them_all(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
 
