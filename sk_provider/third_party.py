@@ -156,10 +156,19 @@ def _is_running(pid: int) -> bool:
     return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] not in ([], ["Z"])
 
 
-def run_in_time(function: Callable[[], Result], is_over: Callable[[], bool], whose: str) -> Result:
+def run_in_time(
+    function: Callable[[], Result],
+    is_over: Callable[[], bool],
+    whose: str,
+    *,
+    call_off: Callable[[], None] | None = None,
+    discard: Callable[[Result], object] | None = None,
+) -> Result:
     """Return what a function of another package returns, which runs in a thread.
 
     is_over: whether waiting for it makes no sense any more; if it has not ended GRACE later, it is left behind.
+    call_off: tells the function to end, as whoever waits for it cannot any more, such as after Ctrl-C; it has GRACE for
+    that. discard: is given, in whichever thread, what the function returns when nobody waits for it any more.
 
     Raises what SecurityKeyError it raises, TransportDefect for what else, and StuckError if it is left behind.
     """
@@ -167,28 +176,53 @@ def run_in_time(function: Callable[[], Result], is_over: Callable[[], bool], who
     errors: list[BaseException] = []
     lock = _thread.allocate_lock()
     lock.acquire()
+    # Whoever takes it first, the function that has ended or who waits no more, decides whose the result is.
+    verdict = _thread.allocate_lock()
 
     def run() -> None:
         try:
             result.append(function())
         except BaseException as error:  # noqa: BLE001 - another package's
             errors.append(error)
+        try:
+            if not verdict.acquire(blocking=False):
+                _discard(result, discard)
         finally:
             lock.release()
 
     _thread.start_new_thread(run, ())
     ends: float | None = None
-    while not lock.acquire(timeout=_TICK):
-        if ends is None and is_over():
-            ends = time.monotonic() + GRACE
-        if ends is not None and time.monotonic() >= ends:
-            raise StuckError
+    try:
+        while not lock.acquire(timeout=_TICK):
+            if ends is None and is_over():
+                ends = time.monotonic() + GRACE
+            if ends is not None and time.monotonic() >= ends and verdict.acquire(blocking=False):
+                raise StuckError
+    except StuckError:
+        raise
+    except BaseException:
+        if call_off is not None:
+            call_off()
+        has_returned = not verdict.acquire(blocking=False)
+        lock.acquire(timeout=GRACE)
+        if has_returned:
+            _discard(result, discard)
+        raise
     if errors:
         # What is raised here and kept here as well would refer to itself, and stay.
         if _is_whole(errors[0]):
             raise errors.pop()
         raise blame(whose, errors.pop()) from None
     return result[0]
+
+
+def _discard(result: list[Result], discard: Callable[[Result], object] | None) -> None:
+    """Let go of what nobody waits for, if it is there. Raises nothing."""
+    if discard is not None and result:
+        try:
+            discard(result.pop())
+        except BaseException:  # noqa: BLE001, S110 - nobody is left to be told
+            pass
 
 
 class StuckError(Exception):

@@ -12,9 +12,9 @@ Other packages may import from sk_provider, and find the same in all versions wi
     sk_provider.ctap.framing       all of it
     sk_provider.config             expand_home()
 
-Calls. Every function of another package is called in a new thread, which is left behind if it does not end. Never are
-two calls of one channel in progress at the same time, and each may come from another thread than the one before; calls
-of different channels, and of a module's functions, may be.
+Calls. Every function of another package is called in a new thread, which is left behind if it does not end; a channel
+that it opens after that is closed at once. Never are two calls of one channel in progress at the same time, and each
+may come from another thread than the one before; calls of different channels, and of a module's functions, may be.
 
 Errors. A SecurityKeyError is shown to the person as it is: what happened, and what to do. Whatever else is raised,
 SystemExit and KeyboardInterrupt as well, is shown as a defect of the package, by its class and line and without its

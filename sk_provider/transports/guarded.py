@@ -85,7 +85,7 @@ class GuardedTransport:
             channel = self._transport.open(location, configuration, operation, may_create=may_create)
             return self._guarded(channel, "open", operation)
 
-        return self._run(open_it, operation, "open")
+        return self._run(open_it, operation, "open", discard=GuardedChannel.close)
 
     def _open_holder(
         self, key_handle: bytes, locations: list[str], configuration: Configuration, operation: Operation
@@ -101,7 +101,11 @@ class GuardedTransport:
                 raise self._wrong("open_holder", "a location and a channel")
             return held[0], self._guarded(held[1], "open_holder", operation)
 
-        return self._run(open_it, operation, "open_holder")
+        def close(held: tuple[str, Channel] | None) -> None:
+            if held is not None:
+                held[1].close()
+
+        return self._run(open_it, operation, "open_holder", discard=close)
 
     def _name(self, location: str) -> str:
         """See transport_api.KnowsNames."""
@@ -113,16 +117,30 @@ class GuardedTransport:
         return name if isinstance(name, str) else ""
 
     def _guarded(self, channel: Any, function: str, operation: Operation) -> GuardedChannel:
-        if not all(callable(getattr(channel, name, None)) for name in ("call", "close")):
-            raise self._wrong(function, "a channel")
-        capabilities = getattr(channel, "capabilities", None)
-        if not isinstance(capabilities, int):
-            raise self._wrong(function, "a channel with capabilities")
-        return GuardedChannel(channel, int(capabilities), self._whose, operation)
-
-    def _run(self, function: Callable[[], Result], operation: Operation, name: str) -> Result:
         try:
-            return run_in_time(function, operation.is_set, self._whose)
+            if not all(callable(getattr(channel, name, None)) for name in ("call", "close")):
+                raise self._wrong(function, "a channel")
+            capabilities = getattr(channel, "capabilities", None)
+            if not isinstance(capabilities, int):
+                raise self._wrong(function, "a channel with capabilities")
+            return GuardedChannel(channel, int(capabilities), self._whose, operation)
+        except BaseException:
+            # It runs in the thread of the call that has opened it.
+            try:
+                channel.close()
+            except BaseException:  # noqa: BLE001, S110 - what is wrong first is told
+                pass
+            raise
+
+    def _run(
+        self,
+        function: Callable[[], Result],
+        operation: Operation,
+        name: str,
+        discard: Callable[[Result], object],
+    ) -> Result:
+        try:
+            return run_in_time(function, operation.is_set, self._whose, call_off=operation.call_off, discard=discard)
         except StuckError:
             raise _why(operation, self._whose, name) from None
 
@@ -155,18 +173,26 @@ class GuardedChannel:
         if self._is_stuck:
             raise _does_not_answer(self._whose, "call")
 
+        running = [True]
+
         def call_it() -> bytes:
-            response: object = self._channel.call(cmd, data, event, on_keepalive)
-            if not isinstance(response, (bytes, bytearray, memoryview)):
-                raise TransportDefect(f"{self._whose} failed (call() did not return bytes)", _REMEDY)
-            return bytes(response)
+            try:
+                response: object = self._channel.call(cmd, data, event, on_keepalive)
+                if not isinstance(response, (bytes, bytearray, memoryview)):
+                    raise TransportDefect(f"{self._whose} failed (call() did not return bytes)", _REMEDY)
+                return bytes(response)
+            finally:
+                running.clear()
 
         waiting: Event = event if event is not None else self._operation
         try:
-            return run_in_time(call_it, waiting.is_set, self._whose)
+            # What python-fido2 waits for by itself cannot be called off.
+            return run_in_time(call_it, waiting.is_set, self._whose, call_off=getattr(event, "call_off", None))
         except StuckError:
-            self._is_stuck = True
             raise _why(self._operation, self._whose, "call") from None
+        finally:
+            # However the wait has ended, what runs on is neither called nor closed beside that.
+            self._is_stuck = bool(running)
 
     def close(self) -> None:
         """See Channel. That it fails is told, and changes nothing for what was done."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from support.serve import wait_until
 
 from sk_provider import transport_api
 from sk_provider.config import Configuration
@@ -19,7 +21,7 @@ from sk_provider.transports.guarded import GuardedTransport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 HERE = Path(__file__).name
@@ -201,6 +203,99 @@ def test_an_opening_that_does_not_end_ends_with_the_operation() -> None:
     operation.call_off()
     with pytest.raises(Interrupted):
         guarded(Transport(opened=hang)).open("x", Configuration(), operation, may_create=False)
+
+
+@pytest.mark.parametrize("function", ["open", "open_holder"])
+def test_what_is_opened_after_nobody_waits_for_it_is_closed(function: str) -> None:
+    inner, goes_on = Channel(), threading.Event()
+
+    def open_late() -> Any:
+        goes_on.wait(600)
+        return inner if function == "open" else ("x", inner)
+
+    operation = Operation(60)
+    operation.call_off()
+    transport: Any = guarded(Knowing(open_late) if function == "open_holder" else Transport(opened=open_late))
+    arguments: Any = ("x",) if function == "open" else (b"key", [])
+    options = {"may_create": False} if function == "open" else {}
+    with pytest.raises(Interrupted):
+        getattr(transport, function)(*arguments, Configuration(), operation, **options)
+    assert inner.closed == 0
+    goes_on.set()
+    wait_until(lambda: inner.closed == 1, "the closing")
+
+
+def test_a_channel_that_is_refused_is_closed() -> None:
+    inner = Channel()
+    inner.capabilities = None  # type: ignore[assignment]
+    with pytest.raises(TransportDefect, match="a channel with capabilities"):
+        opened(inner)
+    assert inner.closed == 1
+
+
+class Interrupting(Channel):
+    """One during whose call the person presses Ctrl-C."""
+
+    def __init__(self, *, heeds: bool) -> None:
+        super().__init__()
+        self._heeds = heeds
+        self.ended = threading.Event()
+        self.goes_on = threading.Event()
+
+    def call(self, cmd: int, data: bytes = b"", event: Any = None, on_keepalive: object = None) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        while not (event.is_set() if self._heeds else self.goes_on.is_set()):
+            time.sleep(0.01)
+        self.ended.set()
+        return b"\0"
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_has_a_call_give_up_before_its_channel_is_closed() -> None:
+    inner = Interrupting(heeds=True)
+    operation = Operation(60)
+    channel = opened(inner, operation)
+    with pytest.raises(KeyboardInterrupt):
+        channel.call(framing.CBOR, b"\4", operation)
+    assert inner.ended.is_set()
+    channel.close()
+    assert inner.closed == 1
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_nothing_is_closed_beside_a_call_that_goes_on_after_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sk_provider.third_party.GRACE", 0.1)
+    inner = Interrupting(heeds=False)
+    channel = opened(inner)
+    with pytest.raises(KeyboardInterrupt):
+        channel.call(framing.CBOR, b"\4", Operation(60))
+    channel.close()
+    assert inner.closed == 0
+    inner.goes_on.set()
+    assert inner.ended.wait(60)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_what_is_opened_when_ctrl_c_is_pressed_is_closed() -> None:
+    inner = Channel()
+    operation = Operation(60)
+
+    def open_late() -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        while not operation.is_set():
+            time.sleep(0.01)
+        return inner
+
+    with pytest.raises(KeyboardInterrupt):
+        guarded(Transport(opened=open_late)).open("x", Configuration(), operation, may_create=False)
+    wait_until(lambda: inner.closed == 1, "the closing")
 
 
 def test_a_discovery_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
