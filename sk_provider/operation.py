@@ -36,7 +36,7 @@ class Operation:
     they are to do, of which it is given a list; it returns what withdraws it, or None, and raises nothing; describe:
     returns what the operation is for, in words for a person, None where there is no more to say; trace: what is told
     each message and decision, None unless a person asks for that. A program that traces all that it does sets it for
-    the class.
+    the class. others_had_it_for: the seconds in which other programs had an authenticator that was waited for.
     """
 
     trace: Trace | None = None
@@ -67,7 +67,7 @@ class Operation:
         self._has_been_called_off = False
         self._has_told_of_others = False
         self._others_had_it_until = 0.0
-        self._others_had_it_for = 0.0
+        self.others_had_it_for = 0.0
         self.restart()
 
     def restart(self) -> None:
@@ -86,15 +86,15 @@ class Operation:
         # Of several that wait at the same time, none counts what another has counted.
         waited = now - max(since, self._others_had_it_until)
         self._others_had_it_until = now
-        self._others_had_it_for += waited
+        self.others_had_it_for += waited
         self._deadline += waited
         if self.is_set():
             raise self.reason()
-        if self._others_had_it_for >= self.timeout:
+        if self.others_had_it_for >= self.timeout:
             raise busy()
-        if self.trace is not None and self._others_had_it_for == waited:
+        if self.trace is not None and self.others_had_it_for == waited:
             self.trace("another program has the authenticator")
-        if self._others_had_it_for >= _WAITS_UNTOLD and not self._has_told_of_others:
+        if self.others_had_it_for >= _WAITS_UNTOLD and not self._has_told_of_others:
             self._has_told_of_others = True
             self.tell("another program is using the authenticator; waiting for it")
 

@@ -217,4 +217,7 @@ class RecognizesKeyHandles(Transport, Protocol):
         locations: those of the addresses that are named for the operation. Return None if the key handle is none of
         this transport's. Raises CredentialNotFound if it is, but of an authenticator that is not known, with a sentence
         on how to name that; and other SecurityKeyErrors if it cannot be used.
+
+        It is to take less than 5 s, besides the time that operation.wait_for_others() counts, and is left behind 1 s
+        later: other authenticators are asked after it.
         """

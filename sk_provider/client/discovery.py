@@ -190,6 +190,8 @@ def open_marked(
             # Another one may hold the key; where it cannot even be loaded, discover() tells.
             if operation.trace is not None:
                 operation.trace(f"{scheme}: is not asked for the key: {error.happened}")
+            # Nobody was asked to come while it took its time.
+            operation.restart()
             continue
         if held:
             location, channel = held

@@ -85,7 +85,7 @@ class GuardedTransport:
             channel = self._transport.open(location, configuration, operation, may_create=may_create)
             return self._guarded(channel, "open", operation)
 
-        return self._run(open_it, operation, "open", discard=GuardedChannel.close)
+        return self._run(open_it, operation.is_set, operation, "open", discard=GuardedChannel.close)
 
     def _open_holder(
         self, key_handle: bytes, locations: list[str], configuration: Configuration, operation: Operation
@@ -105,7 +105,13 @@ class GuardedTransport:
             if held is not None:
                 held[1].close()
 
-        return self._run(open_it, operation, "open_holder", discard=close)
+        # Another authenticator may hold the key, and is asked after this one.
+        ends = time.monotonic() + PATIENCE - operation.others_had_it_for
+
+        def is_over() -> bool:
+            return operation.is_set() or time.monotonic() - operation.others_had_it_for >= ends
+
+        return self._run(open_it, is_over, operation, "open_holder", discard=close)
 
     def _name(self, location: str) -> str:
         """See transport_api.KnowsNames."""
@@ -135,12 +141,13 @@ class GuardedTransport:
     def _run(
         self,
         function: Callable[[], Result],
+        is_over: Callable[[], bool],
         operation: Operation,
         name: str,
         discard: Callable[[Result], object],
     ) -> Result:
         try:
-            return run_in_time(function, operation.is_set, self._whose, call_off=operation.call_off, discard=discard)
+            return run_in_time(function, is_over, self._whose, call_off=operation.call_off, discard=discard)
         except StuckError:
             raise _why(operation, self._whose, name) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from sk_provider.errors import (
     CredentialNotFound,
     DeviceNotFound,
     SecurityKeyError,
+    TransportDefect,
 )
 from sk_provider.operation import Operation
 
@@ -238,6 +240,19 @@ def test_another_packages_transport_is_asked_once_for_its_key_handles_where_it_i
     assert token is not None
     assert token.address == "pigeon:y"
     assert module.asked[1:] == [(UNMARKED, ["x", "z"])]
+
+
+def test_the_person_has_all_their_time_after_one_that_did_not_tell_whose_a_key_handle_is(place: Place) -> None:
+    operation = Operation(1)
+
+    def open_holder(*_: object) -> None:
+        while not operation.is_set():
+            time.sleep(0.01)
+        raise TransportDefect("it does not answer", "report this")
+
+    place["soft"].open_holder = open_holder
+    assert discovery.open_marked(MARKED, ["soft:/a", "unix:/b"], Configuration(), operation) is None
+    assert not operation.is_set()
 
 
 def served(*addresses: str) -> list[str]:

@@ -407,6 +407,28 @@ def test_what_holds_no_key_is_told(held: Any) -> None:
         guarded(Knowing(lambda: held)).open_holder(b"key", [], Configuration(), Operation(60))
 
 
+class Shared(Operation):
+    """One in which another program has the authenticator for a second, from the first time that it is asked."""
+
+    def is_set(self) -> bool:
+        self.others_had_it_for = 1.0
+        return super().is_set()
+
+
+@pytest.mark.parametrize("operation", [Operation(60), Shared(60)])
+def test_a_search_for_a_key_that_does_not_end_is_given_up_long_before_the_operation(
+    operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sk_provider.transports.guarded.PATIENCE", 0.1)
+    monkeypatch.setattr("sk_provider.third_party.GRACE", 0.1)
+    began = time.monotonic()
+    with pytest.raises(TransportDefect, match=rf"{WHOSE} does not answer \(open_holder\(\)\)"):
+        guarded(Knowing(hang)).open_holder(b"key", [], Configuration(), operation)
+    assert not operation.is_set()
+    # It waits for others, who are not its defect.
+    assert time.monotonic() - began > operation.others_had_it_for
+
+
 @pytest.mark.parametrize("name", [fails(ValueError()), lambda: None, lambda: b"x"])
 def test_a_name_that_is_none_is_not_needed(name: Callable[[], Any]) -> None:
     assert guarded(Knowing(lambda: None, name)).name("x") == ""
