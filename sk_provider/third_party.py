@@ -34,10 +34,11 @@ _SIGKILL: Final = 9  # signal takes its time to import
 _MAX_STEPS: Final = 40
 """Calls that led to a failure of which a trace tells."""
 
-_NOT_THEIRS: Final = tuple(
-    f"{path.rpartition('/')[0]}/" for path in (__file__, f"{sys.modules['encodings'].__path__[0]}") if path
-)
+_OURS: Final = f"{__file__.rpartition('/')[0]}/"
+_PYTHONS: Final = f"{sys.modules['encodings'].__path__[0].rpartition('/')[0]}/"
 """Folders of our code and of Python's own."""
+_INSTALLED: Final = ("site-packages/", "dist-packages/")
+"""Folders of packages, which may be in Python's own."""
 
 trace: Callable[[str], object] | None = None
 """What is told how a failure came about. A program, or an operation, that is traced sets it."""
@@ -242,11 +243,15 @@ def _kind_and_place(error: BaseException, folders: int = 0) -> str:
     """Return the class of an error and where it came about; folders: how many the file's name begins with."""
     steps = _steps(error)
     # Where they call us, or Python's own library, is where their authors look first.
-    theirs = [step for step in steps if not step[0].startswith(_NOT_THEIRS)] or steps
+    theirs = [step for step in steps if not (step[0].startswith(_OURS) or _is_pythons(step[0]))] or steps
     if not theirs:
         return type(error).__name__
     file = "/".join(theirs[-1][0].split("/")[-1 - folders :])
     return f"{type(error).__name__} in {file} line {theirs[-1][1]}"
+
+
+def _is_pythons(path: str) -> bool:
+    return path.startswith(_PYTHONS) and not path[len(_PYTHONS) :].startswith(_INSTALLED)
 
 
 def _steps(error: BaseException) -> list[tuple[str, int, str]]:
