@@ -14,7 +14,7 @@ from .errors import ConfigurationError, SecurityKeyError, TransportDefect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any, Final, TypeVar
 
     Result = TypeVar("Result")
@@ -123,9 +123,9 @@ def blame_beside(failure: Any) -> TransportDefect | None:
     )
 
 
-def end_children(spared: Iterable[int]) -> None:
-    """End the child processes of this one, and theirs, but for some that are spared."""
-    left = [pid for pid in children() if pid not in spared]
+def end_children(spared: Collection[int]) -> None:
+    """End the child processes of this one, and theirs, but for some that are spared, and what these have begun."""
+    left = children(spared)
     for number in (_SIGTERM, _SIGKILL):
         for pid in left:
             try:
@@ -137,13 +137,14 @@ def end_children(spared: Iterable[int]) -> None:
             time.sleep(0.01)
 
 
-def children() -> list[int]:
-    """Return the child processes of this one, and theirs, as far as the system tells."""
+def children(spared: Collection[int] = ()) -> list[int]:
+    """Return the child processes of this one, and theirs, as far as the system tells, but for the spared and theirs."""
     found: list[int] = []
     parents = [posix.getpid()]
     for parent in parents:
         for thread in _listed(f"/proc/{parent}/task"):
-            pids = [int(pid) for pid in _read(f"/proc/{parent}/task/{thread}/children").split()]
+            listed = map(int, _read(f"/proc/{parent}/task/{thread}/children").split())
+            pids = [pid for pid in listed if pid not in spared]
             found += pids
             parents += pids
     return found

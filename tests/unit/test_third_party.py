@@ -1,8 +1,11 @@
-"""What is told of another package's code that fails."""
+"""What is told of another package's code that fails, and what is ended that it has begun."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 
 import pytest
 
@@ -31,3 +34,27 @@ def test_a_package_in_pythons_own_folder_is_no_part_of_python(folder: str) -> No
     assert str(third_party.blame("the transport owl:", error)) == (
         "the transport owl: failed (KeyError in deeds.py line 1); report this to its authors"
     )
+
+
+def test_what_a_spared_process_begins_later_is_spared_too() -> None:
+    worker = subprocess.Popen(
+        ["sh", "-c", "read _; sleep 600 & echo $!; wait"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0,
+    )  # fmt: skip
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        spared = third_party.children()
+        assert worker.pid in spared
+        worker.stdin.write(b"\n")
+        later = int(worker.stdout.readline())
+        assert later in third_party.children()
+        begun = subprocess.Popen(["sleep", "600"])
+        third_party.end_children(spared)
+        left = third_party.children()
+        assert later in left
+        assert begun.pid not in left
+        begun.wait(60)
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.communicate()
