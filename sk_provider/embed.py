@@ -17,7 +17,16 @@ from .api import (
     SignRequest,
 )
 from .ctap import sha256
-from .errors import ERR_GENERAL, CredentialExists, InvalidRequest, PinRequired, SecurityKeyError
+from .errors import (
+    ERR_GENERAL,
+    NO_DESCRIPTOR,
+    CredentialExists,
+    InvalidRequest,
+    PinRequired,
+    SecurityKeyError,
+    defect,
+    no_more_files,
+)
 from .operation import Operation
 from .reporting import Reporter
 
@@ -35,8 +44,6 @@ if TYPE_CHECKING:
     Response = TypeVar("Response")
 
 _KNOWN_OPTIONS = ("device", "user")
-
-_NO_DESCRIPTOR = (23, 24)  # ENFILE, EMFILE
 
 _PACKAGES = ("cryptography", "fido2")
 _PACKAGES_MEMORY = 40 << 20
@@ -187,10 +194,10 @@ class _Boundary:
             if self._api_major < MAJOR_OVERWRITE_QUESTION and isinstance(error, CredentialExists):
                 # These hosts do not ask, so the person must learn it from us.
                 error.is_question = False
-            reporter.report(error if error.is_question or _can_open_files() else _no_more_files())
+            reporter.report(error if error.is_question or _can_open_files() else no_more_files())
             return error.code
         except BaseException as error:  # noqa: BLE001 - no host can do anything with it
-            reporter.report(_defect(error))
+            reporter.report(defect(error))
             return ERR_GENERAL
         finally:
             self._end_what_others_began()
@@ -291,7 +298,7 @@ class _Boundary:
 
     def report_defect(self, _exception: type[BaseException], value: BaseException, _traceback: Any) -> int:
         """Report what CFFI itself has raised, or let through from the report of something else."""
-        self._reporter().report(_defect(value))
+        self._reporter().report(defect(value))
         return ERR_GENERAL
 
     def report_beside(self, failure: Any) -> None:
@@ -377,37 +384,8 @@ def _can_open_files() -> bool:
     try:
         posix.close(posix.open("/", posix.O_RDONLY | posix.O_CLOEXEC))
     except OSError as error:
-        return error.errno not in _NO_DESCRIPTOR
+        return error.errno not in NO_DESCRIPTOR
     return True
-
-
-def _no_more_files() -> SecurityKeyError:
-    return SecurityKeyError(
-        "this process can open no more files", "end some programs, or raise this one's limit (ulimit -n), and try again"
-    )
-
-
-def _defect(error: BaseException) -> SecurityKeyError:
-    """Return what to report of what should not have been raised: where, but without values, for they may be secret."""
-    where, traceback = "", error.__traceback__
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        where = f" in {code.co_filename.rpartition('/')[2]} line {traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    if isinstance(error, MemoryError):
-        return SecurityKeyError(
-            "there is not enough memory", "end some programs, or raise this one's limit (ulimit -v), and try again"
-        )
-    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-        return SecurityKeyError(
-            "this process cannot start a thread",
-            "end some programs, or raise this one's limits (ulimit -u, ulimit -v), and try again",
-        )
-    if isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR:
-        return _no_more_files()
-    if isinstance(error, ModuleNotFoundError):
-        return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall libpysk")
-    return SecurityKeyError(f"unexpected {type(error).__name__}{where}", "please report this as a bug of libpysk")
 
 
 class _Allocations:

@@ -38,6 +38,9 @@ ERR_PIN_REQUIRED: Final = -3
 ERR_DEVICE_NOT_FOUND: Final = -4
 ERR_CREDENTIAL_EXISTS: Final = -5
 
+NO_DESCRIPTOR: Final = (23, 24)
+"""ENFILE, EMFILE"""
+
 
 class SecurityKeyError(Exception):
     """Why an operation failed: what happened, what the person can do about it, and the code for the host."""
@@ -162,3 +165,33 @@ class TransportDefect(AuthenticatorError):
 
 class UnknownCommand(AuthenticatorError):
     """The authenticator does not know the CTAPHID command that it was sent."""
+
+
+def no_more_files() -> SecurityKeyError:
+    """Return what to report where there is no file descriptor left."""
+    return SecurityKeyError(
+        "this process can open no more files", "end some programs, or raise this one's limit (ulimit -n), and try again"
+    )
+
+
+def defect(error: BaseException) -> SecurityKeyError:
+    """Return what to report of what should not have been raised: where, but without values, for they may be secret."""
+    where, traceback = "", error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        where = f" in {code.co_filename.rpartition('/')[2]} line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    if isinstance(error, MemoryError):
+        return SecurityKeyError(
+            "there is not enough memory", "end some programs, or raise this one's limit (ulimit -v), and try again"
+        )
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return SecurityKeyError(
+            "this process cannot start a thread",
+            "end some programs, or raise this one's limits (ulimit -u, ulimit -v), and try again",
+        )
+    if isinstance(error, OSError) and error.errno in NO_DESCRIPTOR:
+        return no_more_files()
+    if isinstance(error, ModuleNotFoundError):
+        return SecurityKeyError(f"the Python package {error.name} is missing", "reinstall libpysk")
+    return SecurityKeyError(f"unexpected {type(error).__name__}{where}", "please report this as a bug of libpysk")

@@ -10,7 +10,7 @@ import posix
 import sys
 import time
 
-from .errors import ConfigurationError, SecurityKeyError, TransportDefect
+from .errors import ConfigurationError, SecurityKeyError, TransportDefect, defect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,14 +108,17 @@ def blame(whose: str, error: BaseException) -> TransportDefect:
     return TransportDefect(f"{whose} failed ({_kind_and_place(error)})", "report this to its authors")
 
 
-def blame_beside(failure: Any) -> TransportDefect | None:
-    """Return the error for what was raised where nobody waits for it, None if it is no failure.
+def blame_beside(failure: Any) -> SecurityKeyError | None:
+    """Return the error for what was raised where nobody waits for it, None if it is no failure: ours, or another's.
 
     failure: see sys.unraisablehook() and threading.excepthook().
     """
     error: BaseException | None = failure.exc_value
     if error is None or isinstance(error, SystemExit):
         return None
+    if _is_ours(error):
+        _trace("libpysk", error)
+        return defect(error)
     whose = "what another package has begun"
     _trace(whose, error)
     return TransportDefect(
@@ -251,6 +254,12 @@ def _kind_and_place(error: BaseException, folders: int = 0) -> str:
     return f"{type(error).__name__} in {file} line {theirs[-1][1]}"
 
 
+def _is_ours(error: BaseException) -> bool:
+    """Return whether no other package has a part in what nobody waited for, but those that we stand on."""
+    beyond_python = [path for path, _, _ in _steps(error) if not _is_pythons(path)]
+    return not was_loaded or (bool(beyond_python) and all(path.startswith(_OURS) for path in beyond_python))
+
+
 def _is_pythons(path: str) -> bool:
     return path.startswith(_PYTHONS) and not path[len(_PYTHONS) :].startswith(_INSTALLED)
 
@@ -267,7 +276,7 @@ def _steps(error: BaseException) -> list[tuple[str, int, str]]:
 
 
 def _trace(whose: str, error: BaseException) -> None:
-    """Tell the trace, if there is one, how another package's error came about, without its values."""
+    """Tell the trace, if there is one, how an error came about, without its values."""
     if trace is None:
         return
     trace(f"{whose} has raised {type(error).__name__}, the last call last:")

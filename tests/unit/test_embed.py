@@ -25,8 +25,8 @@ from sk_provider.api import (
 )
 from sk_provider.asking import hosts
 from sk_provider.config import Configuration
-from sk_provider.embed import _Allocations, _Boundary, _defect
-from sk_provider.errors import ConfigurationError, CredentialExists, DeviceNotFound, PinRequired, Unsupported
+from sk_provider.embed import _Allocations, _Boundary
+from sk_provider.errors import ConfigurationError, CredentialExists, DeviceNotFound, PinRequired, Unsupported, defect
 from sk_provider.operation import Operation
 
 TYPE_CHECKING = False
@@ -138,8 +138,8 @@ def test_of_a_response_that_there_is_no_memory_for_nothing_is_left(
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 def test_no_more_files_are_no_bug_of_ours(number: int) -> None:
-    assert "ulimit -n" in str(_defect(OSError(number, os.strerror(number))))
-    assert "as a bug" in str(_defect(OSError(errno.EIO, os.strerror(errno.EIO))))
+    assert "ulimit -n" in str(defect(OSError(number, os.strerror(number))))
+    assert "as a bug" in str(defect(OSError(errno.EIO, os.strerror(errno.EIO))))
 
 
 def content(ffi: Any, pointer: Any, length: int) -> bytes | None:
@@ -614,7 +614,7 @@ def test_imports_that_harm_a_host_are_watched() -> None:
     ],
 )
 def test_a_defect_is_told_by_what_helps(error: BaseException, sentence: str) -> None:
-    assert str(_defect(error)).startswith(sentence)
+    assert str(defect(error)).startswith(sentence)
 
 
 def test_a_defect_is_told_by_where_it_was_raised() -> None:
@@ -624,6 +624,6 @@ def test_a_defect_is_told_by_where_it_was_raised() -> None:
     with pytest.raises(RuntimeError) as caught:
         inner()
     line = inner.__code__.co_firstlineno + 1
-    assert str(_defect(caught.value)) == (
+    assert str(defect(caught.value)) == (
         f"unexpected RuntimeError in test_embed.py line {line}; please report this as a bug of libpysk"
     )

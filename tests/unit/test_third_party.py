@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,6 +36,31 @@ def test_a_package_in_pythons_own_folder_is_no_part_of_python(folder: str) -> No
     assert str(third_party.blame("the transport owl:", error)) == (
         "the transport owl: failed (KeyError in deeds.py line 1); report this to its authors"
     )
+
+
+OWL = f"{STANDARD_LIBRARY}site-packages/owl/deeds.py"
+THREADING = f"{STANDARD_LIBRARY}threading.py"
+OURS = "unexpected KeyError in {} line 1; please report this as a bug of libpysk"
+THEIRS = "what another package has begun failed (KeyError in {} line 1); report this to the authors of that file"
+
+
+@pytest.mark.parametrize(
+    ("was_loaded", "paths", "told"),
+    [
+        (False, [THREADING, third_party.__file__], OURS.format("third_party.py")),
+        (False, [THREADING, f"{STANDARD_LIBRARY}site-packages/fido2/hid.py"], OURS.format("hid.py")),
+        (True, [THREADING, third_party.__file__], OURS.format("third_party.py")),
+        (True, [THREADING, third_party.__file__, OWL], THEIRS.format("owl/deeds.py")),
+        (True, [THREADING, OWL, third_party.__file__], THEIRS.format("owl/deeds.py")),
+        (True, [THREADING], THEIRS.format(f"{Path(STANDARD_LIBRARY).name}/threading.py")),
+    ],
+)
+def test_what_fails_beside_is_anothers_only_where_another_has_a_part_in_it(
+    monkeypatch: pytest.MonkeyPatch, was_loaded: bool, paths: list[str], told: str
+) -> None:
+    monkeypatch.setattr(third_party, "was_loaded", was_loaded)
+    assert str(third_party.blame_beside(SimpleNamespace(exc_value=raised_in(*paths)))) == told
+    assert third_party.blame_beside(SimpleNamespace(exc_value=SystemExit())) is None
 
 
 def test_what_a_spared_process_begins_later_is_spared_too() -> None:
