@@ -125,14 +125,24 @@ def _tell_of_what_runs_beside() -> None:
 
 
 def _end_without_waiting(status: Any) -> None:
-    """End the program if Python would first wait for a thread, which another package has begun and may go on."""
-    others = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    """End the program if Python might first wait for a thread, which another package has begun and may go on.
+
+    status: see SystemExit.
+    """
+    # concurrent.futures has Python wait for daemons of its own, too.
+    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
+    if status is None:
+        status = 0
     if others and isinstance(status, int):
         for stream in (sys.stdout, sys.stderr):
             try:
-                stream.flush()
+                if stream is not None:
+                    stream.flush()
             except OSError:
                 pass
+            except click.ClickException as error:
+                _tell(error)
+                status = error.exit_code
         os._exit(status)
 
 

@@ -396,7 +396,7 @@ def pysk(sandbox: Sandbox) -> Path:
     return command
 
 
-@pytest.mark.parametrize("kind", ["raises", "threads", "children", "hangs", "prints"])
+@pytest.mark.parametrize("kind", ["raises", "threads", "pools", "children", "hangs", "prints"])
 def test_pysk_ends_whatever_one_does_and_leaves_nothing(sandbox: Sandbox, pysk: Path, kind: str) -> None:
     address = odd.address(kind, "open", sandbox.store)
     home = sandbox.home("Presence auto", "Timeout 2")

@@ -17,7 +17,7 @@ KINDS = (
     "hangs",
 )  # fmt: skip
 # These are tried where they differ, and not everywhere.
-MORE_KINDS = ("leaves", "fails", "floods", "escapes", "alarms", "locks", "stops", "pipes", "clings")
+MORE_KINDS = ("leaves", "fails", "floods", "escapes", "alarms", "locks", "stops", "pipes", "clings", "pools")
 
 
 _DEEDS = """
@@ -60,7 +60,8 @@ def closes():
 def threads():
     import threading
 
-    threading.Thread(target=threading.Event().wait).start()
+    # Of such a thread as we are called in, a child would be a daemon.
+    threading.Thread(target=threading.Event().wait, daemon=False).start()
     failing = threading.Thread(target=raises)
     failing.start()
     failing.join()
@@ -134,6 +135,13 @@ def pipes():
 def clings():
     children()
     hangs()
+
+
+def pools():
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    ThreadPoolExecutor(1).submit(threading.Event().wait)
 
 
 def locks():
