@@ -63,7 +63,11 @@ def _guarded() -> Iterator[None]:
 
     A host that has one thread has none in which a signal could end it, see signals_held().
     """
-    if len(os.listdir("/proc/self/task")) == 1:
+    try:
+        is_alone = len(os.listdir("/proc/self/task")) == 1
+    except OSError:  # there is no /proc, or no descriptor for it
+        is_alone = False
+    if is_alone:
         yield
         return
     try:
