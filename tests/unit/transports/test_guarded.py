@@ -434,6 +434,11 @@ def test_a_name_that_is_none_is_not_needed(name: Callable[[], Any]) -> None:
     assert guarded(Knowing(lambda: None, name)).name("x") == ""
 
 
+def test_a_name_is_not_waited_for_longer_than_it_is_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sk_provider.transports.guarded.PATIENCE", 600)
+    assert guarded(Knowing(lambda: None, hang)).name("x") == ""
+
+
 def test_nothing_is_left_of_what_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     before = threading.active_count(), len(sys._current_frames())
     for _ in range(20):
