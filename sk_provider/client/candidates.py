@@ -109,8 +109,7 @@ def open_chosen(
         candidates.close_all_but(None)
         raise
     candidates.close_all_but(token)
-    # The first one was told in the call for a touch.
-    _tell_defects(candidates.failures[1:], operation)
+    _tell_defects(candidates.failures, operation)
     return token
 
 
@@ -433,7 +432,9 @@ def ask_silently(token: Token, request: SignRequest, known: tuple[int, bytes] | 
 def _choose_by_touch(
     tokens: list[Token], failures: list[BaseException], operation: Operation, what: str, *, sends_pin: bool
 ) -> Token:
-    """Return the authenticator that a person touches; failures: why others cannot be touched; what: is said of them.
+    """Return the authenticator that a person touches; what: is said of those that can be.
+
+    failures: why others cannot be touched; what the call for a touch has told is taken out of it.
 
     One that wants no touch is none that was chosen: it may serve only if it is alone and gets no PIN.
 
@@ -441,6 +442,7 @@ def _choose_by_touch(
     """
     if failures and isinstance(failures[0], SecurityKeyError):
         operation.tell(f"{failures[0].happened}; to use another authenticator, touch it")
+        del failures[0]
     else:
         names = ", ".join(sorted(token.describe() for token in tokens))
         operation.tell(f"{len(tokens)} authenticators {what} ({names}); touch the one to use")

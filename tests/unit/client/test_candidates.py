@@ -32,6 +32,7 @@ from sk_provider.errors import (
     PinRequired,
     SecurityKeyError,
     TimedOut,
+    TransportDefect,
     Unsupported,
 )
 from sk_provider.operation import Operation
@@ -382,6 +383,17 @@ def test_one_of_several_that_cannot_be_used_is_told_and_another_is_to_be_touched
         assert desk.enroll(broken(), Player(touched_after=SOON), pin=pin) == "unix:/1"
         assert desk.told == ["unix:/0: it is broken; to use another authenticator, touch it"]
         desk.told.clear()
+
+
+def test_what_the_call_for_a_touch_tells_is_not_told_again(desk: Desk) -> None:
+    defects = [TransportDefect("it is wrong", "report this"), TransportDefect("it is odd", "report this")]
+    assert desk.sign(*defects, Player(touched_after=SOON, holds=HOLDS), pin=PIN) == "unix:/2"
+    expected = ["unix:/0: it is wrong; to use another authenticator, touch it", "unix:/1: it is odd; report this"]
+    assert desk.told == expected
+    desk.told.clear()
+    defects = [TransportDefect("it is wrong", "report this"), TransportDefect("it is odd", "report this")]
+    assert desk.enroll(*defects, Player(touched_after=SOON)) == "unix:/2"
+    assert desk.told == expected
 
 
 def at_once() -> Player:
