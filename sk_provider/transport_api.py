@@ -83,7 +83,8 @@ class Channel(Protocol):
 
         event: what ends the wait. Once is_set(), have the authenticator give up (as CTAPHID_CANCEL does), wait for
         its confirmation for 0.5 s at most, and raise reason(). After 1 s the call is left behind, and neither call()
-        nor close() comes to this channel again. None: only silence ends the wait. How long a silence is a failure is
+        nor close() comes to this channel again. None: nothing tells the channel to give up, and only silence ends the
+        wait, but the call is left behind likewise once open()'s operation is over. How long a silence is a failure is
         the channel's matter: HidChannel gives up after 3 s, but not before the first keep-alive of a command that may
         wait for a person. One that never gives up waits until the event is set.
 
@@ -150,8 +151,9 @@ class Transport(Protocol):
     def open(self, location: str, configuration: Configuration, operation: Operation, *, may_create: bool) -> Channel:
         """Open the authenticator at a location.
 
-        location: one that discover() has returned; or, where the person named but one address and discover() returned
-        [] for it, that address's.
+        location: one that discover() has returned; or that of an address for which it has returned [], if the person
+        named no other. `pysk devices` and `pysk doctor` open each such address, however many there are, to tell what
+        is missing, unless the transport waits for a person (see WaitsForAPerson).
 
         configuration: pysk_config, of which nothing but its being there is promised to other packages. operation: an
         Event that holds for opening as call()'s does, and for as long as the channel is open; its tell(sentence)
