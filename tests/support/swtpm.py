@@ -228,6 +228,7 @@ class Manager:
             threading.Thread(target=self._accept, args=arguments, daemon=True)
             for arguments in zip(self._listening, (self._serve, self._control), strict=True)
         ]
+        self._served: list[tuple[socket.socket, threading.Thread]] = []
 
     @property
     def tcti(self) -> str:
@@ -252,13 +253,20 @@ class Manager:
             listening.close()
         for thread in self._threads:
             thread.join()
+        # What the TPM is had to forget later, somebody else may need by then.
+        for client, thread in self._served:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            thread.join(STOP_S)
 
     def _accept(self, listening: socket.socket, serve: Callable[[socket.socket], None]) -> None:
         # Until it is shut down
         with suppress(OSError):
             while True:
                 connected = listening.accept()[0]
-                threading.Thread(target=serve, args=[connected], daemon=True).start()
+                thread = threading.Thread(target=serve, args=[connected], daemon=True)
+                self._served.append((connected, thread))
+                thread.start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, self._turn, suppress(OSError, struct.error):

@@ -382,7 +382,7 @@ def test_a_damaged_store_is_told(owner: Person) -> None:
     key = enrolled(owner, KIND)
     state = owner.store / "state"
     content = state.read_bytes()
-    for damaged in (content[:-20], content[:100] + b"\0" + content[101:], b""):
+    for damaged in (content[:-20], content[:100] + bytes([content[100] ^ 1]) + content[101:], b""):
         state.write_bytes(damaged)
         fails(owner, key, f"libpysk: the store {owner.store} is damaged or not a store; restore it from a backup")
     state.write_bytes(content)
