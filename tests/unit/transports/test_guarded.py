@@ -415,10 +415,11 @@ class Shared(Operation):
         return super().is_set()
 
 
-@pytest.mark.parametrize("operation", [Operation(60), Shared(60)])
+@pytest.mark.parametrize("kind", [Operation, Shared])
 def test_a_search_for_a_key_that_does_not_end_is_given_up_long_before_the_operation(
-    operation: Operation, monkeypatch: pytest.MonkeyPatch
+    kind: type[Operation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    operation = kind(60)
     monkeypatch.setattr("sk_provider.transports.guarded.PATIENCE", 0.1)
     monkeypatch.setattr("sk_provider.third_party.GRACE", 0.1)
     began = time.monotonic()
