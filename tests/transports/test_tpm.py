@@ -29,25 +29,13 @@ from sk_provider.credentials import sealing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 KIND = "ecdsa-sk"
 LOCKED = "libpysk: the TPM is locked, for there were too many wrong PINs or passwords; wait"
 NEARLY_LOCKED = "libpysk: one more wrong PIN would lock the TPM for all that uses it; wait 17 minutes"
 CREATE_PRIMARY = 0x131
 OTHER_TPM = "libpysk: the TPM is not the one that"
-
-
-@pytest.fixture
-def tpm(tmp_path: Path) -> Iterator[Swtpm]:
-    with Swtpm(tmp_path / "tpm") as tpm:
-        yield tpm
-
-
-@pytest.fixture
-def manager(tpm: Swtpm) -> Iterator[Manager]:
-    with Manager(tpm) as manager:
-        yield manager
 
 
 @pytest.fixture
