@@ -40,7 +40,7 @@ LIBRARIES = {
 CARRIED_FILE = "carried.bin"
 CARRIED_SOFT_FILE = "carried-soft.bin"
 _EVERY_SIGNATURE = ("embed", "sign")
-_SOME_SIGNATURES = ("client.candidates", "client.probe", "credentials.known_keys")
+_SOME_SIGNATURES = ("client.candidates", "client.probe", "credentials.known_keys", "transports.guarded")
 _SOFT = ("authenticator.engine", "authenticator.store", "authenticator.commands.get_assertion")
 
 # What Python itself imports as it starts; to read them from the standard library's files takes a tenth of that time.
@@ -67,8 +67,8 @@ def write_carried_modules(
 
     build: the source_hash() of the library's build, which accepts no other; at_once, transports, soft: the modules to
     carry, together with what they import, by their names within the package: those for every signature; those for some,
-    by default what chooses between tokens, and our transports but the fallback; those for soft, in the second
-    file.
+    by default what chooses between tokens, what guards another package's transport, and our transports but the
+    fallback; those for soft, in the second file.
 
     Each file is a line with the magic number of the running Python's bytecode, whether that Python has a GIL, build,
     and the length of the rest, which is marshalled. Raises SetupError if one of the modules cannot be imported.
@@ -148,7 +148,8 @@ def _compiled(package: str, names: Iterable[str]) -> Iterator[tuple[str, bool, i
     """Yield of each of sk_provider's modules its full name, whether it is a package, its size, and its code."""
     for name in names:
         path, is_package = _source_of(package, name)
-        yield name, is_package, os.path.getsize(path), _compile(path)
+        code = _compile(path, os.path.relpath(path, os.path.dirname(package)))
+        yield name, is_package, os.path.getsize(path), code
 
 
 def _marshalled(package: str, names: Iterable[str]) -> dict[str, tuple[bool, int, bytes]]:
@@ -162,10 +163,11 @@ class _Stripped(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         return None if node.module == "__future__" else node
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return None
-        return self.generic_visit(node)
+            return node.orelse
+        return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         self.generic_visit(node)
@@ -182,11 +184,11 @@ class _Stripped(ast.NodeTransformer):
         return node
 
 
-def _compile(path: str, more: str = "") -> CodeType:
-    """Compile a file, and more after it, without annotations and docstrings."""
+def _compile(path: str, shown: str, more: str = "") -> CodeType:
+    """Compile a file, and more after it, without annotations and docstrings; shown: its path in a traceback."""
     with open(path, encoding="utf-8") as source:
         tree = ast.fix_missing_locations(_Stripped().visit(ast.parse(source.read() + more)))
-    code: CodeType = compile(tree, os.path.basename(path), "exec", dont_inherit=True, optimize=2)
+    code: CodeType = compile(tree, shown, "exec", dont_inherit=True, optimize=2)
     return code
 
 
@@ -352,7 +354,7 @@ class BuildLibpysk(build_ext):  # type: ignore[misc]  # setuptools has no types
             os.path.join(_python_paths()["stdlib"], "encodings"),
         )
         call = f"\nfrom {module} import ffi, lib\nstart(ffi, lib, {', '.join(map(repr, arguments))})\n"
-        compiled = marshal.dumps(_compile(os.path.join(_HERE, "start.py"), call))
+        compiled = marshal.dumps(_compile(os.path.join(_HERE, "start.py"), "start.py", call))
         # CFFI has Python compile this text at each start, which would take the longer, the more there is of it.
         ffi.embedding_init_code(
             f"import marshal\nfrom {module} import ffi, lib\n"

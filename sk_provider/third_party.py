@@ -34,9 +34,11 @@ _SIGKILL: Final = 9  # signal takes its time to import
 _MAX_STEPS: Final = 40
 """Calls that led to a failure of which a trace tells."""
 
-_OURS: Final = f"{__file__.rpartition('/')[0]}/"
+_FOLDER: Final = sys.modules["sk_provider"].__path__[0]
+_OURS: Final = (f"{_FOLDER}/", "sk_provider/")
+"""Where our code is, the latter for what the library carries."""
 _PYTHONS: Final = f"{sys.modules['encodings'].__path__[0].rpartition('/')[0]}/"
-"""Folders of our code and of Python's own."""
+"""The folder of Python's own code."""
 _INSTALLED: Final = ("site-packages/", "dist-packages/")
 """Folders of packages, which may be in Python's own."""
 
@@ -93,7 +95,7 @@ def load(
 def by_apt(module: str, package: str) -> str | None:
     """Return what installs a module where we are a package of Debian, which refers to where the named one has it."""
     try:
-        posix.readlink(f"{__file__.rpartition('/')[0].rpartition('/')[0]}/{module}")
+        posix.readlink(f"{_FOLDER.rpartition('/')[0]}/{module}")
     except OSError:
         return None
     return f"install it with: apt install {package}"

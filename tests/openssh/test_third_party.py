@@ -52,6 +52,8 @@ def open(location, configuration, operation, *, may_create):
     what, slash, path = location.partition("/")
     if what == "open":
         sys.exit("secret")
+    if what == "misuse":
+        operation.wait_for_others("secret")
     return Channel(soft.open(slash + path, configuration, operation, may_create=may_create), what)
 """
 WHOSE = "libpysk: the transport pigeon: of the package pigeon-post"
@@ -97,7 +99,7 @@ def test_one_that_the_persons_option_names_serves_though_the_environments_file_n
 
 @pytest.mark.parametrize(
     ("what", "kind"),
-    [("discover", "RuntimeError"), ("open", "SystemExit"), ("pipe", "BrokenPipeError")],
+    [("discover", "RuntimeError"), ("open", "SystemExit"), ("misuse", "TypeError"), ("pipe", "BrokenPipeError")],
 )
 def test_what_goes_wrong_is_told_with_its_package_and_place(guest: Person, what: str, kind: str) -> None:
     status, (line,) = enroll(guest, what)

@@ -50,6 +50,7 @@ THEIRS = "what another package has begun failed (KeyError in {} line 1); report 
         (False, [THREADING, third_party.__file__], OURS.format("third_party.py")),
         (False, [THREADING, f"{STANDARD_LIBRARY}site-packages/fido2/hid.py"], OURS.format("hid.py")),
         (True, [THREADING, third_party.__file__], OURS.format("third_party.py")),
+        (True, [THREADING, "sk_provider/ctap/hid.py"], OURS.format("hid.py")),
         (True, [THREADING, third_party.__file__, OWL], THEIRS.format("owl/deeds.py")),
         (True, [THREADING, OWL, third_party.__file__], THEIRS.format("owl/deeds.py")),
         (True, [THREADING], THEIRS.format(f"{Path(STANDARD_LIBRARY).name}/threading.py")),
