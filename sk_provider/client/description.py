@@ -135,11 +135,6 @@ class Description:
     built_in_verification: str | None = None
     always_verifies: bool | None = None
 
-    @property
-    def is_u2f_only(self) -> bool:
-        """Whether it speaks U2F, which knows neither PINs nor resident keys, and nothing else."""
-        return self.versions == ["U2F_V2"]
-
 
 def look(addresses: list[str], configuration: Configuration, operation: Operation) -> list[Description]:
     """Describe what is at the addresses; without any, EVERYWHERE and at those that pysk_config names.

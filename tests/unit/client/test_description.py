@@ -302,7 +302,6 @@ def test_each_profile_is_described_as_what_it_is(place: Place, tmp_path: Path, n
     assert found.versions == [each for each in profile.versions if each != "U2F_V2" or not profile.always_uv]
     assert found.ecdsa_sk is True
     if not profile.ctap2:
-        assert found.is_u2f_only
         assert (found.name, found.aaguid) == ("U2F security key", None)
         assert (found.ed25519_sk, found.resident_keys, found.verify_required) == (False, False, False)
         assert (found.pin, found.pin_tries_left, found.built_in_verification) == ("unsupported", None, "none")
