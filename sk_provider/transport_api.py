@@ -152,8 +152,8 @@ class Transport(Protocol):
         """Open the authenticator at a location.
 
         location: one that discover() has returned; or that of an address for which it has returned [], if the person
-        named no other. `pysk devices` and `pysk doctor` open each such address, however many there are, to tell what
-        is missing, unless the transport waits for a person (see WaitsForAPerson).
+        named no other. `pysk devices` opens each such address, however many there are, to tell what is missing, unless
+        the transport waits for a person (see WaitsForAPerson).
 
         configuration: pysk_config, of which nothing but its being there is promised to other packages. operation: an
         Event that holds for opening as call()'s does, and for as long as the channel is open; its tell(sentence)

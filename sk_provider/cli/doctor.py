@@ -24,9 +24,9 @@ def doctor(host: str | None, bundle: str | None, as_json: bool) -> None:
 
     Where something must be done, it says what. Checked are the programs of OpenSSH and their releases, the library and
     who can change it, the agent, what ssh is told to load, git's settings where it signs with ssh keys, devices,
-    pysk_config, the key files in ~/.ssh, and Python with its packages. Each check stands alone. No authenticator is
-    opened, and nothing is changed, except that a LogFile gets a line: ssh-keygen tries the library with a device that
-    is none. ssh reads its own settings (ssh -G), and so runs what `Match exec` in them names.
+    pysk_config, the key files in ~/.ssh, and Python with its packages. Each check stands alone. No authenticator but a
+    TPM is opened, and nothing is changed, except that a LogFile gets a line: ssh-keygen tries the library with a
+    device that is none. ssh reads its own settings (ssh -G), and so runs what `Match exec` in them names.
 
     Each line is a finding; where something must be done, it begins with an exclamation mark and ends in what to do. The
     last line is `nothing to do`, and the exit status 0, where that is so; otherwise the exit status is 1.

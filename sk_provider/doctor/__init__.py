@@ -1,4 +1,4 @@
-"""What keeps ssh and git from using security keys through libpysk: all is looked at, and no authenticator is opened."""
+"""What keeps ssh and git from using security keys through libpysk: all is looked at, and no security key is opened."""
 
 from __future__ import annotations
 

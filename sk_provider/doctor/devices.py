@@ -36,7 +36,7 @@ _RULES = (
 
 
 def check(_account: Account) -> Iterator[Finding]:
-    """Look at what is plugged in, without opening it, and at what cards want."""
+    """Look at what is plugged in, without opening it, at what cards want, and at TPMs."""
     yield from _check_usb()
     yield from _check_cards()
     yield from _check_tpm()
