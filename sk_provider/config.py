@@ -596,7 +596,8 @@ class _Reader:
         seconds = int(number) * (unit or 1) if self._is_number(number) else -1
         if not 0 <= seconds <= most:
             raise self._error(
-                f"{keyword} cannot be {argument}", "write a whole number and s, m, h, d or w, such as 7d, or 0 for none"
+                f"{keyword} cannot be {argument}",
+                f"write a whole number and s, m, h, d or w, at most {most // 86400}d, or 0 for none",
             )
         return seconds
 

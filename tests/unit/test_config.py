@@ -187,7 +187,7 @@ def test_a_pattern_takes_no_exponential_time() -> None:
         ("RememberPin", "RememberPin takes one argument"),
         ("RememberPin -1", "RememberPin cannot be -1"),
         ('RememberPin ""', "RememberPin cannot be ;"),
-        ("RememberPin 8d", "RememberPin cannot be 8d"),
+        ("RememberPin 8d", "RememberPin cannot be 8d; write a whole number and s, m, h, d or w, at most 7d, or 0"),
         ("Deny", "Deny takes one argument"),
         ("Deny maybe", "Deny cannot be maybe"),
         ("LogFile /tmp/x", "may not set LogFile"),
@@ -389,6 +389,36 @@ def test_a_trace_wants_a_log_file_wherever_that_is_named(home: Path) -> None:
     user_file(home, "LogLevel debug\n")
     with pytest.raises(ConfigurationError, match="LogLevel cannot be debug; use one of error, trace"):
         config.load()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("AuditLog", "none"),
+        ("AuditLog", "syslog"),
+        ("AuditLogRequired", "no"),
+        ("Deny", "yes"),
+        ("KeyDirectory", "none"),
+        ("KeyDirectoryCache", "none"),
+        ("KeyDirectoryMaxAge", "5w"),
+        ("KnownKeys", "none"),
+        ("LogLevel", "error"),
+        ("Match", "all"),
+        ("Notify", "no"),
+        ("Notify", "terminal desktop"),
+        ("PinPrompt", "host pinentry"),
+        ("Presence", "auto"),
+        ("RememberPin", "10m"),
+        ("RememberPin", "no"),
+        ("SealKeyHandle", "passphrase"),
+    ],
+)
+def test_words_are_written_in_any_case(home: Path, keyword: str, words: str) -> None:
+    def members(line: str) -> dict[str, object]:
+        user_file(home, f"{line}\n")
+        return {name: value for name, value in vars(config.load()).items() if name != "_use"}
+
+    assert members(f"{keyword} {words.upper()}") == members(f"{keyword.upper()} {words}")
 
 
 @pytest.mark.parametrize("word", ["none", "None"])
