@@ -184,7 +184,7 @@ def _content(path: str, max_size: int) -> bytes:
             content = file.read(max_size + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no file has that name"
-        raise AttestationRefused(f"{path} cannot be read ({reason})", "correct it") from None
+        raise AttestationRefused(f"{path} cannot be read ({reason})", "name a file that you can read") from None
     if len(content) > max_size:
         raise AttestationRefused(f"{path} is larger than {max_size} bytes", "give another file")
     return content

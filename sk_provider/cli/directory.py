@@ -407,7 +407,7 @@ def _read_key_file(path: str, user: str) -> Record:
         with open(path, "rb") as file:
             content = file.read(key_file.MAX_SIZE)
     except OSError as error:
-        raise KeyFileRefused(f"{path} cannot be read ({error.strerror})", "correct it") from None
+        raise KeyFileRefused(f"{path} cannot be read ({error.strerror})", "name a file that you can read") from None
     if key_file.is_encrypted(content, path):
         try:
             passphrase = read_secret(f"Passphrase of {path}", "passphrase")

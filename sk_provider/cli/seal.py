@@ -122,6 +122,8 @@ class _KeyFile:
 
     def __init__(self, path: str) -> None:
         """Read it. Raises KeyFileRefused if it is none of these, and RecordRefused if its key is of no use."""
+        import shlex
+
         from sk_provider.credentials import key_file
         from sk_provider.credentials.key_file import KeyFileRefused
 
@@ -133,12 +135,12 @@ class _KeyFile:
                 status = os.fstat(file.fileno())
                 self._content = file.read(key_file.MAX_SIZE)
         except OSError as error:
-            raise KeyFileRefused(f"{path} cannot be read ({error.strerror})", "correct it") from None
+            raise KeyFileRefused(f"{path} cannot be read ({error.strerror})", "name a file that you can read") from None
         self._mode = status.st_mode & 0o777
         if status.st_uid != os.geteuid():
             raise KeyFileRefused(f"{path} belongs to another user", "run this as the one whose key it is")
         if not self._mode & 0o200:
-            raise KeyFileRefused(f"{path} is read-only", "make it writable with: chmod u+w")
+            raise KeyFileRefused(f"{path} is read-only", f"make it writable: chmod u+w {shlex.quote(path)}")
         if key_file.is_encrypted(self._content, path):
             raise KeyFileRefused(
                 f"{path} is encrypted", "remove its passphrase with ssh-keygen -p, and set it again afterwards"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sk_provider.client.description import Description
+    from sk_provider.errors import SecurityKeyError
     from sk_provider.trial import Step
 
 
@@ -50,7 +51,7 @@ def try_(address: str | None, *, as_json: bool) -> None:
     except SecurityKeyError as error:
         failure = error
     except KeyboardInterrupt:
-        failure = Interrupted("the test was interrupted", "no key was kept")
+        failure = Interrupted("the test was interrupted, and no key was kept", "start it again")
     if as_json:
         print_json(_report(trial.description, steps, failure))
     if failure is not None:
@@ -67,7 +68,7 @@ def _announce(key_type: str, step: str) -> None:
     click.echo(f"{key_type}: {step}; touch the authenticator if it blinks", err=True)
 
 
-def _report(description: Description | None, steps: list[Step], failure: Any) -> dict[str, Any]:
+def _report(description: Description | None, steps: list[Step], failure: SecurityKeyError | None) -> dict[str, Any]:
     return {
         "address": description and description.address,
         "name": description and description.name,

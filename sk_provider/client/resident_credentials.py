@@ -197,9 +197,9 @@ def check_renames(ctap2: Ctap2) -> None:
 def check_name(name: str) -> None:
     """Raise InvalidRequest if a name is not one that every authenticator that renames can keep."""
     if not name or not name.isprintable():
-        raise InvalidRequest("a name is text, of which all can be printed", "correct it")
+        raise InvalidRequest("the name is empty or has characters that cannot be printed", "choose another one")
     if len(name.encode()) > _MAX_NAME:
-        raise InvalidRequest(f"a name has at most {_MAX_NAME} bytes", "choose a shorter one")
+        raise InvalidRequest(f"the name has more than {_MAX_NAME} bytes", "choose a shorter one")
 
 
 def rename(

@@ -129,7 +129,7 @@ def test_ctrl_c_ends_it_in_a_sentence_and_lets_the_token_go(person: Person, conn
         _, said = process.communicate(timeout=60)
         assert token.messages()[-1] == "cancel"
     assert process.returncode == 1
-    assert said.splitlines()[-1] == "pysk: the test was interrupted; no key was kept"
+    assert said.splitlines()[-1] == "pysk: the test was interrupted, and no key was kept; start it again"
     assert "Traceback" not in said
 
 

@@ -144,8 +144,8 @@ def test_nothing_is_added_if_one_of_the_files_cannot_be(person: Person, records:
     for other, sentence in (
         (f"{key}.pub", "is a public key; use the private-key file, without .pub"),
         (str(person.config), "is not an OpenSSH private-key file; use one that ssh-keygen has made"),
-        ("/no such file", "cannot be read (No such file or directory); correct it"),
-        (str(person.folder), "cannot be read (Is a directory); correct it"),
+        ("/no such file", "cannot be read (No such file or directory); name a file that you can read"),
+        (str(person.folder), "cannot be read (Is a directory); name a file that you can read"),
     ):
         done = run("add", str(key), other)
         assert (done.returncode, done.stderr) == (1, f"pysk: {other} {sentence}\n")

@@ -123,9 +123,9 @@ def test_a_key_is_renamed_which_changes_nothing_but_its_names(person: Person, ke
 
 def test_a_name_that_no_token_need_keep_whole_is_refused_before_it_hears_of_it(person: Person, key: str) -> None:
     for name, sentence in (
-        ("é" * 33, "a name has at most 64 bytes; choose a shorter one"),
-        ("a\tb", "a name is text, of which all can be printed; correct it"),
-        ("", "a name is text, of which all can be printed; correct it"),
+        ("é" * 33, "the name has more than 64 bytes; choose a shorter one"),
+        ("a\tb", "the name is empty or has characters that cannot be printed; choose another one"),
+        ("", "the name is empty or has characters that cannot be printed; choose another one"),
     ):
         for arguments in ((key, name), ("--display-name", name, key, "fine")):
             done = pysk(person, "rename", *arguments)

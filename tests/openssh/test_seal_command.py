@@ -130,7 +130,8 @@ def test_files_that_cannot_be_sealed_are_left_alone(person: Person) -> None:
     read_only = person.folder / "read_only"
     shutil.copy(key, read_only)
     read_only.chmod(0o400)
-    assert f"{read_only} is read-only" in refused(person, "seal", read_only, answers="x\n")
+    sentence = f"{read_only} is read-only; make it writable: chmod u+w {read_only}"
+    assert sentence in refused(person, "seal", read_only, answers="x\n")
     done = pysk(person, "seal", person.folder / "missing", answers="x\n")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
 

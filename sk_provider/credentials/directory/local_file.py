@@ -55,7 +55,7 @@ def lines(path: str) -> Iterator[tuple[int, str]]:
             while content := file.readline(MAX_LINE):
                 number += 1
                 if len(content) == MAX_LINE:
-                    raise DirectoryError(f"{path} line {number} has no end", "correct it")
+                    raise DirectoryError(f"{path} line {number} is too long for a record", "correct that line")
                 yield number, content.decode("utf-8", "surrogateescape").rstrip("\r\n")
         except OSError as error:
             raise DirectoryError(f"{path} cannot be read ({error.strerror})", "check the file") from None

@@ -160,7 +160,9 @@ def checked(
 def checked_user(untrusted: object) -> str:
     """Return a user's name that can stand in any directory. Raises RecordRefused if it is not one."""
     if not isinstance(untrusted, str) or not 0 < len(untrusted) <= MAX_USER or not untrusted.isprintable():
-        raise RecordRefused(f"{_quoted(untrusted)} is not a user name", "correct it")
+        raise RecordRefused(
+            f"{_quoted(untrusted)} is not a user name", f"use one of 1 to {MAX_USER} printable characters"
+        )
     return untrusted
 
 

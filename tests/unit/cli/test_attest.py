@@ -396,7 +396,8 @@ def test_what_is_asked_wrongly_is_a_usage_error(folder: Folder) -> None:
 
 
 def test_files_that_cannot_be_read_are_told(folder: Folder, tmp_path: Path) -> None:
-    assert "missing cannot be read (No such file or directory); " in refused(run("show", "missing"))
+    sentence = "missing cannot be read (No such file or directory); name a file that you can read"
+    assert sentence in refused(run("show", "missing"))
     assert "cannot be read (Is a directory); " in refused(run("show", str(tmp_path)))
     large = folder.write("large", bytes(attestation_file.MAX_SIZE + 1))
     assert f"large is larger than {attestation_file.MAX_SIZE} bytes; " in refused(run("show", large))

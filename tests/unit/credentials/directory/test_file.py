@@ -116,7 +116,7 @@ def test_what_is_no_file_with_an_end_is_an_error(tmp_path: Path) -> None:
     os.truncate(tmp_path / "sparse", 1 << 30)
     for location, said in {
         f"{tmp_path}/fifo": "is not a regular file",
-        f"{tmp_path}/long": "line 1 has no end",
+        f"{tmp_path}/long": "line 1 is too long for a record; correct that line",
         f"{tmp_path}/sparse": "is larger than 64 MB",
         f"{tmp_path}/none": "does not exist",
         "keys": "is not an absolute path",
