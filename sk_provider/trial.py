@@ -9,6 +9,7 @@ import time
 from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, EnrollRequest, SignRequest
 from .client import selection
 from .client.description import Description, learn
+from .credentials import openssh_key
 from .credentials.signature import verifies
 from .ctap import sha256
 from .enroll import enroll
@@ -34,8 +35,6 @@ OPEN = "open"
 ENROLL = "enroll"
 SIGN = "sign"
 VERIFY = "verify"
-
-_NAMES = {ALGORITHM_ED25519: "ed25519-sk", ALGORITHM_ECDSA: "ecdsa-sk"}
 
 
 class Step:
@@ -91,7 +90,7 @@ class Trial:
         ):
             if makes is False:
                 continue
-            key_type = _NAMES[algorithm]
+            key_type = openssh_key.KEYGEN_TYPES[algorithm]
             try:
                 key = self._enroll(algorithm, description.address)
             except Unsupported:
@@ -125,7 +124,7 @@ class Trial:
         return description
 
     def _enroll(self, algorithm: int, address: str) -> EnrollResponse:
-        self._announce(_NAMES[algorithm], ENROLL)
+        self._announce(openssh_key.KEYGEN_TYPES[algorithm], ENROLL)
 
         def attempt(pin: str | None) -> EnrollResponse:
             request = EnrollRequest(algorithm, os.urandom(32), APPLICATION, FLAG_USER_PRESENCE, pin, address, None)
@@ -134,7 +133,7 @@ class Trial:
         return self._with_pin_if_wanted(attempt)
 
     def _sign(self, algorithm: int, address: str, key: EnrollResponse, digest: bytes) -> SignResponse:
-        self._announce(_NAMES[algorithm], SIGN)
+        self._announce(openssh_key.KEYGEN_TYPES[algorithm], SIGN)
 
         def attempt(pin: str | None) -> SignResponse:
             request = SignRequest(algorithm, digest, APPLICATION, key.key_handle, FLAG_USER_PRESENCE, pin, address)

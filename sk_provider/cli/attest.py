@@ -192,7 +192,6 @@ def _content(path: str, max_size: int) -> bytes:
 
 def _members(attested: Attestation, application: str) -> dict[str, Any]:
     """Return what an attestation says, as JSON has it."""
-    from sk_provider.api import ALGORITHM_ECDSA
     from sk_provider.credentials import attestation_trust, models, openssh_key
 
     data = attested.authenticator_data
@@ -208,7 +207,7 @@ def _members(attested: Attestation, application: str) -> dict[str, Any]:
         "user_present": None if data is None else data.is_user_present(),
         "user_verified": None if data is None else data.is_user_verified(),
         "counter": None if data is None else data.counter,
-        "type": None if key is None else "ecdsa-sk" if key[0] == ALGORITHM_ECDSA else "ed25519-sk",
+        "type": None if key is None else openssh_key.KEYGEN_TYPES[key[0]],
         "application": application if is_known else None,
         "fingerprint": None if blob is None else openssh_key.fingerprint(blob),
         "application_hash": None if data is None else data.rp_id_hash.hex(),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from sk_provider.api import ALGORITHM_ECDSA
-
 from .output import json_option, print_json, print_table
 
 TYPE_CHECKING = False
@@ -292,9 +290,11 @@ def _tell_failures(found: Found) -> None:
 
 def _members(record: Record) -> dict[str, object]:
     """Return what is known of a key, as JSON has it."""
+    from sk_provider.credentials import openssh_key
+
     return {
         "key": record.handle_digest(),
-        "type": "ecdsa-sk" if record.algorithm == ALGORITHM_ECDSA else "ed25519-sk",
+        "type": openssh_key.KEYGEN_TYPES[record.algorithm],
         "application": record.application,
         "options": record.options(),
         "fingerprint": record.fingerprint(),
@@ -305,7 +305,9 @@ def _members(record: Record) -> dict[str, object]:
 
 
 def _row(record: Record) -> list[str]:
-    kind = "ecdsa-sk" if record.algorithm == ALGORITHM_ECDSA else "ed25519-sk"
+    from sk_provider.credentials import openssh_key
+
+    kind = openssh_key.KEYGEN_TYPES[record.algorithm]
     options = ",".join(record.options()) or "-"
     return [record.handle_digest(), kind, record.application, options, record.fingerprint(), record.comment or "-"]
 

@@ -11,6 +11,9 @@ TYPES = {
 }
 """By sk-api's number of an algorithm, what OpenSSH calls the type of its keys."""
 
+KEYGEN_TYPES = {ALGORITHM_ECDSA: "ecdsa-sk", ALGORITHM_ED25519: "ed25519-sk"}
+"""By the same numbers, what `ssh-keygen -t` calls it."""
+
 FINGERPRINT_PREFIX = "SHA256:"
 
 _CURVE = b"nistp256"
