@@ -9,13 +9,13 @@ import termios
 from sk_provider.errors import PresenceDenied
 from sk_provider.reporting import printable
 
+from . import DEFAULT_ASKPASS
 from .event import TICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .event import Event
 
-_DEFAULT_ASKPASS = "/usr/bin/ssh-askpass"
 _MAX_ANSWER = 256
 
 CONFIRMED = 1
@@ -109,7 +109,7 @@ def confirm(question: str, event: Event, *, purpose: str = "", trusts_environmen
             return answer
     program = variable("SSH_ASKPASS")
     if requirement != "never" and (askpass_first or has_display):
-        return _confirm_by_askpass(program or _DEFAULT_ASKPASS, lines, event)
+        return _confirm_by_askpass(program or DEFAULT_ASKPASS, lines, event)
     if program and requirement != "never":
         raise PresenceDenied(
             f"nobody can be asked to confirm (no terminal, and for SSH_ASKPASS no DISPLAY){aside}",

@@ -6,6 +6,8 @@ import posix
 
 from sk_provider.api import MAJOR_AGENT_ASKS, MAJOR_SIGNING_ASKS
 
+from . import DEFAULT_ASKPASS
+
 _HELPER = "ssh-sk-helper"
 _AGENT = "ssh-agent"
 _SERVERS = ("sshd", "sshd-session", "sshd-auth")
@@ -70,7 +72,7 @@ def _has_askpass() -> bool:
     variable = posix.environ.get
     requirement = variable(b"SSH_ASKPASS_REQUIRE", b"").lower()
     has_display = bool(variable(b"DISPLAY") or variable(b"WAYLAND_DISPLAY"))
-    program = variable(b"SSH_ASKPASS") or b"/usr/bin/ssh-askpass"
+    program = variable(b"SSH_ASKPASS") or DEFAULT_ASKPASS.encode()
     return requirement != b"never" and (has_display or requirement == b"force") and posix.access(program, posix.X_OK)
 
 

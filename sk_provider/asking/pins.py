@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from sk_provider.reporting import printable
 
+from . import DEFAULT_ASKPASS
 from . import terminal as terminals
 from .event import TICK
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .event import Event
 
 PINENTRY = "/usr/bin/pinentry"
-_DEFAULT_ASKPASS = "/usr/bin/ssh-askpass"
 _MAX_ANSWER = 1024
 """Bytes; a PIN has 63 at most."""
 
@@ -70,7 +70,7 @@ def askpass() -> str:
         raise CannotAsk("SSH_ASKPASS_REQUIRE is never")
     if requirement != "force" and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         raise CannotAsk("there is no DISPLAY for SSH_ASKPASS")
-    return os.environ.get("SSH_ASKPASS") or _DEFAULT_ASKPASS
+    return os.environ.get("SSH_ASKPASS") or DEFAULT_ASKPASS
 
 
 @contextmanager
