@@ -47,15 +47,7 @@ class Loaded:
 def release_of(program: str) -> tuple[int, int] | None:
     """Return the release of OpenSSH that an ssh is of, None if it cannot be run or is another program."""
     try:
-        done = subprocess.run(
-            [program, "-V"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE,
-            check=False,
-        )
+        done = _run(program, "-V")
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.match(r"OpenSSH_(\d{1,3})\.(\d{1,3})", done.stderr)
@@ -79,15 +71,7 @@ def path_of(api: int) -> str:
 def load(path: str) -> Loaded:
     """Load a library in another process, as ssh does. Raises LoadFailed if the dynamic linker refuses it."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _LOAD, path],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE,
-            check=False,
-        )
+        done = _run(sys.executable, "-I", "-S", "-c", _LOAD, path)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LoadFailed(f"it could not be tried: {error.__class__.__name__}", "try again") from None
     if done.returncode == 0:
@@ -98,3 +82,16 @@ def load(path: str) -> Loaded:
     if missing := re.match(r"(libpython\d\.\d+)\S*: cannot open", reason):
         remedy = f"install Python's shared library (Debian: apt-get install {missing[1]})"
     raise LoadFailed(reason, remedy)
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that tells of itself. Raises OSError, and TimeoutExpired if it takes longer than _PATIENCE."""
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_PATIENCE,
+        check=False,
+    )
