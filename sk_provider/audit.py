@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .api import ResidentRequest
     from .config import Configuration
-    from .operation import Operation
+    from .operation import Operation, Reached
 
     Response = TypeVar("Response")
 
@@ -63,25 +63,28 @@ def recorded(
         response = carry_out()
     except SecurityKeyError as error:
         if operation.token is not None:
-            write(_line(request, None, operation, outcome=_kind(error)))
+            write(_line(request, None, operation.token, outcome=_kind(error)))
         raise
     if operation.token is not None:
-        write(_line(request, response, operation, outcome="ok"))
+        write(_line(request, response, operation.token, outcome="ok"))
     return response
 
 
-def _line(request: object, response: object, operation: Operation, *, outcome: str) -> str:
-    handle = response.key_handle if isinstance(response, EnrollResponse) else getattr(request, "host_key_handle", None)
-    token = operation.token
-    aaguid = token.aaguid.hex() if token is not None else ""
+def _line(
+    request: EnrollRequest | SignRequest | ResidentRequest, response: object, token: Reached, *, outcome: str
+) -> str:
+    application = request.application if isinstance(request, (EnrollRequest, SignRequest)) else None
+    handle = request.host_key_handle if isinstance(request, SignRequest) else None
+    if isinstance(response, EnrollResponse):
+        handle = response.key_handle
     fields = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "operation": _operation(request),
         "purpose": _quoted(_purpose(request)),
-        "application": _quoted(getattr(request, "application", None)),
+        "application": _quoted(application),
         "key": key_handle.digest(handle) if handle else _NOTHING,
-        "device": _quoted(token.address if token is not None else None),
-        "aaguid": aaguid or _NOTHING,
+        "device": _quoted(token.address),
+        "aaguid": token.aaguid.hex() or _NOTHING,
         "flags": f"{response.flags:#04x}" if isinstance(response, (EnrollResponse, SignResponse)) else _NOTHING,
         "counter": str(response.counter) if isinstance(response, SignResponse) else _NOTHING,
         "outcome": outcome,
