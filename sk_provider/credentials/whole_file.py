@@ -34,8 +34,9 @@ def lock(folder: str) -> int:
 def replace(path: str, content: bytes, mode: int = 0o600) -> None:
     """Put a whole file in the place of the old one, or leave that and nothing else. Raises OSError if that fails."""
     folder, _, name = path.rpartition("/")
-    # Programs that read a whole folder leave such names out.
-    beside = f"{folder}/.{name}.{posix.getpid()}"
+    # Programs that read a whole folder leave such names out. A process that was killed has left one behind, and in a
+    # container others get its number.
+    beside = f"{folder}/.{name}.{posix.urandom(4).hex()}"
     _write(beside, content, 0o600)
     try:
         posix.chmod(beside, mode)

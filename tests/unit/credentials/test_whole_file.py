@@ -45,3 +45,10 @@ def test_a_link_to_nothing_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         whole_file.put_all([(f"{tmp_path}/link", b"1", 0o600)], [])
     assert os.listdir(tmp_path) == ["link"]
+
+
+def test_what_a_killed_process_of_the_same_number_has_left_stops_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    (tmp_path / f".file.{os.getpid()}").write_bytes(b"a part")
+    whole_file.replace(str(path), b"whole")
+    assert path.read_bytes() == b"whole"
