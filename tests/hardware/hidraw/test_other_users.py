@@ -19,7 +19,7 @@ from sk_provider.ctap import framing
 from sk_provider.ctap.cbor import encode
 from sk_provider.ctap.commands import CLIENT_PIN, GET_INFO, GET_KEY_AGREEMENT
 from sk_provider.doctor import Account, devices
-from sk_provider.errors import ConfigurationError
+from sk_provider.errors import ConfigurationError, Interrupted
 from sk_provider.operation import Operation
 from sk_provider.transports import udp, usb
 
@@ -116,7 +116,7 @@ def test_no_pin_goes_to_a_port_that_another_user_has_taken_over() -> None:
             channel.call(framing.CBOR, key_agreement, operation)
         assert_has_received_nothing(taken_over)
         operation.call_off()
-        with pytest.raises(Exception, match="interrupted"):
+        with pytest.raises(Interrupted):
             channel.call(framing.CBOR, bytes([GET_INFO]), operation)
         assert taken_over.recv(REPORT_SIZE)[4:8] == b"\x90\0\x01\x04"
 

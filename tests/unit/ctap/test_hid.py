@@ -9,7 +9,7 @@ import pytest
 
 from sk_provider.ctap import cbor, commands, framing, hid
 from sk_provider.ctap.hid import HidChannel
-from sk_provider.errors import AuthenticatorError, InvalidRequest, TimedOut, UnknownCommand
+from sk_provider.errors import AuthenticatorError, Interrupted, InvalidRequest, TimedOut, UnknownCommand
 from sk_provider.operation import Operation
 
 TYPE_CHECKING = False
@@ -168,7 +168,7 @@ def test_what_ends_the_waiting_for_a_channel_closes_it() -> None:
     wire = Wire(nothing, lambda _nonce: [])
     operation = Operation(30)
     operation.call_off()
-    with pytest.raises(Exception, match="interrupted"):
+    with pytest.raises(Interrupted):
         HidChannel(wire, operation)
     assert wire.closed == 1
 
@@ -300,7 +300,7 @@ def test_what_ends_the_wait_cancels_and_takes_the_confirmation_away() -> None:
         wire.waiting += message(framing.CBOR, b"the next program's")
         operation.call_off()
 
-    with pytest.raises(Exception, match="interrupted"):
+    with pytest.raises(Interrupted):
         channel.call(framing.CBOR, MAKE, operation, call_off)
     assert wire.sent[-1] == (CHANNEL, framing.CANCEL, b"")
     assert wire.waiting == message(framing.CBOR, b"the next program's")
