@@ -63,7 +63,7 @@ _PT_LOCKOUT_COUNTER, _PT_MAX_AUTH_FAIL, _PT_LOCKOUT_INTERVAL, _PT_LOCKOUT_RECOVE
 _IN_LOCKOUT = 1 << 9
 
 _LOG = "TSS2_LOG"
-_SILENCE = "all+NONE"
+_LOG_NOTHING = "all+NONE"
 
 
 # What is found at PERSISTENT_PRIMARY and does not serve.
@@ -546,7 +546,7 @@ class _Silence:
         with self._lock:
             if not self._users:
                 self._before = os.environ.get(_LOG)
-                os.putenv(_LOG, _SILENCE)
+                os.putenv(_LOG, _LOG_NOTHING)
             self._users += 1
 
     def __exit__(self, *_: object) -> None:

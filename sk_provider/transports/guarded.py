@@ -51,10 +51,7 @@ class GuardedTransport:
     def _check_version(self, package: str, stated: object) -> None:
         """Refuse a transport that may want what is not here. stated: see transport_api.StatesVersion."""
         if not isinstance(stated, int) or stated < 1:
-            raise TransportDefect(
-                f"{self._whose} states no version of the interface (transport_api_version)",
-                "report this to its authors",
-            )
+            raise TransportDefect(f"{self._whose} states no version of the interface (transport_api_version)", _REMEDY)
         if stated > VERSION:
             raise TransportDefect(
                 f"{self._whose} is for version {stated} of the interface, and libpysk has version {VERSION}",
