@@ -10,7 +10,7 @@ import posix
 import sys
 import time
 
-from .errors import ConfigurationError, SecurityKeyError, TransportDefect, defect
+from .errors import ERR_CREDENTIAL_EXISTS, ERR_GENERAL, ConfigurationError, SecurityKeyError, TransportDefect, defect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _TICK: Final = 0.1
 _METADATA: Final = (".dist-info", ".egg-info")
 _MAX_SIZE: Final = 1 << 16
 """Bytes of a file of entry points that are read."""
+_CODES: Final = range(ERR_CREDENTIAL_EXISTS, ERR_GENERAL + 1)
 _PARTING: Final = 0.5
 """Seconds in which a child process ends when it is told to."""
 _SIGTERM: Final = 15
@@ -181,15 +182,18 @@ def run_in_time(
     """
     result: list[Result] = []
     errors: list[BaseException] = []
+    is_whole = False
     lock = _thread.allocate_lock()
     lock.acquire()
     # Whoever takes it first, the function that has ended or who waits no more, decides whose the result is.
     verdict = _thread.allocate_lock()
 
     def run() -> None:
+        nonlocal is_whole
         try:
             result.append(function())
         except BaseException as error:  # noqa: BLE001 - another package's
+            is_whole = _is_whole(error)
             errors.append(error)
         try:
             if not verdict.acquire(blocking=False):
@@ -217,7 +221,7 @@ def run_in_time(
         raise
     if errors:
         # What is raised here and kept here as well would refer to itself, and stay.
-        if _is_whole(errors[0]):
+        if is_whole:
             raise errors.pop()
         raise blame(whose, errors.pop()) from None
     return result[0]
@@ -238,11 +242,16 @@ class StuckError(Exception):
 
 def _is_whole(error: BaseException) -> bool:
     """Return whether it is one of our errors that can be told: another package may have made a class of its own."""
-    return (
-        isinstance(error, SecurityKeyError)
-        and isinstance(getattr(error, "happened", None), str)
-        and isinstance(getattr(error, "remedy", None), str)
-    )
+    try:
+        return (
+            isinstance(error, SecurityKeyError)
+            and isinstance(error.happened, str)
+            and isinstance(error.remedy, str)
+            and error.code in _CODES
+            and bool(str(error))
+        )
+    except BaseException:  # noqa: BLE001 - it runs their code
+        return False
 
 
 def _kind_and_place(error: BaseException, folders: int = 0) -> str:

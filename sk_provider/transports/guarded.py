@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 _MAX_LOCATIONS = 1000
+_ALL_CAPABILITIES = 0xFF
+"""CTAPHID has a byte of them (CTAP 2.1 §11.2.9.1.3)."""
 _REMEDY = "report this to its authors"
 
 
@@ -30,6 +32,7 @@ class GuardedTransport:
         """Guard a transport. Raises TransportDefect if it is none, or wants a newer interface."""
         self._whose = f"the transport {scheme}: of the package {package}"
         self._transport: Transport = transport
+        self._name_is_stuck = False
 
         def look() -> tuple[object, list[str], bool]:
             names = ("discover", "open", "open_holder", "name")
@@ -61,17 +64,16 @@ class GuardedTransport:
     def discover(self, location: str) -> list[str]:
         """See Transport."""
 
-        def discover_some() -> list[object]:
-            locations: object = self._transport.discover(location)
-            if not hasattr(type(locations), "__iter__") or isinstance(locations, (str, bytes)):
-                return [None]
-            # There may be no end of them.
-            return [each for each, _ in zip(locations, range(_MAX_LOCATIONS + 1), strict=False)]  # type: ignore[call-overload]
-
-        found = self._run_soon(discover_some, "discover")
-        if len(found) > _MAX_LOCATIONS or not all(isinstance(each, str) for each in found):
+        def discover_some() -> list[str]:
+            locations: Any = self._transport.discover(location)
+            if hasattr(type(locations), "__iter__") and not isinstance(locations, (str, bytes)):
+                # There may be no end of them.
+                found = [each for each, _ in zip(locations, range(_MAX_LOCATIONS + 1), strict=False)]
+                if len(found) <= _MAX_LOCATIONS and all(isinstance(each, str) for each in found):
+                    return [_plain(each) for each in found]
             raise self._wrong("discover", "a list of locations")
-        return [str(each) for each in found]
+
+        return self._run_soon(discover_some, "discover")
 
     def open(
         self, location: str, configuration: Configuration, operation: Operation, *, may_create: bool
@@ -95,8 +97,10 @@ class GuardedTransport:
             if held is None:
                 return None
             if not isinstance(held, tuple) or len(held) != 2 or not isinstance(held[0], str):
+                for each in held if isinstance(held, (tuple, list)) else [held]:
+                    _close_unheeded(each)
                 raise self._wrong("open_holder", "a location and a channel")
-            return held[0], self._guarded(held[1], "open_holder", operation)
+            return _plain(held[0]), self._guarded(held[1], "open_holder", operation)
 
         def close(held: tuple[str, Channel] | None) -> None:
             if held is not None:
@@ -113,12 +117,21 @@ class GuardedTransport:
     def _name(self, location: str) -> str:
         """See transport_api.KnowsNames."""
         transport: Any = self._transport
+
+        def name_it() -> str:
+            name: object = transport.name(location)
+            return _plain(name) if isinstance(name, str) else ""
+
+        if self._name_is_stuck:
+            return ""
         try:
             # Who waits for an authenticator asks for this in between: there is no time for more than GRACE.
-            name = run_in_time(lambda: transport.name(location), lambda: True, self._whose)
-        except (SecurityKeyError, StuckError):
+            return run_in_time(name_it, lambda: True, self._whose)
+        except SecurityKeyError:
             return ""
-        return name if isinstance(name, str) else ""
+        except StuckError:
+            self._name_is_stuck = True
+            return ""
 
     def _guarded(self, channel: Any, function: str, operation: Operation) -> GuardedChannel:
         try:
@@ -127,13 +140,9 @@ class GuardedTransport:
             capabilities = getattr(channel, "capabilities", None)
             if not isinstance(capabilities, int):
                 raise self._wrong(function, "a channel with capabilities")
-            return GuardedChannel(channel, int(capabilities), self._whose, operation)
+            return GuardedChannel(channel, int(capabilities) & _ALL_CAPABILITIES, self._whose, operation)
         except BaseException:
-            # It runs in the thread of the call that has opened it.
-            try:
-                channel.close()
-            except BaseException:  # noqa: BLE001, S110 - what is wrong first is told
-                pass
+            _close_unheeded(channel)
             raise
 
     def _run(
@@ -185,7 +194,8 @@ class GuardedChannel:
                 response: object = self._channel.call(cmd, data, event, on_keepalive)
                 if not isinstance(response, (bytes, bytearray, memoryview)):
                     raise TransportDefect(f"{self._whose} failed (call() did not return bytes)", _REMEDY)
-                return bytes(response)
+                # One of a class of their own may have another mind of what its bytes are.
+                return bytes(memoryview(response))
             finally:
                 running.clear()
 
@@ -204,9 +214,23 @@ class GuardedChannel:
         if self._is_stuck:
             return
         try:
-            _run_soon(self._channel.close, self._whose, "close")
+            # To look for it runs their code, too.
+            _run_soon(lambda: self._channel.close(), self._whose, "close")  # noqa: PLW0108
         except SecurityKeyError as error:
             self._operation.tell(str(error))
+
+
+def _plain(text: str) -> str:
+    """Return a text whose class is no other package's."""
+    return str.__str__(text)
+
+
+def _close_unheeded(channel: Any) -> None:
+    """Close what is of no use, if that can be closed, in the thread of the call that has opened it."""
+    try:
+        channel.close()
+    except BaseException:  # noqa: BLE001, S110 - what is wrong first is told
+        pass
 
 
 def _run_soon(function: Callable[[], Result], whose: str, name: str) -> Result:

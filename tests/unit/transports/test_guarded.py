@@ -122,9 +122,33 @@ class Hollow(SecurityKeyError):
         Exception.__init__(self)
 
 
-def test_an_error_of_ours_that_has_no_words_is_none() -> None:
-    with pytest.raises(TransportDefect, match=rf"^{WHOSE} failed \(Hollow in {HERE} line "):
-        opened(Channel(call=fails(Hollow()))).call(framing.CBOR, b"\4")
+class Numbered(SecurityKeyError):
+    """One whose code no host knows."""
+
+    code = "E42"  # type: ignore[assignment]
+
+
+class Mute(SecurityKeyError):
+    """One that cannot be told."""
+
+    def __str__(self) -> str:
+        raise KeyError("a secret")
+
+
+class Secretive(Hollow):
+    """One whose words cannot be had."""
+
+    @property
+    def happened(self) -> Any:  # type: ignore[override]
+        raise KeyError("a secret")
+
+
+@pytest.mark.parametrize(
+    "error", [Hollow(), Numbered("x", "y"), Mute("x", "y"), Secretive()], ids=lambda e: type(e).__name__
+)
+def test_an_error_of_ours_that_cannot_be_told_is_none(error: SecurityKeyError) -> None:
+    with pytest.raises(TransportDefect, match=rf"^{WHOSE} failed \({type(error).__name__} in {HERE} line "):
+        opened(Channel(call=fails(error))).call(framing.CBOR, b"\4")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +175,45 @@ def test_other_kinds_of_bytes_are_bytes() -> None:
     assert opened(Channel(call=lambda: bytearray(b"\0ab"))).call(framing.CBOR, b"\4") == b"\0ab"
 
 
+class Text(str):
+    """One of another package's own."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise KeyError("a secret")
+
+
+class Bytes(bytes):
+    """Likewise."""
+
+    def __bytes__(self) -> bytes:
+        raise KeyError("a secret")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise KeyError("a secret")
+
+
+class Number(int):
+    """Likewise."""
+
+    def __and__(self, other: Any) -> Any:
+        raise KeyError("a secret")
+
+
+def test_what_is_returned_is_of_no_class_of_their_own() -> None:
+    response = opened(Channel(call=lambda: Bytes(b"\0ab"))).call(framing.CBOR, b"\4")
+    assert (response, type(response)) == (b"\0ab", bytes)
+    assert [type(each) for each in guarded(Transport(discover=lambda: [Text("x")])).discover("x")] == [str]
+    inner = Channel()
+    inner.capabilities = Number((1 << 70) + framing.CAPABILITY_CBOR)
+    capabilities = opened(inner).capabilities
+    assert (capabilities, type(capabilities)) == (framing.CAPABILITY_CBOR, int)
+    transport: Any = guarded(Knowing(lambda: (Text("x"), inner), lambda: Text("a bird")))
+    assert type(transport.name("x")) is str
+    assert type(transport.open_holder(b"key", [], Configuration(), Operation(60))[0]) is str
+
+
 @pytest.mark.parametrize("missing", ["discover", "open"])
 def test_what_has_not_the_functions_is_no_transport(missing: str) -> None:
     transport = type("Lame", (), {"discover": print, "open": print, missing: None})
@@ -166,6 +229,27 @@ def test_a_channel_that_cannot_be_closed_is_told_and_spoils_nothing(error: BaseE
     channel.close()
     assert len(told) == 1
     assert told[0].startswith(f"{WHOSE} failed ({type(error).__name__}")
+
+
+def test_a_channel_whose_close_is_gone_is_told_and_spoils_nothing() -> None:
+    class Forgetful(Channel):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "close" and self.called:
+                raise RuntimeError("a secret")
+            return super().__getattribute__(name)
+
+        called = False
+
+        def call(self, *_: Any) -> Any:
+            self.called = True
+            return b"\0"
+
+    told: list[str] = []
+    channel = opened(Forgetful(), Operation(60, tell=told.append))
+    assert channel.call(framing.CBOR, b"\4") == b"\0"
+    channel.close()
+    assert len(told) == 1
+    assert told[0].startswith(f"{WHOSE} failed (RuntimeError")
 
 
 def test_a_call_that_does_not_end_ends_with_the_operation() -> None:
@@ -298,11 +382,20 @@ def test_what_is_opened_when_ctrl_c_is_pressed_is_closed() -> None:
     wait_until(lambda: inner.closed == 1, "the closing")
 
 
-def test_a_discovery_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def dawdle() -> Iterator[str]:
+    for number in range(1000):
+        time.sleep(0.01)
+        yield str(number)
+
+
+@pytest.mark.parametrize("discover", [hang, dawdle])
+def test_a_discovery_that_does_not_end_is_given_up(
+    discover: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sk_provider.transports.guarded.PATIENCE", 0.1)
     monkeypatch.setattr("sk_provider.third_party.GRACE", 0.1)
     with pytest.raises(TransportDefect, match=rf"{WHOSE} does not answer \(discover\(\)\)"):
-        guarded(Transport(discover=hang)).discover("x")
+        guarded(Transport(discover=discover)).discover("x")
 
 
 def test_a_write_to_a_closed_pipe_is_an_error_and_no_end_of_the_host() -> None:
@@ -407,6 +500,14 @@ def test_what_holds_no_key_is_told(held: Any) -> None:
         guarded(Knowing(lambda: held)).open_holder(b"key", [], Configuration(), Operation(60))
 
 
+@pytest.mark.parametrize("held", [lambda c: (5, c), lambda c: ["x", c], lambda c: ("x", c, None), lambda c: c])
+def test_a_channel_beside_what_is_no_location_is_closed(held: Callable[[Channel], Any]) -> None:
+    inner = Channel()
+    with pytest.raises(TransportDefect, match=r"open_holder\(\) did not return a location and a channel"):
+        guarded(Knowing(lambda: held(inner))).open_holder(b"key", [], Configuration(), Operation(60))
+    assert inner.closed == 1
+
+
 class Shared(Operation):
     """One in which another program has the authenticator for a second, from the first time that it is asked."""
 
@@ -435,9 +536,19 @@ def test_a_name_that_is_none_is_not_needed(name: Callable[[], Any]) -> None:
     assert guarded(Knowing(lambda: None, name)).name("x") == ""
 
 
-def test_a_name_is_not_waited_for_longer_than_it_is_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_not_waited_for_longer_than_it_is_to_take_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sk_provider.transports.guarded.PATIENCE", 600)
-    assert guarded(Knowing(lambda: None, hang)).name("x") == ""
+    asked: list[None] = []
+
+    def name() -> Any:
+        asked.append(None)
+        return hang()
+
+    transport = guarded(Knowing(lambda: None, name))
+    assert transport.name("x") == ""
+    # Each time that it is asked takes as long, and it is asked often.
+    assert transport.name("y") == ""
+    assert len(asked) == 1
 
 
 def test_nothing_is_left_of_what_ended(monkeypatch: pytest.MonkeyPatch) -> None:
