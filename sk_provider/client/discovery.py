@@ -180,14 +180,18 @@ def open_marked(
         named = [address for address in addresses if _scheme(address) == scheme]
         own_only = any(configuration.is_limited(address) for address in named)
         locations = [transports.split(address)[1] for address in named]
+        is_loaded = False
         try:
             transport = transports.load(scheme, own_only=own_only)
+            is_loaded = True
             open_holder = getattr(transport, "open_holder", None)
             held = open_holder and open_holder(key_handle, locations, configuration, operation)
         except TransportDefect as error:
             if len(addresses) == 1:
                 raise
             # Another one may hold the key; where it cannot even be loaded, discover() tells.
+            if is_loaded:
+                operation.tell(str(error))
             if operation.trace is not None:
                 operation.trace(f"{scheme}: is not asked for the key: {error.happened}")
             # Nobody was asked to come while it took its time.

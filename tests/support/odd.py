@@ -1,6 +1,7 @@
 """Another package, odd-post, whose transport misbehaves as its location says: odd:KIND.PLACE/path of a store.
 
-What is done when it is imported, before there is a location, is in the scheme: odd_KIND:none.none/path.
+What is done when it is imported, before there is a location, is in the scheme: odd_KIND:none.none/path. Only
+odd_holder: has open_holder().
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from support.provider_tree import Tree
 
 PACKAGE = "odd-post"
-PLACES = ("import", "discover", "open", "call", "close")
+PLACES = ("import", "discover", "open_holder", "open", "call", "close")
 # What each does besides what it should, and the word for it.
 KINDS = (
     "raises", "returns", "prints", "reads", "writes", "closes", "threads", "asyncio", "children", "exits", "signals",
@@ -210,6 +211,28 @@ def open(location, configuration, operation, *, may_create):
     return Channel(soft.open(path, configuration, operation, may_create=may_create), kind, place)
 """
 
+_HOLDER = """
+from sk_provider.errors import CredentialNotFound
+from sk_provider.transports import soft
+
+from . import deeds
+from .transport import Channel, discover, open, parts
+
+
+def open_holder(key_handle, locations, configuration, operation):
+    for location in locations:
+        kind, place, path = parts(location)
+        if place == "open_holder":
+            deeds.do(kind)
+        try:
+            _, channel = soft.open_holder(key_handle, [path], configuration, operation)
+        except CredentialNotFound:
+            if kind == "returns":
+                return []
+            continue
+        return 5 if kind == "returns" else location, Channel(channel, kind, place)
+"""
+
 
 def install(tree: Tree) -> None:
     """Put the package into a tree of packages."""
@@ -218,13 +241,14 @@ def install(tree: Tree) -> None:
     metadata.mkdir()
     lines = [f"odd_{kind} = odd_post.imported_{kind}:transport" for kind in kinds]
     (metadata / "entry_points.txt").write_text(
-        "\n".join(["[sk_provider.transports]", "odd = odd_post.transport", *lines, ""])
+        "\n".join(["[sk_provider.transports]", "odd = odd_post.transport", "odd_holder = odd_post.holder", *lines, ""])
     )
     package = tree.folder / "odd_post"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "deeds.py").write_text(_DEEDS)
     (package / "transport.py").write_text(_TRANSPORT)
+    (package / "holder.py").write_text(_HOLDER)
     for kind in kinds:
         (package / f"imported_{kind}.py").write_text(
             f"from . import deeds, transport as _transport\ndeeds.do({kind!r})\n"
@@ -232,6 +256,11 @@ def install(tree: Tree) -> None:
         )
 
 
+def scheme(kind: str, place: str) -> str:
+    """Return the scheme of the one that misbehaves so."""
+    return f"odd_{kind}" if place == "import" else "odd_holder" if place == "open_holder" else "odd"
+
+
 def address(kind: str, place: str, store: object) -> str:
     """Return the address of the one that misbehaves so, and holds its keys in a store."""
-    return f"odd_{kind}:none.none{store}" if place == "import" else f"odd:{kind}.{place}{store}"
+    return f"{scheme(kind, place)}:{'none.none' if place == 'import' else f'{kind}.{place}'}{store}"

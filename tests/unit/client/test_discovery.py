@@ -242,8 +242,11 @@ def test_another_packages_transport_is_asked_once_for_its_key_handles_where_it_i
     assert module.asked[1:] == [(UNMARKED, ["x", "z"])]
 
 
-def test_the_person_has_all_their_time_after_one_that_did_not_tell_whose_a_key_handle_is(place: Place) -> None:
-    operation = Operation(1)
+def test_one_that_did_not_tell_whose_a_key_handle_is_is_told_and_leaves_the_person_all_their_time(
+    place: Place,
+) -> None:
+    told: list[str] = []
+    operation = Operation(1, tell=told.append)
 
     def open_holder(*_: object) -> None:
         while not operation.is_set():
@@ -253,6 +256,7 @@ def test_the_person_has_all_their_time_after_one_that_did_not_tell_whose_a_key_h
     place["soft"].open_holder = open_holder
     assert discovery.open_marked(MARKED, ["soft:/a", "unix:/b"], Configuration(), operation) is None
     assert not operation.is_set()
+    assert told == ["it does not answer; report this"]
 
 
 def served(*addresses: str) -> list[str]:
