@@ -30,6 +30,8 @@ _MAX_SIZE: Final = 1 << 16
 _CODES: Final = range(ERR_CREDENTIAL_EXISTS, ERR_GENERAL + 1)
 _PARTING: Final = 0.5
 """Seconds in which a child process ends when it is told to."""
+_TOLD_AGAIN: Final = 1.0
+"""Seconds after which the same is told again."""
 _SIGTERM: Final = 15
 _SIGKILL: Final = 9  # signal takes its time to import
 _MAX_STEPS: Final = 40
@@ -48,6 +50,9 @@ trace: Callable[[str], object] | None = None
 
 was_loaded = False
 """Whether code of another package has run here."""
+
+_told_beside: dict[str, float] = {}
+"""When it was told last what has failed where nobody waits for it: that may be so without end."""
 
 _stuck: set[str] = set()
 """Modules whose loading has not ended: to wait for it once is enough."""
@@ -112,7 +117,9 @@ def blame(whose: str, error: BaseException) -> TransportDefect:
 
 
 def blame_beside(failure: Any) -> SecurityKeyError | None:
-    """Return the error for what was raised where nobody waits for it, None if it is no failure: ours, or another's.
+    """Return the error for what was raised where nobody waits for it, ours or another's.
+
+    None if it is no failure, or another's that was told within the last second.
 
     failure: see sys.unraisablehook() and threading.excepthook().
     """
@@ -124,9 +131,12 @@ def blame_beside(failure: Any) -> SecurityKeyError | None:
         return defect(error)
     whose = "what another package has begun"
     _trace(whose, error)
-    return TransportDefect(
-        f"{whose} failed ({_kind_and_place(error, folders=1)})", "report this to the authors of that file"
-    )
+    what = f"{whose} failed ({_kind_and_place(error, folders=1)})"
+    now = time.monotonic()
+    if now - _told_beside.get(what, -_TOLD_AGAIN) < _TOLD_AGAIN:
+        return None
+    _told_beside[what] = now
+    return TransportDefect(what, "report this to the authors of that file")
 
 
 def end_children(spared: Collection[int]) -> None:

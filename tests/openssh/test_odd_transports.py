@@ -267,6 +267,25 @@ def test_one_beside_it_enrolls_whatever_another_does(
     wait_until(lambda: not sandbox.left(), "the end of all that was started")
 
 
+def test_what_one_changes_of_the_process_is_not_seen(sandbox: Sandbox) -> None:
+    variants = [(kind, place) for kind in odd.UNSEEN_KINDS for place in ("import", "open", "call", "close")]
+
+    def sign(kind: str, place: str) -> tuple[int, str]:
+        home = sandbox.home(f"Device {odd.address(kind, place, sandbox.store)}", "Presence auto")
+        return sandbox.sign(home, sandbox.key)
+
+    assert faults(outcomes(sign, variants), is_beside=False) == {}
+    wait_until(lambda: not sandbox.left(), "the end of all that was started")
+
+
+def test_what_fails_again_and_again_beside_is_not_told_each_time(sandbox: Sandbox) -> None:
+    home = sandbox.home(f"Device {odd.address('repeats', 'call', sandbox.store)}", "Presence auto")
+    status, said = sandbox.sign(home, sandbox.key)
+    assert status == 0
+    assert 0 < len(provider_lines(said)) < 100
+    assert "what another package has begun failed (KeyError in odd_post/deeds.py line " in said
+
+
 @pytest.mark.parametrize("kind", ["exits", "escapes", "alarms", "stops"])
 def test_what_ends_the_helper_is_an_error_of_the_program_that_asked(sandbox: Sandbox, kind: str) -> None:
     """These are not survived; ssh tells of its helper then, and nobody of the transport."""
@@ -288,6 +307,7 @@ def test_what_ends_the_helper_is_an_error_of_the_program_that_asked(sandbox: San
         ("leaves", "import", "cannot be loaded (SystemExit in deeds.py line "),
         ("leaves", "call", "failed (SystemExit in deeds.py line "),
         ("fails", "open", "failed (Hollow in deeds.py line "),
+        ("steps", "call", "failed (KeyError in deeds.py line "),
         ("floods", "discover", "failed (discover() did not return a list of locations)"),
     ],
 )

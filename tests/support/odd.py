@@ -18,7 +18,11 @@ KINDS = (
     "hangs",
 )  # fmt: skip
 # These are tried where they differ, and not everywhere.
-MORE_KINDS = ("leaves", "fails", "floods", "escapes", "alarms", "locks", "stops", "pipes", "clings", "pools")
+MORE_KINDS = (
+    "leaves", "fails", "floods", "escapes", "alarms", "locks", "stops", "pipes", "clings", "pools", "steps", "repeats",
+)  # fmt: skip
+# Nothing is seen of these.
+UNSEEN_KINDS = ("quits", "switches", "redirects", "moves", "warns", "hooks", "forks")
 
 
 _DEEDS = """
@@ -156,6 +160,79 @@ def stops():
     import signal
 
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def quits():
+    import threading
+
+    quitting = threading.Thread(target=sys.exit, args=("secret",))
+    quitting.start()
+    quitting.join()
+
+
+def steps():
+    import threading
+
+    def step(frame, event, argument):
+        raise KeyError("secret")
+
+    threading.settrace(step)
+    threading.setprofile(step)
+    sys.setprofile(step)
+    sys.settrace(step)
+
+
+def switches():
+    sys.setswitchinterval(600)
+
+
+def redirects():
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+
+def moves():
+    import locale
+    import tempfile
+    import time
+
+    os.chdir("/proc")
+    os.umask(0o777)
+    locale.setlocale(locale.LC_ALL, "C")
+    os.environ.clear()
+    os.environ["TZ"] = "x"
+    time.tzset()
+    tempfile.tempdir = "/proc"
+
+
+def warns():
+    import warnings
+
+    warnings.simplefilter("error")
+
+
+def hooks():
+    import builtins
+    import threading
+
+    sys.excepthook = sys.unraisablehook = threading.excepthook = sys.displayhook = raises
+    sys.stdout = sys.stderr = sys.stdin = None
+    builtins.print = raises
+    threads()
+
+
+def forks():
+    os.fork()
+
+
+def repeats():
+    import threading
+
+    for _ in range(500):
+        failing = threading.Thread(target=raises)
+        failing.start()
+        failing.join()
 """
 
 _TRANSPORT = """
@@ -236,7 +313,7 @@ def open_holder(key_handle, locations, configuration, operation):
 
 def install(tree: Tree) -> None:
     """Put the package into a tree of packages."""
-    kinds = KINDS + MORE_KINDS
+    kinds = KINDS + MORE_KINDS + UNSEEN_KINDS
     metadata = tree.folder / "odd_post-1.dist-info"
     metadata.mkdir()
     lines = [f"odd_{kind} = odd_post.imported_{kind}:transport" for kind in kinds]

@@ -60,6 +60,7 @@ def test_what_fails_beside_is_anothers_only_where_another_has_a_part_in_it(
     monkeypatch: pytest.MonkeyPatch, was_loaded: bool, paths: list[str], told: str
 ) -> None:
     monkeypatch.setattr(third_party, "was_loaded", was_loaded)
+    monkeypatch.setattr(third_party, "_told_beside", {})
     assert str(third_party.blame_beside(SimpleNamespace(exc_value=raised_in(*paths)))) == told
     assert third_party.blame_beside(SimpleNamespace(exc_value=SystemExit())) is None
 
