@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 DEADLINE_S = 20
 """Long enough for a machine that is busy."""
 SHORT_S = 1
-UID = "uid=%u"
 numbers = itertools.count()
 
 

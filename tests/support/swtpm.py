@@ -5,7 +5,6 @@ Each is reached at two ports of 127.0.0.1 that follow each other, for commands a
 
 from __future__ import annotations
 
-import shutil
 import socket
 import struct
 import subprocess
@@ -120,11 +119,6 @@ class Swtpm:
         self._process.kill()
         self._process.wait()
         self._process = None
-
-    def copy_to(self, folder: Path) -> Swtpm:
-        """Return another, which remembers what this one does."""
-        shutil.copytree(self._memory, folder / "memory")
-        return Swtpm(folder)
 
     def clear(self) -> None:
         """Clear it as a firmware's setup does: all keys below its owner are gone."""

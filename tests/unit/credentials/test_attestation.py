@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CLIENT_DATA_HASH = bytes(range(32))
 RP_ID_HASH = hashlib.sha256(b"ssh:").digest()
 CREDENTIAL_ID = b"credential"
-SHA256_RSA = bytes.fromhex("06092a864886f70d01010b")
 ECDSA_SHA256 = bytes.fromhex("06082a8648ce3d040302")
 NULL = b"\x05\0"
 AAGUID_EXTENSION = bytes.fromhex("060b2b0601040182e51c010104")
