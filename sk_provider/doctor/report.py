@@ -10,6 +10,7 @@ import socket
 import time
 
 import sk_provider
+from sk_provider.credentials import whole_file
 from sk_provider.reporting import printable
 
 TYPE_CHECKING = False
@@ -30,14 +31,7 @@ Read it before you send it: it may still hold something that you want to keep to
 def write(path: str, findings: Sequence[Finding], account: Account) -> None:
     """Write a new file that nobody else can read. Raises OSError if it cannot be written, and leaves none then."""
     content = "".join(f"{line}\n" for line in _lines(findings, account)).encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
-            file.write(content)
-    except BaseException:
-        os.unlink(path)
-        raise
+    whole_file.put_all([(os.path.join(os.getcwd(), path), content, 0o600)], [])
 
 
 def redacted(text: str, private: Sequence[str], account: Account) -> str:
