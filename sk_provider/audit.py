@@ -14,7 +14,7 @@ import time
 from .api import EnrollRequest, EnrollResponse, SignRequest, SignResponse
 from .config import AUDIT_SYSLOG
 from .credentials import key_handle, purpose
-from .errors import ConfigurationError, SecurityKeyError
+from .errors import ConfigurationError
 from .reporting import append_line, printable
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def recorded(
         write("")
     try:
         response = carry_out()
-    except SecurityKeyError as error:
+    except BaseException as error:
         if operation.token is not None:
             write(_line(request, None, operation.token, outcome=_kind(error)))
         raise
@@ -111,6 +111,6 @@ def _quoted(text: str | None) -> str:
     return f'"{escaped}"'
 
 
-def _kind(error: SecurityKeyError) -> str:
+def _kind(error: BaseException) -> str:
     """Return the kind of a failure, such as pin-invalid: the name of its class."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()

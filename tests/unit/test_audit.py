@@ -61,7 +61,7 @@ def record(
 
     try:
         response = audit.recorded(carry_out, request, configuration, operation, logged.append)
-    except (ConfigurationError, PinInvalid, UnknownCommand) as error:
+    except (ConfigurationError, PinInvalid, UnknownCommand, MemoryError) as error:
         response = error
     return response, told, [line.decode() for line in logged]
 
@@ -88,6 +88,13 @@ DEVICE = r'device="unix:/a \"token\"?" aaguid=000102030405060708090a0b0c0d0e0f '
             + "flags=- counter=- outcome=pin-invalid",
         ),
         (
+            signing(message=b""),
+            MemoryError(),
+            'operation=sign purpose="signature" application="ssh:work" key=2c70e12b7a0646f9 '
+            + DEVICE
+            + "flags=- counter=- outcome=memory-error",
+        ),
+        (
             EnrollRequest(1, bytes(32), "ssh:", 0x21, None, None, None),
             ENROLLED,
             'operation=enroll purpose=- application="ssh:" key=812d43bf64caed9e '
@@ -100,7 +107,7 @@ DEVICE = r'device="unix:/a \"token\"?" aaguid=000102030405060708090a0b0c0d0e0f '
             "operation=list purpose=- application=- key=- " + DEVICE + "flags=- counter=- outcome=ok",
         ),
     ],
-    ids=["sign", "wrong PIN", "enroll", "list"],
+    ids=["sign", "wrong PIN", "defect", "enroll", "list"],
 )
 def test_an_operation_is_a_line(tmp_path: Path, request_: Any, outcome: Any, line: str) -> None:
     log = tmp_path / "log"
