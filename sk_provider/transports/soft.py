@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from sk_provider.config import PRESENCE_AUTO, PRESENCE_DENY, expand_home, home_directory
-from sk_provider.ctap.framing import CBOR, MSG
+from sk_provider.ctap.framing import CAPABILITY_NMSG, CBOR, MSG
 from sk_provider.errors import (
     ConfigurationError,
     CredentialNotFound,
@@ -72,7 +72,7 @@ class SoftChannel:
         on_keepalive: Callable[[int], None] | None = None,
     ) -> bytes:
         """See transport_api.Channel. Raises StoreUnusable if the store cannot be read or written."""
-        if cmd not in (CBOR, MSG):
+        if cmd not in (CBOR, MSG) or (cmd == MSG and self.capabilities & CAPABILITY_NMSG):
             raise UnknownCommand(f"soft: has no CTAPHID command 0x{cmd:02x}", "report this as a bug of libpysk")
         try:
             return self._authenticator.call(cmd, data, event, on_keepalive)
