@@ -154,11 +154,16 @@ class Tpm:
         """Let the TPM go, even if it fails: what it was wanted for is done or has failed. May be called repeatedly."""
         try:
             if self._connection is not None and not self._is_stuck:
-                self._run(lambda connection: connection.close())
+                self._run(lambda _: self._let_go())
         except (SecurityKeyError, RuntimeError):
-            return  # it does not answer, which whatever is asked of it next says, or there is no thread to be had
-        finally:
-            self._connection = None
+            # It does not answer, which whatever is asked of it next says, or there is no thread to be had.
+            if not self._is_stuck:
+                self._connection = None
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _run(self, function: Callable[[_Connection], Result]) -> Result:
         """Return what a function that speaks with the TPM returns. It runs in a thread: what the TSS does may not end.
@@ -181,6 +186,10 @@ class Tpm:
                 except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
                     errors.append(error)
             done.release()
+            if self._is_stuck:
+                # It has come too late: whoever was to close the connection has left it to this.
+                with _silence:
+                    self._let_go()
 
         _thread.start_new_thread(run, ())
         ends = time.monotonic() + PATIENCE
