@@ -38,9 +38,13 @@ CLIENT_DATA_HASH = sha256(b"a message to sign")
 PIN = "correct horse"
 _U2F_VERSION = bytes.fromhex("00030000000000")
 _UNKNOWN_CTAP2_COMMAND = 0x3E
+_TRY_OF_A_PIN = bytes([commands.CLIENT_PIN]) + cbor.encode({1: 2, 2: 5, 6: bytes(32)})
+"""getPinToken (CTAP 2.1 §6.5.5.7.1), as far as a transport can tell."""
 _TICK = 0.02
 _ANSWER_PATIENCE = 20.0
 """Seconds for what takes milliseconds, on a machine that has much to do."""
+_LATE = 0.2
+"""Seconds in which an answer comes that nobody awaits any more."""
 _ASKED_PATIENCE = 5.0
 """Seconds until a request has come."""
 
@@ -454,6 +458,16 @@ class TransportConformance(SafeConformance):
                 response = self.ask(channel, bytes([commands.GET_INFO]))
                 assert response == token.answer, f"a response of {size} bytes came changed"
 
+    def test_what_holds_a_pin_is_sent_once(self, location: str, token: Token) -> None:
+        token.answer = b"\0"
+        with self.opened(location) as channel:
+            token.commands.clear()
+            assert self.ask(channel, _TRY_OF_A_PIN) == b"\0"
+            assert token.commands == [(framing.CBOR, _TRY_OF_A_PIN)], "each time that it comes may cost a try"
+            token.is_silent = True
+            self.check_ends_in_silence(lambda: self.ask(channel, _TRY_OF_A_PIN, self.operation(self.patience)))
+            assert len(token.commands) == 2, "it must not be sent again because there is no answer"
+
     @pytest.mark.parametrize("size", [framing.MAX_MESSAGE_SIZE + 1, 70000])
     def test_a_request_that_is_too_long_is_refused_or_answered(self, location: str, size: int) -> None:
         with self.opened(location) as channel:
@@ -503,6 +517,17 @@ class TransportConformance(SafeConformance):
             made(self.ask(channel, creation(), self.operation(), heard.append))
         assert heard[-1:] == [framing.STATUS_UPNEEDED], f"the statuses that were told are {heard}"
         assert all(one != following for one, following in pairwise(heard)), "a status was told again"
+
+    def test_keepalives_are_told_in_the_thread_of_the_call(self, location: str, token: Token) -> None:
+        token.comes_after = 0.3
+        heard_in: set[int] = set()
+
+        def call() -> int:
+            channel.call(framing.CBOR, creation(), self.operation(), lambda _: heard_in.add(threading.get_ident()))
+            return threading.get_ident()
+
+        with self.opened(location) as channel:
+            assert {within(_ANSWER_PATIENCE, "call()", call)} == heard_in
 
     def test_a_person_who_is_late_is_waited_for(self, location: str, token: Token) -> None:
         token.comes_after = self.silence + 0.5
@@ -577,6 +602,20 @@ class TransportConformance(SafeConformance):
             made(self.ask(channel, creation(), self.operation()))
 
     # Failing
+
+    def test_no_answer_is_taken_for_that_to_another_question(self, location: str, token: Token) -> None:
+        with self.opened(location) as channel:
+            token.is_sparing, token.seconds = True, 60.0
+            self.check_ends_in_silence(
+                lambda: self.ask(channel, bytes([_UNKNOWN_CTAP2_COMMAND]), self.operation(self.patience))
+            )
+            token.is_sparing, token.seconds = False, 0.0
+            time.sleep(_LATE)
+            outcome = outcome_of(lambda: self.check_info(channel))
+            if outcome is not None:  # a channel that has failed once may fail for good
+                check_sentence(outcome)
+        with self.opened(location) as channel:
+            self.check_info(channel)
 
     def test_silence_ends_a_call(self, location: str, token: Token) -> None:
         with self.opened(location) as channel:
@@ -677,6 +716,9 @@ class ReportConformance(TransportConformance):
     def test_an_answer_that_stops_in_the_middle_is_told(self, location: str, token: Token) -> None:
         self.check_refused(location, token, lambda report: [report] if report[4] & framing.INIT_PACKET else [])
 
+    def test_half_a_report_is_told(self, location: str, token: Token) -> None:
+        self.check_refused(location, token, lambda report: [report[:30]])
+
     def test_packets_out_of_order_are_told(self, location: str, token: Token) -> None:
         self.check_refused(
             location,
@@ -703,6 +745,17 @@ class ReportConformance(TransportConformance):
             token.spoil = lambda report: [b"\x12\x34\x56\x78" + report[4:], report, b"\x87\x65\x43\x21" + report[4:]]
             for _ in range(3):
                 self.check_info(channel)
+
+    def test_a_keepalive_that_comes_after_the_answer_is_passed_over(self, location: str, token: Token) -> None:
+        def spoil(report: bytes) -> list[bytes]:
+            late = report[:4] + bytes([framing.KEEPALIVE | framing.INIT_PACKET, 0, 1, framing.STATUS_PROCESSING])
+            return [report, late.ljust(framing.REPORT_SIZE, b"\0")]
+
+        with self.opened(location) as channel:
+            token.spoil = spoil
+            for number in range(3):
+                token.answer = bytes([0, number])
+                assert self.ask(channel, bytes([commands.GET_INFO])) == token.answer
 
     def test_death_in_the_middle_of_an_answer_is_told(self, location: str, token: Token) -> None:
         def spoil(report: bytes) -> list[bytes]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from sk_provider.ctap import framing, hid
 from sk_provider.ctap.hid import HidChannel
-from sk_provider.errors import AuthenticatorError, ConfigurationError
+from sk_provider.errors import AuthenticatorError, ConfigurationError, SecurityKeyError
 from sk_provider.testing import ReportConformance, Token
 
 TYPE_CHECKING = False
@@ -311,3 +312,102 @@ class TestParsesNoise(Conformance):
 
     transport = with_channel(Channel)
     fails = "test_noise_is_told"
+
+
+class TestCutsTheLastByte(Conformance):
+    class Channel(HidChannel):
+        def call(self, *arguments: Any, **named: Any) -> bytes:
+            return super().call(*arguments, **named)[:-1]
+
+    transport = with_channel(Channel)
+    fails = "test_responses_come_whole"
+
+
+class TestGivesTheFormerAnswerWhenItIsCalledOff(Conformance):
+    class Channel(HidChannel):
+        former = b""
+
+        def call(self, *arguments: Any, **named: Any) -> bytes:
+            try:
+                self.former = super().call(*arguments, **named)
+            except SecurityKeyError:
+                if not self.former:
+                    raise
+            return self.former
+
+    transport = with_channel(Channel)
+    fails = "test_the_event_ends_the_wait_for_a_person"
+
+
+class TestDoesNotAwaitThatItIsCalledOff(Conformance):
+    class Channel(HidChannel):
+        def _cancel(self) -> None:
+            self._send(framing.CANCEL, b"")
+
+    transport = with_channel(Channel)
+    fails = "test_no_answer_is_taken_for_that_to_another_question"
+
+
+class TestKeepsHalfAReport(Conformance):
+    class Reports(Reports):
+        kept = b""
+
+        def receive(self, seconds: float) -> bytes | None:
+            came = type(self).kept + (super().receive(seconds) or b"")
+            report, type(self).kept = came[: framing.REPORT_SIZE], came[framing.REPORT_SIZE :]
+            if len(report) == framing.REPORT_SIZE:
+                return report
+            type(self).kept = report
+            return None
+
+    transport = with_reports(Reports)
+    fails = "test_half_a_report_is_told"
+
+
+class TestAsksAgainAfterSilence(Conformance):
+    class Channel(HidChannel):
+        def call(self, *arguments: Any, **named: Any) -> bytes:
+            try:
+                return super().call(*arguments, **named)
+            except AuthenticatorError:
+                return super().call(*arguments, **named)
+
+    transport = with_channel(Channel)
+    fails = "test_what_holds_a_pin_is_sent_once"
+
+
+class TestTellsKeepalivesElsewhere(Conformance):
+    class Channel(HidChannel):
+        def call(self, cmd: int, data: bytes = b"", event: Any = None, on_keepalive: Any = None) -> bytes:
+            def tell(status: int) -> None:
+                thread = threading.Thread(target=on_keepalive, args=[status])
+                thread.start()
+                thread.join()
+
+            return super().call(cmd, data, event, on_keepalive and tell)
+
+    transport = with_channel(Channel)
+    fails = "test_keepalives_are_told_in_the_thread_of_the_call"
+
+
+class TestTakesALateKeepaliveForAFault(Conformance):
+    class Channel(HidChannel):
+        def _receive_message(self, event: Any, deadline: float | None) -> tuple[int, bytes]:
+            asked_at = time.monotonic()
+            command, response = super()._receive_message(event, deadline)
+            if command == framing.KEEPALIVE and time.monotonic() < asked_at + 0.02:
+                raise AuthenticatorError("there is noise on the cord", "try again")
+            return command, response
+
+    transport = with_channel(Channel)
+    fails = "test_a_keepalive_that_comes_after_the_answer_is_passed_over"
+
+
+class TestForgetsItsCapabilities(Conformance):
+    class Channel(HidChannel):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.capabilities = 0
+
+    transport = with_channel(Channel)
+    fails = "test_calls_take_what_python_fido2_gives_them"
