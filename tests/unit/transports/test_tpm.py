@@ -48,15 +48,9 @@ NO_INDEX, OUT_OF_SESSIONS = 0x18B, 0x903
 
 
 @pytest.fixture(scope="module")
-def swtpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swtpm]:
+def tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swtpm]:
     with Swtpm(tmp_path_factory.mktemp("tpm")) as tpm:
         yield tpm
-
-
-@pytest.fixture
-def manager(swtpm: Swtpm) -> Iterator[Manager]:
-    with Manager(swtpm) as manager:
-        yield manager
 
 
 @pytest.fixture
@@ -200,7 +194,7 @@ def test_a_reset_forgets_keys_and_pin_and_the_counter_goes_on(location: str) -> 
 
 
 def test_a_counter_that_somebody_deleted_is_made_anew_and_never_goes_back(
-    location: str, swtpm: Swtpm, tmp_path: Path
+    location: str, tpm: Swtpm, tmp_path: Path
 ) -> None:
     from tpm2_pytss.constants import ESYS_TR
 
@@ -214,7 +208,7 @@ def test_a_counter_that_somebody_deleted_is_made_anew_and_never_goes_back(
     channel.close()
     state = Store.open(f"{tmp_path}/store", TpmState).read()
     assert isinstance(state, TpmState)
-    with swtpm.esapi() as esapi:
+    with tpm.esapi() as esapi:
         esapi.nv_undefine_space(esapi.tr_from_tpmpublic(state.counter_index), ESYS_TR.OWNER)
     channel = opened(location)
     assert get(client(channel), made).auth_data.counter > before
@@ -226,9 +220,9 @@ NV_INCREMENT = 0x134
 
 @pytest.mark.parametrize(("code", "more"), [(0x101, 0), (0x902, 1)], ids=["refused", "no room for a moment"])
 def test_a_counter_that_does_not_count_is_not_left_in_the_tpm(
-    location: str, manager: Manager, swtpm: Swtpm, code: int, more: int
+    location: str, manager: Manager, tpm: Swtpm, code: int, more: int
 ) -> None:
-    before = indices(swtpm)
+    before = indices(tpm)
     refused: list[bytes] = []
 
     def refuse_first(command: bytes) -> bytes | None:
@@ -243,14 +237,14 @@ def test_a_counter_that_does_not_count_is_not_left_in_the_tpm(
     except AuthenticatorError:
         assert not more
     assert refused
-    assert len(indices(swtpm)) == len(before) + more
+    assert len(indices(tpm)) == len(before) + more
 
 
-def indices(swtpm: Swtpm) -> list[int]:
+def indices(tpm: Swtpm) -> list[int]:
     """Return what is defined in the TPM's NV memory."""
     from tpm2_pytss.constants import TPM2_CAP
 
-    with swtpm.esapi() as esapi:
+    with tpm.esapi() as esapi:
         _, capability = esapi.get_capability(TPM2_CAP.HANDLES, 0x01000000, 254)
         return [int(each) for each in capability.data.handles]
 
@@ -285,7 +279,7 @@ def hang(manager: Manager, seconds: float) -> None:
 
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_tpm_that_was_cleared_when_it_is_to_count_is_told(
-    location: str, swtpm: Swtpm, manager: Manager, *, is_lost: bool
+    location: str, tpm: Swtpm, manager: Manager, *, is_lost: bool
 ) -> None:
     channel = opened(location)
     made = make(client(channel))
@@ -296,7 +290,7 @@ def test_a_tpm_that_was_cleared_when_it_is_to_count_is_told(
         if sent[6:10] != NV_INCREMENT.to_bytes(4, "big") or not answers:
             return None
         if len(answers) == 1:
-            swtpm.clear()
+            tpm.clear()
         return failure(answers.pop(0))
 
     manager.answer = answer
