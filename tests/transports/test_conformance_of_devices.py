@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from support.hurried import Hurried
 from support.played_pcsc import Service
 
-from sk_provider.ctap import hid
 from sk_provider.ctap.framing import CAPABILITY_CBOR
 from sk_provider.device_side.iso7816 import Applet
 from sk_provider.device_side.uhid import REPORT_DESCRIPTOR
@@ -41,20 +41,17 @@ class PluggedCard:
         return answer if answer and self.is_there else b""
 
 
-class TestUsb(TransportConformance):
+class TestUsb(Hurried, TransportConformance):
     """A terminal stands for a hidraw device."""
 
     scheme = "usb"
     transport = usb
-    silence = 0.3
-    patience = 1
     # A terminal keeps 4 KB, and where it has to stop in the middle of a report gives that in two.
     sizes = tuple(size for size in TransportConformance.sizes if size < 3600)
 
     @pytest.fixture
     def surroundings(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = tmp_path
-        monkeypatch.setattr(hid, "SILENCE", self.silence)
         node = usb._node
         monkeypatch.setattr(usb, "_node", lambda number: node(number).replace("/sys/dev", str(tmp_path)))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-import pytest
 from support import manual_page
+from support.hurried import Hurried
 
 import sk_provider
-from sk_provider.ctap import hid
 from sk_provider.testing import ReportConformance
 
 TYPE_CHECKING = False
@@ -26,18 +25,12 @@ def page_block(beginning: str) -> dict[str, Any]:
     return names
 
 
-class TestDoor(ReportConformance):
+class TestDoor(Hurried, ReportConformance):
     """The page's own test, in less time."""
 
     scheme = "door"
     transport = ModuleType("pysk_door")
-    silence = 0.3
-    patience = 1
     connect = page_block("from sk_provider.testing")["TestDoor"].connect
-
-    @pytest.fixture(autouse=True)
-    def impatience(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hid, "SILENCE", self.silence)
 
 
 vars(TestDoor.transport).update(page_block('"""door:'))
