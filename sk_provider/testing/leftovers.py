@@ -56,8 +56,8 @@ def _descriptors() -> set[int]:
 def _opened() -> Counter[str]:
     """Return how often each file is open.
 
-    What captures the output of tests opens new temporary files, without names, for each part of a test, so that neither
-    their numbers nor their descriptors' are told apart.
+    What captures the output of tests opens new temporary files for each part of a test, which have no names, or on some
+    file systems had one, so that neither these nor their descriptors' numbers are told apart.
     """
     opened: Counter[str] = Counter()
     for descriptor in _descriptors():
@@ -65,7 +65,7 @@ def _opened() -> Counter[str]:
             target = os.readlink(f"/dev/fd/{descriptor}")
         except OSError:  # where these are no links
             target = str(descriptor)
-        opened[re.sub(r"/#\d+ \(deleted\)$", "/# (deleted)", target)] += 1
+        opened[re.sub(r"/[^/]+ \(deleted\)$", "/# (deleted)", target)] += 1
     return opened
 
 

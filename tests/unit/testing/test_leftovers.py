@@ -9,12 +9,25 @@ import pytest
 
 from sk_provider.testing.leftovers import Leftovers
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
 
-def test_what_captures_output_may_take_other_descriptors_for_other_files() -> None:
-    first = tempfile.TemporaryFile()  # noqa: SIM115 - another outlives it
+
+def deleted_file() -> IO[bytes]:
+    """What tempfile.TemporaryFile() returns where files cannot be without a name."""
+    descriptor, path = tempfile.mkstemp()
+    os.unlink(path)
+    return os.fdopen(descriptor, "w+b")
+
+
+@pytest.mark.parametrize("opened", [tempfile.TemporaryFile, deleted_file])
+def test_what_captures_output_may_take_other_descriptors_for_other_files(opened: Callable[[], IO[bytes]]) -> None:
+    first = opened()
     before = Leftovers()
     in_the_way = os.dup(first.fileno())
-    with tempfile.TemporaryFile():
+    with opened():
         first.close()
         os.close(in_the_way)
         assert before.found(0) == []
