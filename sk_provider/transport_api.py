@@ -79,7 +79,8 @@ class Channel(Protocol):
 
         cmd: framing.CBOR, whose data is a CTAP2 command's byte and its parameters, and whose response begins with a
         CTAP2 status; or framing.MSG, a U2F request as an APDU with extended lengths, whose response ends with a
-        status word. A status that tells of an error is returned like any other response.
+        status word. A status that tells of an error is returned like any other response. The request is sent once,
+        also where no answer comes: a PIN in it costs one of few tries each time.
 
         event: what ends the wait. Once is_set(), have the authenticator give up (as CTAPHID_CANCEL does), wait for
         its confirmation for 0.5 s at most, and raise reason(). After 1 s the call is left behind, and neither call()
