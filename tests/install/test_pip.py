@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import manual_page
 from support.openssh import Person, assert_signs, enrolled
 from support.provider_tree import REPOSITORY, copy_source, installed_library, interpreters
 
@@ -22,6 +23,8 @@ sys.argv, sys.version_info = sys.argv[2:], (3, 9, 2, "final", 0)
 runpy.run_path(sys.argv[0], run_name="__main__")' "$@"
 """
 PATIENCE_S = 280
+# Of the kit, for a transport that was installed: what takes no silence to try.
+CASES = "keygen or whole or fork or different_threads or ends_the_wait_for_a_person"
 
 
 def run(*command: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -114,3 +117,16 @@ def test_pipx_and_uv_install_a_source_distribution_and_a_clone_and_pip_refuses_a
         person = Person(tmp_path / "person", library)
         key = tmp_path / "person/id"
         assert_signs(person, key if key.exists() else enrolled(person))
+
+        if command[0] == "pipx":
+            manual_page.write_transport(tmp_path)
+            done = run(
+                tools / "pipx", "inject", "sk-provider", "./pysk-door", "pytest", folder=tmp_path,
+                **folders | {"HOME": str(home)} | variables,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout
+            python = home / ".local/share/pipx/venvs/sk-provider/bin/python"
+            kit = (python, "-m", "pytest", "-p", "sk_provider.testing.plugin", "-p", "no:cacheprovider")
+            done = run(*kit, "-k", CASES, "pysk-door", folder=tmp_path)
+            assert done.returncode == 0, done.stdout
+            assert " passed" in done.stdout

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 
 from support import manual_page
 from support.hurried import Hurried
 
-import sk_provider
 from sk_provider.testing import ReportConformance
 
 TYPE_CHECKING = False
@@ -18,10 +16,8 @@ if TYPE_CHECKING:
 
 def page_block(beginning: str) -> dict[str, Any]:
     """Return the names that a block of the page defines."""
-    page = Path(sk_provider.__file__).parent / "manual/pysk_transport.7"
-    (block,) = [lines for lines in manual_page.blocks(page.read_text()) if lines[0].startswith(beginning)]
     names: dict[str, Any] = {}
-    exec("\n".join(block), names)
+    exec(manual_page.transport_block(beginning), names)
     return names
 
 
