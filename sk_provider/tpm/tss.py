@@ -62,6 +62,9 @@ _PT_PERMANENT = 0x200
 _PT_LOCKOUT_COUNTER, _PT_MAX_AUTH_FAIL, _PT_LOCKOUT_INTERVAL, _PT_LOCKOUT_RECOVERY = 0x20E, 0x20F, 0x210, 0x211
 _IN_LOCKOUT = 1 << 9
 
+_NO_OBJECT = 0x7FFFFFFF
+"""What the TSS calls no object."""
+
 _LOG = "TSS2_LOG"
 _LOG_NOTHING = "all+NONE"
 
@@ -177,21 +180,36 @@ class Tpm:
         errors: list[BaseException] = []
         done = _thread.allocate_lock()
         done.acquire()
+        silence = _Silence()
 
         def run() -> None:
-            # Also where nobody waits for it any more: what the TSS says then is not for stderr either.
-            with _silence:
-                try:
-                    results.append(self._speak(pytss, function))
-                except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                    errors.append(error)
+            try:
+                results.append(self._speak(pytss, function))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                errors.append(error)
+            silence.end()
             done.release()
             if self._is_stuck:
                 # It has come too late: whoever was to close the connection has left it to this.
-                with _silence:
-                    self._let_go()
+                self._let_go()
 
-        _thread.start_new_thread(run, ())
+        silence.begin()
+        try:
+            _thread.start_new_thread(run, ())
+            self._wait(done)
+        finally:
+            # Also where it may never end: the host's environment is the host's again.
+            silence.end()
+        if errors:
+            # What is raised here and kept here as well would refer to itself, and stay.
+            raise errors.pop()
+        return results[0]
+
+    def _wait(self, done: _thread.LockType) -> None:
+        """Wait until the TPM has done what it was asked for.
+
+        Raises AuthenticatorError, or what the event says, if it does not; then it is never asked again.
+        """
         ends = time.monotonic() + PATIENCE
         is_over = False
         while not done.acquire(timeout=_TICK):
@@ -201,10 +219,6 @@ class Tpm:
             if time.monotonic() >= ends:
                 self._is_stuck = True
                 raise self._event.reason() if is_over else self._silent()
-        if errors:
-            # What is raised here and kept here as well would refer to itself, and stay.
-            raise errors.pop()
-        return results[0]
 
     def _silent(self) -> AuthenticatorError:
         return AuthenticatorError("the TPM does not answer", "restart the machine, or what serves the TPM")
@@ -252,6 +266,12 @@ class _Connection:
     def __init__(self, pytss: Any, tcti: str) -> None:
         self._pytss = pytss
         self._esapi = pytss.ESAPI(tcti)
+        try:
+            # The one source file of the TSS that else reads the environment only when the TPM fails does it now: nobody
+            # may be waiting by then.
+            self._esapi.tr_get_name(pytss.ESYS_TR(_NO_OBJECT))
+        except pytss.TSS2_Exception:
+            pass
         self._primary: tuple[Any, bytes] | None = None
         self._is_transient = False
         self._persistent_key = _NONE
@@ -540,36 +560,35 @@ class _Loaded:
 
 
 class _Silence:
-    """What keeps the TSS's own lines from stderr, in with statements that may overlap.
+    """What keeps the TSS's own lines from stderr while it is asked for something; there may be several at a time.
 
     Each of its source files reads the environment when it has something to write for the first time, so the variable
     must be there meanwhile; afterwards the host's environment is what it was.
     """
 
-    def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
-        self._users = 0
-        self._before: str | None = None
+    _lock = _thread.allocate_lock()
+    _begun: set[_Silence] = set()  # noqa: RUF012 - shared, as the environment is
+    _before: str | None = None
 
-    def __enter__(self) -> None:
+    def begin(self) -> None:
         with self._lock:
-            if not self._users:
-                self._before = os.environ.get(_LOG)
+            if not self._begun:
+                _Silence._before = os.environ.get(_LOG)
                 os.putenv(_LOG, _LOG_NOTHING)
-            self._users += 1
+            self._begun.add(self)
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """May be called repeatedly."""
         with self._lock:
-            self._users -= 1
-            if self._users:
+            if self not in self._begun:
+                return
+            self._begun.remove(self)
+            if self._begun:
                 return
             if self._before is None:
                 os.unsetenv(_LOG)
             else:
                 os.putenv(_LOG, self._before)
-
-
-_silence = _Silence()
 
 
 def _pytss() -> Any:
