@@ -108,6 +108,13 @@ class Authenticator:
         self.power_up.begin_call(event, on_keepalive, caller)
         if self._profile.delay_ms:
             time.sleep(self._profile.delay_ms / 1000)
+        try:
+            return self._respond(cmd, data)
+        finally:
+            # The next call may be a person's PIN away.
+            self.power_up.keepers.idle()
+
+    def _respond(self, cmd: int, data: bytes) -> bytes:
         if cmd == framing.MSG and self._profile.ctap1:
             from .commands import u2f
 

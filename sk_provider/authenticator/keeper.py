@@ -97,7 +97,10 @@ class Keepers(Protocol):
         """Return the keeper for a store in a state."""
 
     def idle(self) -> None:
-        """Let others have what they can have only while this does not: a lock or a person is awaited next."""
+        """Let others have what they can have only while this does not: a lock, a person or a call is awaited next.
+
+        The store holds whatever was written. Raises nothing.
+        """
 
     def forget(self) -> None:
         """Forget what only RAM held."""

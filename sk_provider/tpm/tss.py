@@ -8,7 +8,9 @@ is encrypted and authenticated by a session that is salted and bound to that key
 from __future__ import annotations
 
 import _thread
+import errno
 import os
+import posix
 import time
 
 from sk_provider.errors import (
@@ -42,6 +44,8 @@ _TICK = 0.1
 _COUNTER_INDICES = (0x01800000, 0x01BFFFFF)
 """The NV indices that are the owner's (TCG Registry of Reserved TPM 2.0 Handles and Localities)."""
 _TRIES_TO_DEFINE = 4
+_TRIES_TO_CONNECT = 3
+"""To a device that another program lets go between the TSS's attempt and ours."""
 
 # Response codes, without the number of the handle, parameter or session (TPM 2.0 Part 2, §6.6.3).
 _RC_AUTH_FAIL = 0x08E
@@ -81,6 +85,10 @@ class OtherTpm(Exception):
     """What is to be loaded is below another primary key: of another TPM, or of this one before it was cleared."""
 
 
+class _Taken(Exception):
+    """Another program has the TPM's device, which none but one can have."""
+
+
 class Tpm:
     """A TPM, by its TCTI: connected to when it is first needed, until close() or idle()."""
 
@@ -92,6 +100,8 @@ class Tpm:
         is_shared: whether others can use the TPM while this is connected to it, for there is a resource manager.
         """
         self._tcti = tcti
+        kind, _, rest = tcti.partition(":")
+        self._device = rest if kind == "device" else None
         self._event = event
         self._is_shared = is_shared
         self._connection: _Connection | None = None
@@ -169,9 +179,22 @@ class Tpm:
             connection.close()
 
     def _run(self, function: Callable[[_Connection], Result]) -> Result:
+        """Return what a function that speaks with the TPM returns, once others let it go.
+
+        Raises SecurityKeyError, which ends the connection, and what Event.wait_for_others() raises.
+        """
+        taken_since = time.monotonic()
+        while True:
+            try:
+                return self._run_now(function)
+            except _Taken:
+                self._event.wait_for_others(taken_since)
+            time.sleep(_TICK)
+
+    def _run_now(self, function: Callable[[_Connection], Result]) -> Result:
         """Return what a function that speaks with the TPM returns. It runs in a thread: what the TSS does may not end.
 
-        Raises SecurityKeyError, which ends the connection.
+        Raises _Taken, and SecurityKeyError, which ends the connection.
         """
         if self._is_stuck:
             raise self._silent()
@@ -228,7 +251,7 @@ class Tpm:
         while True:
             try:
                 if self._connection is None:
-                    self._connection = _Connection(pytss, self._tcti)
+                    self._connection = self._connect(pytss)
                 return function(self._connection)
             except pytss.TSS2_Exception as error:
                 connection, self._connection = self._connection, None
@@ -238,6 +261,22 @@ class Tpm:
                 if not is_full or time.monotonic() >= ends or self._event.is_set():
                     raise self._error_of(error.rc, was_connected=connection is not None) from None
             time.sleep(_TICK * (os.urandom(1)[0] + 1) / 256)  # and not all of them at the same time again
+
+    def _connect(self, pytss: Any) -> _Connection:
+        """Return a new connection. Raises _Taken if another program has the device, and pytss.TSS2_Exception."""
+        tries = _TRIES_TO_CONNECT
+        while True:
+            tries -= 1
+            try:
+                return _Connection(pytss, self._tcti)
+            except pytss.TSS2_Exception as error:
+                if self._device is None or error.rc >> 16 != _LAYER_OF_TCTI:
+                    raise
+                # The TSS does not tell why.
+                if _is_taken(self._device):
+                    raise _Taken from None
+                if not tries:
+                    raise
 
     def _error_of(self, rc: int, *, was_connected: bool) -> SecurityKeyError:
         code = _code(rc)
@@ -614,6 +653,15 @@ def _pytss() -> Any:
             or "install libtss2-dev, and then the package with: pip install 'sk-provider[tpm]'",
         ) from None
     return tpm2_pytss
+
+
+def _is_taken(device: str) -> bool:
+    """Return whether another program has a device, which none but one can have."""
+    try:
+        posix.close(posix.open(device, posix.O_RDWR | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
 
 
 def _is_of_tpm(rc: int) -> bool:

@@ -5,6 +5,7 @@ What belongs to the keys outside of the TPM is in a store in the home: tpm:/path
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from sk_provider.config import expand_home, home_directory
@@ -125,6 +126,7 @@ def open(  # noqa: A001 - see Transport
             ) from None
         return _channel(store, keepers, location, configuration, operation, may_reset=may_reset)
     except BaseException:
+        keepers.idle()
         keepers.forget()
         raise
 
@@ -180,6 +182,7 @@ def _channel(
 
     if not may_reset:
         keepers.check(store.read())
+    keepers.idle()
     return soft.SoftChannel(
         Authenticator(
             store,
@@ -254,6 +257,8 @@ def _check_device(device: str) -> None:
             'run: sudo usermod --append --groups tss "$USER", and log in again',
         ) from None
     except OSError as error:
+        if error.errno == errno.EBUSY:
+            return  # it is waited for when it is needed
         raise AuthenticatorError(
             f"the TPM ({device}) cannot be opened: {error.strerror}", "end what else uses it, and try again"
         ) from None
