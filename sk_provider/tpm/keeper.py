@@ -20,7 +20,7 @@ import os
 
 from sk_provider.ctap import ES256, sha256, status
 from sk_provider.ctap.status import StatusError
-from sk_provider.errors import StoreUnusable
+from sk_provider.errors import AuthenticatorError, SecurityKeyError, StoreUnusable
 
 from . import key_handle
 from .state import SALT_LENGTH, TpmState
@@ -50,6 +50,8 @@ class TpmKeepers:
         # By what was unsealed: the secrets of stores, and by the public half, the private ones of verification keys.
         self._secrets: dict[bytes, bytes] = {}
         self._released: dict[bytes, bytes] = {}
+        # The indices of counters that were made, of which the store may not know.
+        self._made: list[int] = []
 
     def __call__(self, state: State) -> TpmKeeper:
         """See keeper.Keepers."""
@@ -68,8 +70,24 @@ class TpmKeepers:
         self(state).secret()
 
     def idle(self) -> None:
-        """See keeper.Keepers."""
+        """See keeper.Keepers. What was made for a store that could not be written is deleted from the TPM."""
+        self._delete_unknown()
         self.tpm.idle()
+
+    def _delete_unknown(self) -> None:
+        made, self._made = self._made, []
+        if not made:
+            return
+        from sk_provider.authenticator.store import Store
+
+        try:
+            store = Store.find(self._path, TpmState)
+            state = store.read() if store is not None else None
+            for index in made:
+                if not isinstance(state, TpmState) or state.counter_index != index:
+                    self.tpm.undefine_counter(index)
+        except (SecurityKeyError, RuntimeError):
+            return  # which is told by whatever is asked next
 
     def forget(self) -> None:
         """See keeper.Keepers."""
@@ -102,6 +120,10 @@ class TpmKeepers:
     def released(self, state: TpmState) -> bytes | None:
         """Return the verification key's private half, None if it was not released."""
         return self._released.get(state.verification_key)
+
+    def note_counter(self, index: int) -> None:
+        """Note that a counter was made, of which the store knows once it is written."""
+        self._made.append(index)
 
     def remember(self, state: TpmState, secret: bytes) -> None:
         """Remember the secret of a store that is made anew."""
@@ -185,20 +207,25 @@ class TpmKeeper:
                 raise self._keepers.other_tpm() from None
             if value is None:
                 state.counter = min(state.counter + LEAP, MAX_COUNTER)
-                value = self._define_counter()
+                try:
+                    value = self._define_counter()
+                except OtherTpm:
+                    raise self._keepers.other_tpm() from None
         if value is None:
             state.counter += 1
             return min(state.counter, MAX_COUNTER)
         return min(state.counter + value - state.counter_start, MAX_COUNTER)
 
     def _define_counter(self) -> int | None:
-        """Make a counter in the TPM, and return its value, None where there is no room or its owner has a password."""
+        """Make a counter in the TPM, and return its value, None where there is no room or its owner has a password.
+
+        Raises OtherTpm.
+        """
         state = self._state
         state.counter_authorization = _without_zeros(os.urandom(32))
-        try:
-            made = self._keepers.tpm.define_counter(state.primary_name, state.counter_authorization)
-        except OtherTpm:
-            raise self._keepers.other_tpm() from None
+        made = self._keepers.tpm.define_counter(state.primary_name, state.counter_authorization)
+        if made is not None:
+            self._keepers.note_counter(made[0])
         state.counter_index, value = made or (0, None)
         state.counter_start = value or 0
         return value
@@ -229,6 +256,12 @@ class TpmKeeper:
 
     def clear(self) -> None:
         """See keeper.Keeper. The counter's index stays."""
+        try:
+            self._clear()
+        except OtherTpm:
+            raise AuthenticatorError("the TPM was cleared meanwhile", "try again") from None
+
+    def _clear(self) -> None:
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
         state, tpm = self._state, self._keepers.tpm

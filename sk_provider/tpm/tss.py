@@ -158,6 +158,10 @@ class Tpm:
         """Increment a counter in NV memory, and return its value; None if it is not there, or somebody else's."""
         return self._run(lambda connection: connection.increment(primary_name, index, authorization))
 
+    def undefine_counter(self, index: int) -> None:
+        """Delete a counter from NV memory, as its owner."""
+        self._run(lambda connection: connection.undefine_counter(index))
+
     def idle(self) -> None:
         """Let others have the TPM, if they cannot while this is connected to it."""
         if not self._is_shared:
@@ -524,6 +528,9 @@ class _Connection:
             self._esapi.nv_undefine_space(defined, pytss.ESYS_TR.OWNER)
         except pytss.TSS2_Exception:
             return  # why it is wanted is told
+
+    def undefine_counter(self, index: int) -> None:
+        self._undefine(self._esapi.tr_from_tpmpublic(index))
 
     def increment(self, name: bytes, index: int, authorization: bytes) -> int | None:
         _, session = self.session(name)

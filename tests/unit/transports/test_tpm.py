@@ -42,7 +42,7 @@ HASH = bytes(32)
 PIN = "1234"
 # TPM 2.0 Part 2, §6.5.2
 LOAD, SIGN, UNSEAL, READ_PUBLIC = 0x157, 0x15D, 0x15E, 0x173
-NV_INCREMENT = 0x134
+NV_DEFINE_SPACE, NV_INCREMENT, FLUSH_CONTEXT = 0x12A, 0x134, 0x165
 # §6.6.3: of the first handle, and of the TPM
 NO_INDEX, OUT_OF_SESSIONS = 0x18B, 0x903
 
@@ -240,6 +240,99 @@ def test_a_counter_that_does_not_count_is_not_left_in_the_tpm(
     assert len(indices(tpm)) == len(before) + more
 
 
+def test_a_counter_that_no_store_knows_of_is_not_left_in_the_tpm(
+    location: str, manager: Manager, tpm: Swtpm, tmp_path: Path
+) -> None:
+    before = indices(tpm)
+    # What a store is written to first.
+    in_the_way = tmp_path / "store" / "state.new"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(StoreUnusable, match="cannot be written: File exists"):
+        opened(location)
+    assert indices(tpm) == before
+    in_the_way.rmdir()
+    channel = opened(location)
+    made = make(client(channel))
+    (counter,) = set(indices(tpm)) - set(before)
+    in_the_way.mkdir()
+
+    def lose(_: bytes) -> None:
+        manager.answer = lambda _: None
+        delete(tpm, counter)
+
+    manager.answer = lose
+    with pytest.raises(StoreUnusable, match="cannot be written: File exists"):
+        get(client(channel), made)
+    assert indices(tpm) == before
+    in_the_way.rmdir()
+    get(client(channel), made)
+    assert len(indices(tpm)) == len(before) + 1
+    channel.close()
+
+
+def test_a_reset_leaves_no_counter_in_the_tpm_that_the_store_does_not_know_of(
+    location: str, manager: Manager, tpm: Swtpm, tmp_path: Path
+) -> None:
+    before = indices(tpm)
+    fail(manager, NV_DEFINE_SPACE)
+    opened(location).close()
+    manager.answer = lambda _: None
+    in_the_way = tmp_path / "store" / "state.new"
+    in_the_way.mkdir()
+    channel = opened(location, may_reset=True)
+    with pytest.raises(StoreUnusable, match="cannot be written: File exists"):
+        client(channel).reset()
+    assert indices(tpm) == before
+    in_the_way.rmdir()
+    client(channel).reset()
+    assert len(indices(tpm)) == len(before) + 1
+    channel.close()
+
+
+def test_a_tpm_that_is_cleared_at_any_command_of_a_reset_is_told_and_a_second_one_succeeds(
+    location: str, manager: Manager, tpm: Swtpm, tmp_path: Path
+) -> None:
+    opened(location).close()
+    state = tmp_path / "store" / "state"
+    told: list[str] = []
+    number = total = 1
+    while number <= total:
+        channel = opened(location, may_reset=True)
+        content, manager.commands = state.read_bytes(), 0
+
+        def clear(_: bytes, number: int = number) -> bytes | None:
+            """Have it connected to anew, and cleared by then."""
+            if manager.commands != number:
+                return None
+            tpm.clear()
+            return failure(OUT_OF_SESSIONS)
+
+        manager.answer = clear
+        try:
+            client(channel).reset()
+        except SecurityKeyError as error:
+            told.append(str(error))
+            assert state.read_bytes() == content
+        total = manager.commands
+        number += 1
+        manager.answer = lambda _: None
+        client(channel).reset()
+        channel.close()
+    assert {each.partition(";")[0] for each in told} <= {
+        "the TPM was cleared meanwhile",
+        "the TPM was restarted meanwhile",
+    }
+    assert len(told) > 1
+
+
+def delete(tpm: Swtpm, index: int) -> None:
+    """Have the TPM's owner delete what is defined in its NV memory."""
+    from tpm2_pytss.constants import ESYS_TR
+
+    with tpm.esapi() as esapi:
+        esapi.nv_undefine_space(esapi.tr_from_tpmpublic(index), ESYS_TR.OWNER)
+
+
 def indices(tpm: Swtpm) -> list[int]:
     """Return what is defined in the TPM's NV memory."""
     from tpm2_pytss.constants import TPM2_CAP
@@ -303,24 +396,31 @@ def test_a_tpm_that_hangs_when_it_is_let_go_spoils_nothing(
     location: str, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel = opened(location)
-    make(client(channel))
     monkeypatch.setattr(tss, "PATIENCE", 0.5)
-    hang(manager, 1)
+
+    def wait(sent: bytes) -> None:
+        if sent[6:11] == FLUSH_CONTEXT.to_bytes(4, "big") + b"\x02":  # of a session
+            time.sleep(1)
+
+    manager.answer = wait
+    make(client(channel))
     channel.close()
 
 
 def test_a_session_that_the_tpm_fails_to_forget_keeps_no_key_there(location: str, manager: Manager) -> None:
     channel = opened(location)
-    make(client(channel))
-    flushed = []
+    flushed: list[int] = []
 
     def refuse(sent: bytes) -> bytes | None:
+        if sent[6:10] != FLUSH_CONTEXT.to_bytes(4, "big"):
+            return None
         flushed.append(sent[10])
         return failure(0x101)
 
     manager.answer = refuse
+    make(client(channel))
     channel.close()
-    assert flushed == [0x02, 0x80]  # the types of handles, of an HMAC session and of a transient object
+    assert flushed[-2:] == [0x02, 0x80]  # the types of handles, of an HMAC session and of a transient object
 
 
 def test_a_tpm_that_vanishes_at_any_command_is_told_and_nothing_is_lost(location: str, manager: Manager) -> None:
