@@ -61,6 +61,10 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
         from .credentials import sealing
 
         raise sealing.resident_error("leave out -O resident, or have no SealKeyHandle for this application")
+    if configuration.seals_key_handles:
+        from . import sealed_keys
+
+        sealed_keys.refuse_if_nobody_can_be_asked(configuration)
     token = selection.open_for_enrollment(request, configuration, operation)
     operation.token = token
     try:
@@ -68,8 +72,6 @@ def enroll(request: EnrollRequest, configuration: Configuration, operation: Oper
     finally:
         token.close()
     if configuration.seals_key_handles:
-        from . import sealed_keys
-
         sealed_keys.seal(response, request, configuration, operation)
     known_keys.remember(
         configuration.known_keys,

@@ -35,6 +35,19 @@ class _NobodyAskedError(Exception):
     """libpysk can ask nobody. The sentence says why, way by way."""
 
 
+def refuse_if_nobody_can_be_asked(configuration: Configuration) -> None:
+    """Raise Unsupported if seal() could ask nobody, as far as that can be told before a key is made."""
+    unable: list[str] = []
+    for way in own_ways(configuration):
+        try:
+            pins.check(way, trusts_environment=configuration.trusts_environment)
+        except pins.CannotAsk as reason:
+            unable.append(f"{way}: {reason}")
+        else:
+            return
+    raise _nobody("this key wants a passphrase", _NobodyAskedError("; ".join(unable)))
+
+
 def seal(response: EnrollResponse, request: EnrollRequest, configuration: Configuration, operation: Operation) -> None:
     """Seal a new key's handle under a passphrase that a person enters twice.
 

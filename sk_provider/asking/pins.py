@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PINENTRY = "/usr/bin/pinentry"
 _MAX_ANSWER = 1024
 """Bytes; a PIN has 63 at most."""
+_NO_TERMINAL = "there is no terminal"
+_HAS_MORE_RIGHTS = "this program has more rights than you, so it starts no other"
 
 
 class CannotAsk(Exception):
@@ -54,13 +56,28 @@ def ask(way: str, question: Question, event: Event, *, trusts_environment: bool)
     Raises CannotAsk.
     """
     if way != "terminal" and not trusts_environment:
-        raise CannotAsk("this program has more rights than you, so it starts no other")
+        raise CannotAsk(_HAS_MORE_RIGHTS)
     ways: dict[str, Callable[[], str | None]] = {
         "terminal": lambda: _ask_on_terminal(question, event),
         "askpass": lambda: _ask_by_askpass(question, event),
         "pinentry": lambda: _ask_by_pinentry(question, event),
     }
     return ways[way]()
+
+
+def check(way: str, *, trusts_environment: bool) -> None:
+    """Raise CannotAsk if nobody can be asked in one way, as far as that can be told without asking."""
+    if way != "terminal" and not trusts_environment:
+        raise CannotAsk(_HAS_MORE_RIGHTS)
+    if way == "terminal":
+        terminal = terminals.open_terminal()
+        if terminal is None:
+            raise CannotAsk(_NO_TERMINAL)
+        os.close(terminal)
+    elif way == "askpass":
+        askpass()
+    elif not os.access(PINENTRY, os.X_OK):
+        raise CannotAsk(f"{PINENTRY} cannot be started")
 
 
 def askpass() -> str:
@@ -90,14 +107,14 @@ def pinentry_terminal() -> Iterator[str | None]:
 def _ask_on_terminal(question: Question, event: Event) -> str | None:
     terminal = terminals.open_terminal()
     if terminal is None:
-        raise CannotAsk("there is no terminal")
+        raise CannotAsk(_NO_TERMINAL)
     text = "".join(f"libpysk: {line}\n" for line in [*question.lines(), question.problem] if line)
     try:
         with terminals.signals_held() as have_come, terminals.silent(terminal):
             return _answer_on_terminal(terminal, f"{text}{question.wanted}: ", lambda: event.is_set() or have_come())
     except (OSError, termios.error):
         # It is no terminal for whoever has lost it, such as a process in the background whose shell is gone.
-        raise CannotAsk("there is no terminal") from None
+        raise CannotAsk(_NO_TERMINAL) from None
     finally:
         os.close(terminal)
 

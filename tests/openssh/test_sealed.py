@@ -289,6 +289,17 @@ def test_the_hosts_question_is_not_used_for_a_key_that_wants_a_pin(person: Perso
     assert pin_status(person) == status
 
 
+def test_no_key_is_made_where_nobody_can_be_asked_for_its_passphrase(person: Person, connect: Connect) -> None:
+    with connect(None) as relay:
+        person.configure(*LINES, "PinPrompt askpass", device=relay.address)
+        done, key = without_display(person, lambda: person.enroll("id", "ed25519-sk"))
+        assert relay.messages() == []
+    assert done.status != 0
+    assert not key.exists()
+    (line,) = provider_lines(done.errors)
+    assert line.startswith("libpysk: this key wants a passphrase, and nobody can be asked for it (askpass: there is no")
+
+
 @pytest.mark.parametrize("cost", [(20, 8, 1), (16, 8, 255), (0, 0, 0)], ids=["a gigabyte", "an hour", "zero"])
 def test_what_a_directory_has_that_asks_for_too_much_is_refused_before_any_question(
     person: Person, sealed: Path, cost: tuple[int, int, int]
