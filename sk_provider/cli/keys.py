@@ -126,6 +126,7 @@ def export(address: str | None, output: str, key: str | None, *, yes: bool) -> N
 
     from .reset import confirm
 
+    key_file.check_folder(output)
     with management_of(address) as (management, token, operation):
         found = listed(management, token, operation, all_applications=key is not None)
         if key is not None:

@@ -53,12 +53,17 @@ def change(address: str | None) -> None:
 
     from sk_provider.client.fido2_client import errors_translated
     from sk_provider.client.pin import error_of_refused_pin, normalize
-    from sk_provider.client.refusal import set_a_pin
+    from sk_provider.client.refusal import blocked_error, set_a_pin
     from sk_provider.errors import PinNotSet
 
     with _client_pin(address, may_create=False) as (client_pin, token, operation):
         if not client_pin.ctap.info.options.get("clientPin"):
             raise PinNotSet("the authenticator has no PIN", set_a_pin(token))
+        with errors_translated(token):
+            retries, wants_power_cycle = client_pin.get_pin_retries()
+        blocked = blocked_error(retries, token, needs_power_cycle=bool(wants_power_cycle))
+        if blocked is not None:
+            raise blocked
         old = normalize(read_secret("Current PIN"))
         new = _read_new_pin(client_pin)
         operation.restart()

@@ -46,8 +46,6 @@ def reset(address: str, *, yes: bool) -> None:
     from sk_provider.operation import Operation
     from sk_provider.transports import soft, split, tpm
 
-    if not yes:
-        confirm(f"Delete all keys and the PIN of {address}?")
     configuration = config.load()
     operation = Operation(configuration.timeout)
     scheme, location = split(address)
@@ -61,6 +59,9 @@ def reset(address: str, *, yes: bool) -> None:
         ctap2 = token.open_client(operation)
         if not token.speaks_ctap2:
             raise Unsupported("the authenticator supports U2F only, which has no reset", "use another one")
+        if not yes:
+            confirm(f"Delete all keys and the PIN of {address}?")
+            operation.restart()
         with errors_translated(token, pass_status=True):
             ctap2.reset(event=operation)  # type: ignore[arg-type]  # is_set() is all that is wanted of it
     except CtapError as error:

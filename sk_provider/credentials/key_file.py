@@ -107,6 +107,15 @@ def legible(user_id: bytes) -> str:
     return text if text.isprintable() and not any(each in text for each in ("/", "..", "\\")) else user_id.hex()
 
 
+def check_folder(folder: str) -> None:
+    """Raise KeyFilesNotWritten if write_all() could write no file, as far as that can be told beforehand."""
+    path = f"{folder}/id" if os.path.isdir(folder) else folder
+    try:
+        whole_file.check(os.path.abspath(path))
+    except OSError as error:
+        raise _not_written(path, error) from None
+
+
 def write_all(folder: str, records: list[tuple[str, Record]], replaced: list[str]) -> list[str]:
     """Write a private-key file of that name and a .pub file for each record, and return the paths of the former.
 
@@ -129,13 +138,17 @@ def write_all(folder: str, records: list[tuple[str, Record]], replaced: list[str
             os.rmdir(folder)
         if isinstance(error, FileExistsError):
             raise KeyFilesNotWritten(f"{error.filename} exists", "move it away, or name another folder") from None
-        remedy = "name another folder"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = f"free some space, or {remedy}"
-        elif error.errno in (errno.EACCES, errno.EPERM):
-            remedy = f"correct its folder's permissions, or {remedy}"
-        raise KeyFilesNotWritten(f"{error.filename} cannot be written ({error.strerror})", remedy) from None
+        raise _not_written(error.filename, error) from None
     return [f"{folder}/{name}" for name, _ in records]
+
+
+def _not_written(path: str, error: OSError) -> KeyFilesNotWritten:
+    remedy = "name another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = f"free some space, or {remedy}"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = f"correct its folder's permissions, or {remedy}"
+    return KeyFilesNotWritten(f"{path} cannot be written ({error.strerror})", remedy)
 
 
 def is_encrypted(content: bytes, path: str) -> bool:

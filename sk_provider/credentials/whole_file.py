@@ -46,6 +46,14 @@ def replace(path: str, content: bytes, mode: int = 0o600) -> None:
         raise
 
 
+def check(path: str) -> None:
+    """Raise OSError if replace() would fail, as far as that can be told beforehand."""
+    folder, _, name = path.rpartition("/")
+    beside = f"{folder}/.{name}.{posix.getpid()}"
+    _write(beside, b"\n", 0o600)
+    posix.unlink(beside)
+
+
 def put_all(files: list[tuple[str, bytes, int]], replaced: list[str]) -> None:
     """Make several files, of a path, a content and a mode (but for the umask) each, or none of those that are new.
 

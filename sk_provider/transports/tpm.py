@@ -180,7 +180,9 @@ def _channel(
 ) -> soft.SoftChannel:
     from sk_provider.authenticator.engine import Authenticator
 
-    if not may_reset:
+    if may_reset:
+        keepers.tpm.primary_name()
+    else:
         keepers.check(store.read())
     keepers.idle()
     return soft.SoftChannel(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.impatient import Impatient
+    from support.relay import Connect
 
 NEW_PIN = "another horse"
 
@@ -122,23 +123,24 @@ def test_a_pin_that_is_no_text_is_told(person: Person, command: str, variables: 
     [
         ("pin set", "<&-", "there is no standard input to read the PIN from"),
         ("pin set", "0>/dev/null", "standard input cannot be read (Bad file descriptor)"),
-        ("reset soft:", "<&-", "there is no standard input to confirm on"),
-        ("reset soft:", "0>/dev/null", "standard input cannot be read (Bad file descriptor)"),
-        ("reset soft:", "<latin1", "the answer is not UTF-8 text"),
+        ("reset soft:STORE", "<&-", "there is no standard input to confirm on"),
+        ("reset soft:STORE", "0>/dev/null", "standard input cannot be read (Bad file descriptor)"),
+        ("reset soft:STORE", "<latin1", "the answer is not UTF-8 text"),
     ],
 )
 def test_a_standard_input_that_cannot_be_read_is_told(
     person: Person, arguments: str, stdin: str, happened: str
 ) -> None:
     (person.folder / "latin1").write_bytes(b"\xff\n")
+    person.enroll("id", "ed25519-sk")
     done = subprocess.run(
-        ["sh", "-c", f"{person.pysk} {arguments} {stdin}"],
+        ["sh", "-c", f"{person.pysk} {arguments.replace('STORE', str(person.store))} {stdin}"],
         text=True, env=person.environment | STRICT, cwd=person.folder, check=False, capture_output=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
     assert (
         done.stderr.splitlines()[-1]
-        .removeprefix("Delete all keys and the PIN of soft:? [y/N]: ")
+        .removeprefix(f"Delete all keys and the PIN of soft:{person.store}? [y/N]: ")
         .startswith(f"pysk: {happened}; ")
     )
     assert "Traceback" not in done.stderr
@@ -219,6 +221,8 @@ def test_three_wrong_pins_block_and_the_status_tells(person: Person) -> None:
     assert done.returncode == 1
     assert "blocked" in done.stderr
     assert "blocked" in pysk(person, "pin", "status").stdout
+    # Nor is any asked for any more, which could not be read.
+    assert "the PIN is blocked" in pysk(person, "pin", "change").stderr
 
 
 def test_a_reset_kills_the_keys_and_the_pin(person: Person) -> None:
@@ -232,6 +236,25 @@ def test_a_reset_kills_the_keys_and_the_pin(person: Person) -> None:
     done_signing, _ = person.sign(key)
     assert done_signing.status != 0
     assert "the authenticator does not hold this key" in done_signing.errors
+
+
+def test_nothing_is_asked_where_it_is_known_that_it_cannot_be_done(person: Person, connect: Connect) -> None:
+    """What is asked all the same could not be read."""
+    done = pysk(person, "reset", "unix:/nonexistent")
+    assert (done.returncode, done.stderr.partition(";")[0]) == (1, "pysk: nobody listens at unix:/nonexistent")
+    with connect(None, "--profile", "u2f") as relay:
+        done = pysk(person, "reset", relay.address)
+    assert (done.returncode, done.stderr.partition(";")[0]) == (
+        1,
+        "pysk: the authenticator supports U2F only, which has no reset",
+    )
+    person.enroll("id", "ed25519-sk")
+    person.set_pin(PIN)
+    done = pysk(person, "keys", "export", "--output", f"{person.folder}/none/none")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"pysk: {person.folder}/none/none cannot be written (No such file or directory); name another folder\n",
+    )
 
 
 def test_a_person_may_take_longer_to_choose_a_pin_than_to_touch_the_authenticator(person: Person) -> None:
