@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .api import FLAG_USER_VERIFICATION, SignRequest
-from .client import candidates, selection
+from .client import candidates, discovery, selection
 from .errors import CredentialNotFound
 from .sign import sign
 
@@ -16,6 +16,26 @@ if TYPE_CHECKING:
     from .config import Configuration
     from .credentials.directory.record import Record
     from .operation import Operation
+
+
+def refuse_if_absent(record: Record, key_handle: bytes, configuration: Configuration, operation: Operation) -> None:
+    """Raise SecurityKeyError if no authenticator is there that prove() could ask, without asking any of the key.
+
+    key_handle: its own, or what is known of that.
+    """
+    addresses = configuration.devices(record.application)
+    token = None
+    try:
+        token = discovery.open_marked(key_handle, addresses, configuration, operation)
+    except CredentialNotFound as elsewhere:
+        found = discovery.discover_served(key_handle, addresses, configuration, elsewhere)
+    else:
+        found = discovery.discover(addresses, configuration) if token is None else []
+    if len(found) == 1 and not getattr(found[0].transport, "waits_for_a_person", False):
+        # What is named may not be there for all that.
+        token = found[0].open(configuration, operation, may_create=False)
+    if token is not None:
+        token.close()
 
 
 def prove(

@@ -152,6 +152,7 @@ def add(
     configuration = config.load()
     target = _writable(url, configuration)
     name = _own_name(configuration) if user is None else user
+    look_up.check(target, name, "", configuration)
     records = [_read_key_file(path, name) for path in key_files]
     if resident is not None:
         records += _resident_records(resident or None, name, all_applications=all_applications)
@@ -204,7 +205,8 @@ def seal_record(key: str, user: str | None, url: str | None, *, change: bool) ->
     from .seal import sealed_handle
 
     record, target = _the_only_one(key, user, url)
-    handle, kind = sealed_handle(record, record.handle_digest(), "pysk directory seal", change=change)
+    name, check = record.handle_digest(), _check_of(record, target, tells_of_resident_keys=not change)
+    handle, kind = sealed_handle(record, name, "pysk directory seal", check, change=change)
     name = _replace_handle(record, handle, target)
     # Not what named it before, which would tell which guess of the passphrase is right.
     click.echo(f"{name} in {target} ({record.fingerprint()}) is sealed; kind of key handle: {kind}", err=True)
@@ -222,7 +224,8 @@ def unseal_record(key: str, user: str | None, url: str | None) -> None:
     from .seal import opened_handle
 
     record, target = _the_only_one(key, user, url)
-    _replace_handle(record, opened_handle(record, record.handle_digest(), "pysk directory seal"), target)
+    check = _check_of(record, target)
+    _replace_handle(record, opened_handle(record, record.handle_digest(), "pysk directory seal", check), target)
     # Not what names it now, which would tell who has a copy from before which guess of the passphrase is right.
     click.echo(f"{record.fingerprint()} in {target} is not sealed any more", err=True)
 
@@ -351,6 +354,25 @@ def _the_only_one(key: str, user: str | None, url: str | None) -> tuple[Record, 
     if len(meant) > 1:
         raise DirectoryError(f"{target} has {len(meant)} keys of that fingerprint", _see_list(user))
     return meant[0], target
+
+
+def _check_of(record: Record, target: str, *, tells_of_resident_keys: bool = False) -> Callable[[], None]:
+    """Return what raises SecurityKeyError if a record in a directory cannot be replaced.
+
+    tells_of_resident_keys: whether it also tells the person which keys not to seal.
+    """
+    from sk_provider import config
+    from sk_provider.credentials.directory import look_up
+
+    def check() -> None:
+        look_up.check(target, record.user, record.handle_digest(), config.load())
+        if tells_of_resident_keys:
+            _say(
+                "a directory does not tell whether a key is resident; do not seal a resident one, for ssh-keygen -K "
+                "gives it without the passphrase"
+            )
+
+    return check
 
 
 def _replace_handle(record: Record, key_handle: bytes, target: str) -> str:

@@ -9,7 +9,10 @@ import click
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sk_provider.credentials.directory.record import Record
+    from sk_provider.credentials.key_file import KeyFileRefused
     from sk_provider.credentials.sealing import Layout
 
 _FILE_TYPE = click.Path()
@@ -40,7 +43,7 @@ def seal(key_file: str, *, change: bool) -> None:
     file = _KeyFile(key_file)
     if file.is_resident:
         raise sealing.resident_error("enroll another key without -O resident")
-    handle, kind = sealed_handle(file.record, key_file, "pysk seal", change=change)
+    handle, kind = sealed_handle(file.record, key_file, "pysk seal", file.check, change=change)
     file.write(handle)
     click.echo(f"{key_file} is sealed; kind of key handle: {kind}", err=True)
 
@@ -56,26 +59,33 @@ def unseal(key_file: str) -> None:
     For a key in a key directory, see `pysk directory unseal`.
     """
     file = _KeyFile(key_file)
-    file.write(opened_handle(file.record, key_file, "pysk seal"))
+    file.write(opened_handle(file.record, key_file, "pysk seal", file.check))
     click.echo(f"{key_file} is not sealed any more", err=True)
 
 
-def sealed_handle(record: Record, name: str, command: str, *, change: bool) -> tuple[bytes, str]:
+def sealed_handle(
+    record: Record, name: str, command: str, check: Callable[[], object], *, change: bool
+) -> tuple[bytes, str]:
     """Return a record's key handle, sealed under a passphrase that the person enters, and what is told of its kind.
 
-    name: the key's, for the person; command: which seals it. Raises SecurityKeyError.
+    name: the key's, for the person; command: which seals it; check: raises what keeps the new key handle from being
+    written. Raises SecurityKeyError.
     """
     from sk_provider.credentials import sealing
     from sk_provider.errors import InvalidRequest
 
     if sealing.is_sealed(record.key_handle) and not change:
         raise InvalidRequest(f"{name} is sealed", f"give it another passphrase with: {command} --change {name}")
-    handle = opened_handle(record, name, command) if change else record.key_handle
+    if change:
+        handle = opened_handle(record, name, command, check)
+    else:
+        check()
+        handle = record.key_handle
     kind = _told(sealing.layout_of(handle, record.application))
     return sealing.seal(handle, record.application, record.algorithm, _read_new_passphrase()), kind
 
 
-def opened_handle(record: Record, name: str, command: str) -> bytes:
+def opened_handle(record: Record, name: str, command: str, check: Callable[[], object]) -> bytes:
     """Return a sealed key handle opened by a passphrase that the person enters, and the authenticator proves right.
 
     The arguments and errors are those of sealed_handle().
@@ -84,15 +94,19 @@ def opened_handle(record: Record, name: str, command: str) -> bytes:
     from sk_provider.credentials import sealing
     from sk_provider.errors import CredentialNotFound, InvalidRequest
     from sk_provider.operation import Operation
-    from sk_provider.proof import prove
+    from sk_provider.proof import prove, refuse_if_absent
 
     from .pin import read_secret
 
     if not sealing.is_sealed(record.key_handle):
         raise InvalidRequest(f"{name} is not sealed", f"seal it with: {command}")
     sealed = sealing.parse(record.key_handle, record.application, record.algorithm)
-    handle = sealed.open(sealed.key_stream(read_secret("Passphrase", "passphrase")))
+    check()
     configuration = config.load()
+    # Some key handles tell whose they are by what is not sealed of them.
+    unopened = sealed.open(bytes(sealed.key_stream_length))
+    refuse_if_absent(record, unopened, configuration, Operation(configuration.timeout))
+    handle = sealed.open(sealed.key_stream(read_secret("Passphrase", "passphrase")))
     try:
         prove(record, handle, configuration, Operation(configuration.timeout), lambda: read_secret("PIN"))
     except CredentialNotFound as error:
@@ -148,19 +162,32 @@ class _KeyFile:
         self.record: Record = key_file.parse(self._content, path, "user")
         self.is_resident = key_file.is_resident(self._content, path)
 
+    def check(self) -> None:
+        """Raise KeyFileRefused if it cannot be written, before the person is asked for anything."""
+        from sk_provider.credentials import whole_file
+
+        try:
+            whole_file.check(self._target)
+        except OSError as error:
+            raise self._not_written(error) from None
+
     def write(self, key_handle: bytes) -> None:
         """Have another key handle in it. Raises KeyFileRefused if it cannot be written; then it is as it was."""
         from sk_provider.credentials import key_file, whole_file
-        from sk_provider.credentials.key_file import KeyFileRefused
 
         content = key_file.with_key_handle(self._content, self._path, key_handle)
         try:
             whole_file.replace(self._target, content, self._mode)
         except OSError as error:
-            raise KeyFileRefused(
-                f"{self._path} cannot be written ({error.strerror})", "correct its folder's permissions, or make room"
-            ) from None
+            raise self._not_written(error) from None
         remember_renamed(self.record, key_handle)
+
+    def _not_written(self, error: OSError) -> KeyFileRefused:
+        from sk_provider.credentials.key_file import KeyFileRefused
+
+        return KeyFileRefused(
+            f"{self._path} cannot be written ({error.strerror})", "correct its folder's permissions, or make room"
+        )
 
 
 def _told(layout: Layout) -> str:

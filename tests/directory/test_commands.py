@@ -262,8 +262,12 @@ def seal(run: Run, *arguments: str, lines: tuple[str, ...] = (PASSPHRASE,)) -> s
     assert (done.returncode, done.stdout) == (0, ""), done
     key = listed(run)[-1]
     named = {"seal": key[0], "unseal": key[4]}[arguments[0]]
-    assert done.stderr.startswith(f"{named} in ")
-    assert key[4] in done.stderr
+    *warnings, said = done.stderr.splitlines()
+    assert said.startswith(f"{named} in ")
+    assert key[4] in said
+    assert [line.partition(";")[0] for line in warnings] == (
+        ["pysk: a directory does not tell whether a key is resident"] if arguments[:-1] == ("seal",) else []
+    )
     return key[0]
 
 
@@ -326,11 +330,35 @@ def test_a_record_that_cannot_be_sealed_or_unsealed_stays_as_it_is(person: Perso
     assert done.stderr == f"pysk: file:{records} has 2 keys of that fingerprint; see: pysk directory list\n"
     done = run("unseal", plain, lines=("x",))
     assert done.stderr == f"pysk: {plain} is not sealed; seal it with: pysk directory seal\n"
-    done = subprocess.run(
-        ["sh", "-c", 'ulimit -f 0; exec "$0" directory seal "$1"', person.pysk, plain], input="x\n",
-        text=True, env=person.environment, check=False, capture_output=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode != 0
+    assert [(path.name, path.read_text()) for path in records.iterdir()] == [("alice", content)]
+
+
+def test_a_directory_that_cannot_be_written_is_told_before_anything_is_asked(
+    person: Person, records: Path, run: Run
+) -> None:
+    person.set_pin(PIN)
+    run("add", str(enroll(person, "id")))
+    plain = listed(run)[0][0]
+    sealed = seal(run, "seal", plain)
+    run("add", str(person.folder / "id"))
+    encrypted = enroll(person, "encrypted")
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", encrypted], check=True, timeout=60)
+    content = (records / "alice").read_text()
+    for arguments in (
+        ("seal", plain),
+        ("seal", "--change", sealed),
+        ("unseal", sealed),
+        ("add", str(encrypted)),
+        ("add", "--resident"),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", 'ulimit -f 0; exec "$0" directory "$@"', person.pysk, *arguments], input="",
+            text=True, env=person.environment, check=False, capture_output=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"pysk: {records / 'alice'} cannot be written (File too large); correct its permissions\n",
+        )
     assert [(path.name, path.read_text()) for path in records.iterdir()] == [("alice", content)]
 
 

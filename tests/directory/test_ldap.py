@@ -801,6 +801,9 @@ def test_a_key_handle_is_replaced_in_one_change(slapd: Slapd, me: str) -> None:
     one, other = record(me, comment="one"), record(me, ALGORITHM_ECDSA)
     for each in (one, other):
         ldap.add(slapd.ldapi, each, said(slapd))
+    ldap.check(slapd.ldapi, me, one.handle_digest(), said(slapd))
+    ldap.check(slapd.ldapi, me, "", said(slapd))
+    assert values(found(slapd, me)) == values([one, other])
     sealed = checked(me, one.application, one.algorithm, one.public_key, b"sealed", one.flags, one.comment)
     configuration = Configuration()
     configuration.directory_ca = str(slapd.ca)
@@ -825,6 +828,8 @@ def test_nobody_adds_or_removes_anothers_keys(slapd: Slapd, me: str, password_fi
             ldap.remove(url, user, theirs.handle_digest(), said(slapd, options))
         with pytest.raises(DirectoryError, match="does not allow"):
             ldap.replace(url, theirs.handle_digest(), theirs, said(slapd, options))
+        with pytest.raises(DirectoryError, match="does not allow"):
+            ldap.check(url, user, theirs.handle_digest(), said(slapd, options))
     with pytest.raises(DirectoryError):
         ldap.add(slapd.ldaps, record(me), said(slapd))
     assert values(found(slapd, user)) == values([theirs])

@@ -77,9 +77,19 @@ def test_a_wrong_passphrase_leaves_the_file_as_it_is(person: Person) -> None:
         assert line.startswith(
             "pysk: the passphrase is wrong, or the authenticator does not hold this key; try again, "
         )
-    person.configure(device="unix:/nonexistent")
+
+
+def test_no_passphrase_is_asked_for_where_no_authenticator_is_there_to_prove_it(person: Person) -> None:
+    key = enrolled(person)
+    seal(person, key)
     shutil.rmtree(person.store)
-    assert refused(person, "unseal", key, answers=f"{PASSPHRASE}\n").startswith("pysk: ")
+    for device, sentence in (
+        (f"soft:{person.store}", "the key belongs to a software authenticator that is neither the default one"),
+        ("unix:/nonexistent", "nobody listens at unix:/nonexistent"),
+    ):
+        person.configure(device=device)
+        for command in (("unseal",), ("seal", "--change")):
+            assert refused(person, *command, key).startswith(f"pysk: {sentence}")
 
 
 def test_for_a_key_that_wants_a_pin_the_right_pin_tells(person: Person) -> None:
@@ -170,14 +180,23 @@ def test_a_link_stays_a_link(person: Person) -> None:
 
 
 def test_what_cannot_be_written_is_not_begun(person: Person) -> None:
-    key = enrolled(person)
-    done = subprocess.run(
-        ["sh", "-c", 'ulimit -f 0; exec "$0" seal "$1"', person.pysk, key],
-        input=f"{PASSPHRASE}\n", env=person.environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert not KeyFile(key).key_handle.startswith(MARK)
-    assert [name for name in os.listdir(person.folder) if name.startswith(".id")] == []
+    plain = enrolled(person)
+    sealed = person.folder / "sealed"
+    shutil.copy(plain, sealed)
+    seal(person, sealed)
+    for key, *command in ((plain, "seal"), (sealed, "seal", "--change"), (sealed, "unseal")):
+        before = key.read_bytes()
+        done = subprocess.run(
+            ["sh", "-c", 'ulimit -f 0; exec "$0" "$@"', person.pysk, *command, key],
+            input="", env=person.environment, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        # No passphrase is asked for, which could not be read.
+        assert (done.returncode, done.stderr.partition(";")[0]) == (
+            1,
+            f"pysk: {key} cannot be written (File too large)",
+        )
+        assert key.read_bytes() == before
+    assert [name for name in os.listdir(person.folder) if name.startswith(".")] == []
 
 
 def test_the_public_key_is_known_by_the_new_name_alone(person: Person) -> None:

@@ -38,6 +38,13 @@ if TYPE_CHECKING:
             Raises DirectoryError if the directory cannot be written.
             """
 
+        def check(self, url: str, user: str, handle_digest: str, settings: Settings, /) -> None:
+            """Raise DirectoryError if the user's record whose key handle has this digest cannot be replaced.
+
+            handle_digest: "" if one is to be added for the user. May be missing; what it does not find out, the change
+            itself tells.
+            """
+
         def replace(self, url: str, handle_digest: str, record: Record, settings: Settings, /) -> bool:
             """Put a record in the place of its user's with the same key whose handle has this digest, in one change.
 

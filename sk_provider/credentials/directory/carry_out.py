@@ -34,13 +34,16 @@ def carry_out(request: Request) -> Answer:
                 answer.leave_out(f"{request.url} has answered with another user's key; ask its administrator")
     elif not hasattr(kind, "add") or not hasattr(kind, "remove"):
         raise DirectoryError(f"{request.url} cannot be written by this program", "write it with its own tools")
+    elif request.action != exchange.REMOVE and request.handle_digest and not hasattr(kind, "replace"):
+        raise DirectoryError(
+            f"{request.url} cannot have a record replaced by this program", "remove it, and add the other"
+        )
+    elif request.action == exchange.CHECK:
+        if hasattr(kind, "check"):
+            kind.check(request.url, request.user, request.handle_digest, request.settings)
     elif request.action == exchange.ADD:
         kind.add(request.url, request.record, request.settings)
     elif request.action == exchange.REPLACE:
-        if not hasattr(kind, "replace"):
-            raise DirectoryError(
-                f"{request.url} cannot have a record replaced by this program", "remove it, and add the other"
-            )
         answer.removed = kind.replace(request.url, request.handle_digest, request.record, request.settings)
     else:
         answer.removed = kind.remove(request.url, request.user, request.handle_digest, request.settings)

@@ -19,15 +19,16 @@ LOOK_UP = "look up"
 ADD = "add"
 REMOVE = "remove"
 REPLACE = "replace"
+CHECK = "check"
 
 MAX_ANSWER = 4 << 20
 """Bytes, of more keys than anybody has."""
 
 
 class Request:
-    """What is to be done: LOOK_UP or REMOVE for a user, ADD a record, or REPLACE others by one.
+    """What is to be done: LOOK_UP or REMOVE for a user, ADD a record, REPLACE others by one, or CHECK before any of it.
 
-    own_only: see load(); handle_digest: of the key handle of what is to be removed or replaced.
+    own_only: see load(); handle_digest: of the key handle of what is to be removed or replaced, "" for neither.
     """
 
     def __init__(

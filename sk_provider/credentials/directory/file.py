@@ -58,11 +58,7 @@ def add(url: str, record: Record, _settings: Settings) -> None:
     """See Writable."""
     line = line_of(record)
     path = realpath(local_file.path_of(split(url)[1]))
-    target = path
-    if isdir(path):
-        if "/" in record.user or not _is_read(record.user):
-            raise DirectoryError(f'no file can be named after the user "{record.user}"', "name a file in KeyDirectory")
-        target = f"{path}/{record.user}"
+    target = _target(path, record.user)
 
     def is_replaced(other: Record) -> bool:
         return (other.application, other.key_handle) == (record.application, record.key_handle)
@@ -71,6 +67,34 @@ def add(url: str, record: Record, _settings: Settings) -> None:
         if each != target:
             _change(each, record.user, is_replaced)
     _change(target, record.user, is_replaced, line)
+
+
+def check(url: str, user: str, handle_digest: str, _settings: Settings) -> None:
+    """See Writable."""
+
+    def is_meant(record: Record) -> bool:
+        return record.handle_digest() == handle_digest
+
+    path = realpath(local_file.path_of(split(url)[1]))
+    if handle_digest:
+        lines = ((each, line) for each in _files(path) for _, line in local_file.lines(each))
+        written = {each for each, line in lines if _is_of(line, user) and _is_meant(line, is_meant)}
+    else:
+        written = {_target(path, user)}
+    for each in written:
+        try:
+            whole_file.check(each)
+        except OSError as error:
+            raise _not_written(each, error) from None
+
+
+def _target(path: str, user: str) -> str:
+    """Return the file that a user's records are added to. Raises DirectoryError if there can be none."""
+    if not isdir(path):
+        return path
+    if "/" in user or not _is_read(user):
+        raise DirectoryError(f'no file can be named after the user "{user}"', "name a file in KeyDirectory")
+    return f"{path}/{user}"
 
 
 def remove(url: str, user: str, handle_digest: str, _settings: Settings) -> bool:
@@ -119,8 +143,12 @@ def _change(
         finally:
             posix.close(lock)
     except OSError as error:
-        raise DirectoryError(f"{path} cannot be written ({error.strerror})", "correct its permissions") from None
+        raise _not_written(path, error) from None
     return kept != old
+
+
+def _not_written(path: str, error: OSError) -> DirectoryError:
+    return DirectoryError(f"{path} cannot be written ({error.strerror})", "correct its permissions")
 
 
 def _is_meant(line: str, is_meant: Callable[[Record], bool]) -> bool:

@@ -102,6 +102,15 @@ def add(url: str, record: Record, settings: Settings) -> None:
             server.modify(name, changes)
 
 
+def check(url: str, user: str, handle_digest: str, settings: Settings) -> None:
+    """See Writable. Nothing tells but a change: the record takes its own place."""
+    with _Server(url, settings) as server:
+        name, attributes = server.find_to_write(user)
+        values = [value for value, each in _held(attributes, user) if each.handle_digest() == handle_digest]
+        if values:
+            server.modify(name, [(server.ldap.MOD_DELETE, ATTRIBUTE, values), (server.ldap.MOD_ADD, ATTRIBUTE, values)])
+
+
 def remove(url: str, user: str, handle_digest: str, settings: Settings) -> bool:
     """See Writable."""
     with _Server(url, settings) as server:

@@ -59,6 +59,14 @@ def look_up(
     return found
 
 
+def check(url: str, user: str, handle_digest: str, configuration: Configuration) -> None:
+    """Raise SecurityKeyError if a directory cannot be written, as far as it can tell without a change.
+
+    handle_digest: of the key handle of a record of the user's that is to be replaced, "" if one is to be added.
+    """
+    _do(exchange.CHECK, url, configuration, user=user, handle_digest=handle_digest)
+
+
 def add(url: str, record: Record, configuration: Configuration) -> None:
     """Add a record to a directory, or replace the one of that user, application and key handle.
 
