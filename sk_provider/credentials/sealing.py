@@ -62,6 +62,8 @@ class Cost:
         """Return whether it is worth no less than another, and takes no more than a file's content may ask for."""
         if not (1 <= self.log2_n <= 24 and 1 <= self.r <= 32 and 1 <= self.p <= 32):
             return False
+        if self.log2_n >= 16 * self.r:
+            return False  # which is none of scrypt's (RFC 7914 §6)
         return least.memory <= self.memory <= _MAX_MEMORY and self.p * self.r << self.log2_n <= _MAX_WORK
 
 

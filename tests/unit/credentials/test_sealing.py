@@ -245,6 +245,7 @@ def test_the_format_is_the_one_that_key_files_hold() -> None:
     [
         (0, 8, 1), (16, 0, 1), (16, 8, 0), (0, 0, 0), (255, 255, 255), (1, 1, 1), (15, 8, 1), (16, 7, 1),
         (20, 8, 1), (19, 8, 1), (16, 255, 1), (16, 8, 255), (16, 8, 9), (24, 1, 1), (18, 8, 4),
+        (19, 1, 1), (21, 1, 2), (14, 33, 1), (14, 32, 9), (13, 32, 1), (20, 2, 3), (21, 2, 1), (17, 4, 33),
     ],
 )  # fmt: skip
 def test_hostile_parameters_are_refused_before_anything_is_derived(cost: tuple[int, int, int]) -> None:
@@ -255,9 +256,43 @@ def test_hostile_parameters_are_refused_before_anything_is_derived(cost: tuple[i
         sealing.parse(bytes(sealed), APPLICATION, ALGORITHM_ED25519)
 
 
-@pytest.mark.parametrize("cost", [(16, 8, 1), (17, 8, 2), (18, 8, 2)])
+@pytest.mark.parametrize("cost", [(16, 8, 1), (17, 8, 2), (18, 8, 2), (14, 32, 1), (14, 32, 8), (20, 2, 2)])
 def test_more_may_be_asked_for_within_reason(cost: tuple[int, int, int]) -> None:
     assert Cost(*cost).is_affordable(COST)
+
+
+def test_whatever_may_be_asked_for_is_what_scrypt_takes() -> None:
+    for log2_n in (1, 15, 16, 17):
+        if Cost(log2_n, 1, 1).is_affordable(Cost(1, 1, 1)):
+            hashlib.scrypt(b"", salt=b"", n=1 << log2_n, r=1, p=1, maxmem=1 << 26, dklen=16)
+
+
+@given(data=st.data())
+def test_of_two_that_are_mixed_neither_opens(data: st.DataObject) -> None:
+    kinds = st.sampled_from(KINDS).map(lambda kind: kind[0]())
+    handles = [data.draw(kinds), data.draw(kinds)]
+    one, other = (seal(handle) for handle in handles)
+    at, where = data.draw(st.integers(1, len(one) - 1)), data.draw(st.integers(1, len(other) - 1))
+    for mixed in (one[:at] + other[where:], one[:at] + other[at:], one[:PLAINTEXT] + other[PLAINTEXT:]):
+        if mixed in (one, other):
+            continue
+        try:
+            opened = unseal(mixed)
+        except SecurityKeyError:
+            continue
+        assert opened not in handles
+
+
+@given(data=st.data())
+def test_of_another_byte_at_any_place_it_opens_to_another_handle_or_none(data: st.DataObject) -> None:
+    handle = data.draw(st.sampled_from(KINDS).map(lambda kind: kind[0]()))
+    sealed = seal(handle)
+    at, change = data.draw(st.integers(0, len(sealed) - 1)), data.draw(st.integers(1, 255))
+    try:
+        opened = unseal(sealed[:at] + bytes((sealed[at] ^ change,)) + sealed[at + 1 :])
+    except SecurityKeyError:
+        return
+    assert opened != handle
 
 
 @pytest.mark.parametrize(("make", "number", "is_plausible"), KINDS)
