@@ -80,10 +80,21 @@ def confirm(question: str) -> None:
     if sys.stdin is None:
         raise InvalidRequest("there is no standard input to confirm on", "use a terminal, or add --yes")
     try:
-        click.confirm(question, abort=True, err=True)
+        if sys.stdin.isatty():
+            click.confirm(question, abort=True, err=True)
+            return
+        # The line is ended at once: what is read here is not seen, and what is told then stands on a line of its own.
+        click.echo(f"{question} [y/N]", err=True)
+        answer = sys.stdin.readline()
     except UnicodeError:
         raise InvalidRequest("the answer is not UTF-8 text", "answer y or n") from None
     except OSError as error:
         raise InvalidRequest(
             f"standard input cannot be read ({error.strerror})", "use a terminal, a pipe or a file"
         ) from None
+    if not answer:
+        raise InvalidRequest(
+            "nobody can confirm: standard input is no terminal, and has no more lines", "use a terminal, or add --yes"
+        )
+    if answer.strip().lower() not in ("y", "yes"):
+        raise click.Abort

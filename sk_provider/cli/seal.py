@@ -142,9 +142,9 @@ class _KeyFile:
         from sk_provider.credentials.key_file import KeyFileRefused
 
         self._path = path
-        # A link stays one.
-        self._target = os.path.realpath(path)
         try:
+            # A link stays one.
+            self._target = os.path.realpath(path)
             with open(self._target, "rb") as file:
                 status = os.fstat(file.fileno())
                 self._content = file.read(key_file.MAX_SIZE)

@@ -88,7 +88,13 @@ def serve(path: str | None, profile_name: str | None, presence: str, addresses: 
         raise click.UsageError(str(error)) from None
     loop = Loop()
     loop.stop_on_signals()  # before there is a temporary store, which a signal must not leave behind
-    temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
+    try:
+        temporary = None if path else tempfile.mkdtemp(prefix="pysk-serve-")
+    except OSError as error:
+        loop.close()
+        raise click.ClickException(
+            f"no folder can be made for the keys ({error.strerror}); name one with --store, or make room in /tmp"
+        ) from None
     try:
         _serve(VirtualKey(Store.create(path or f"{temporary}/store"), asked, what, _say, loop.wake), loop, addresses)
     finally:
