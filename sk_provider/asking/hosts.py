@@ -55,8 +55,9 @@ def tells_of_touches(api_major: int) -> bool:
     On standard error, if that is a terminal, or else by SSH_ASKPASS, if they have that (notify_start() in readpass.c):
     ssh since 8.4, ssh-keygen when it certifies, and ssh-agent, whose standard error is none, as a rule. ssh-keygen, on
     standard error when it signs (-Y), and on standard output when it enrolls or lists (-K), whatever these are. Nobody
-    else: ssh-add, sshd. A provider cannot see what was told, nor what ssh-keygen is about: where it has no terminal and
-    certifies, a person who has SSH_ASKPASS is told twice.
+    else: ssh-add; sshd has no touch to tell of, for it asks for none, whatever its host key wants. A provider cannot
+    see what was told, nor what ssh-keygen is about: where it has no terminal and certifies, a person who has
+    SSH_ASKPASS is told twice.
     """
     name = program()
     if name == AGENT:

@@ -29,12 +29,12 @@ from sk_provider.cli import main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
 PATIENCE_S = 60
 
-USUAL = {
+USUAL: dict[tuple[str, str] | str, str] = {
     "ADDRESS": "soft:{folder}/store",
     "FILE": "attestation",
     "KEY": "{key}",
@@ -47,7 +47,7 @@ USUAL = {
 }
 """What the words of a command line are, in whichever command."""
 
-USUAL_OF = {
+USUAL_OF: dict[tuple[str, str] | str, str] = {
     ("serve", "ADDRESS"): "unix:{sockets}/served",
     ("directory add", "KEYFILE"): "other",
 }
@@ -136,7 +136,7 @@ class Everyone:
         self._usual: dict[tuple[str, str] | str, str] = {}
         added = self.call("directory add", ["directory", "add", "id"])
         places = {"folder": self.folder, "sockets": sockets, "key": added.errors.split()[0]}
-        self._usual = {word: value.format(**places) for word, value in {**USUAL, **USUAL_OF}.items()}  # type: ignore[dict-item]
+        self._usual = {word: value.format(**places) for each in (USUAL, USUAL_OF) for word, value in each.items()}
 
     def lines(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Yield each command with its usual words."""
@@ -187,7 +187,7 @@ class Everyone:
             os.close(ours)
         return Case(name, line, process.wait(PATIENCE_S), b"", screen), is_interrupted
 
-    def call_all(self, calls: list[Callable[[], Case]]) -> list[Case]:
+    def call_all(self, calls: Sequence[Callable[[], Case]]) -> list[Case]:
         """Make calls, two at a time."""
         with ThreadPoolExecutor(2) as pool:
             return [case.check() for case in pool.map(lambda call: call(), calls)]

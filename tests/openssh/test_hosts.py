@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support import debian, openssh
-from support.login import authorize
-from support.openssh import PIN, PIN_PROMPT, Agent, Person
+from support.login import authorize, log_in, succeeded
+from support.openssh import PIN, PIN_PROMPT, USER_PRESENT, Agent, KeyFile, Person
 from support.serve import serve
 from support.sshd import Sshd, keygen
 
@@ -40,6 +41,8 @@ TOLD = {
     "certify": ("certify", True, False, TERMINAL, False),
     "certify, unseen": ("certify", False, False, NOBODY, True),
     "certify, by askpass": ("certify", False, True, ASKPASS, True),
+    "list": ("list", True, False, TERMINAL, False),
+    "list, unseen": ("list", False, False, TERMINAL, True),
     "agent": ("agent", True, False, NOBODY, False),
     "agent, by askpass": ("agent", True, True, ASKPASS, False),
 }
@@ -76,7 +79,9 @@ class Doing:
                 if done.status != 0:
                     return done
                 return self._person.run(*shell, *self._server.client(), "true", environment=agent.environment)
-        return self._person.run(*shell, *self.command(what), environment=self._variables)
+        # Who enters no PIN before the keys are listed has the authenticator verify them.
+        answers = [(PIN_PROMPT, "")] if what == "list" else []
+        return self._person.run(*shell, *self.command(what), answers=answers, environment=self._variables)
 
     def command(self, what: str) -> list[str]:
         """Return what does it, but for an agent."""
@@ -86,6 +91,8 @@ class Doing:
             return [*self._server.client(*options, "-i", str(self._key)), "true"]
         if what == "enroll":
             return ["ssh-keygen", "-t", "ed25519-sk", "-N", "", "-f", str(folder / "new")]
+        if what == "list":
+            return ["ssh-keygen", "-K", "-N", ""]
         if what == "certify":
             keygen("-t", "ed25519", "-f", str(folder / "user"))
             return ["ssh-keygen", "-s", str(self._key), "-I", "me", "-n", "me", str(folder / "user.pub")]
@@ -109,13 +116,15 @@ def test_who_tells_of_a_touch(
     is_ours: bool,
 ) -> None:  # fmt: skip
     address = f"unix:{sockets}/token"
-    with serve(address, "--store", str(person.store), presence="auto"):
+    # Only an authenticator that verifies its person by itself has them touch it before it lists its keys.
+    profile = ("--profile", "uv") if what == "list" else ()
+    with serve(address, "--store", str(person.store), *profile, presence="auto"):
         person.configure("Notify terminal", device=address)
-        done, key = person.enroll("id", "ed25519-sk")
+        done, key = person.enroll("id", "ed25519-sk", *(["resident"] if what == "list" else []))
         assert done.status == 0, done
     authorize(server, key)
     askpass = askpass_of(person) if has_askpass else None
-    with serve(address, "--store", str(person.store), presence="after:1500"):
+    with serve(address, "--store", str(person.store), *profile, presence="after:1500"):
         done = Doing(person, server, key, askpass).do(what, on_terminal=on_terminal)
     assert done.status == 0, done
     theirs = [line for line in done.screen.splitlines() if not line.startswith("libpysk: ")]
@@ -125,10 +134,49 @@ def test_who_tells_of_a_touch(
     assert ("libpysk: touch " in done.screen) is is_ours
 
 
-@pytest.mark.parametrize("what", ["ssh", "sign", "agent"])
+def test_sshd_asks_for_no_touch_whatever_its_host_key_wants(person: Person, sockets: Path, tmp_path: Path) -> None:
+    address = f"unix:{sockets}/token"
+    with serve(address, "--store", str(person.store), presence="auto"):
+        person.configure("Notify terminal", device=address)
+        done, host_key = person.enroll("host_key", "ed25519-sk")
+        assert done.status == 0, done
+        assert KeyFile(host_key).flags & USER_PRESENT
+    with (
+        serve(address, "--store", str(person.store), presence="deny"),
+        sshd_of(person, host_key, tmp_path) as server,
+    ):
+        done = log_in(person, server, person.folder / "plain")
+        assert succeeded(done), done
+
+
+def test_sshd_asks_nobody_for_a_pin(person: Person, tmp_path: Path) -> None:
+    person.set_pin(PIN)
+    done, host_key = person.enroll("host_key", "ed25519-sk", "verify-required")
+    assert done.status == 0, done
+    with sshd_of(person, host_key, tmp_path, **askpass_of(person, PIN)) as server:
+        assert log_in(person, server, person.folder / "plain").status == 255
+    assert questions(person) == ""
+    assert "; sshd cannot ask for a PIN: use a HostKey that needs none" in server.log()
+
+
+def sshd_of(person: Person, host_key: Path, tmp_path: Path, **variables: str) -> Sshd:
+    """Return a server that has an sk key for its host key alone, where the key in the file plain may log in."""
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    variables |= {"PYSK_CONFIG": str(person.config), "HOME": os.devnull}
+    server = Sshd(folder, [host_key], [f"SecurityKeyProvider {person.provider}"], variables)
+    keygen("-t", "ed25519", "-f", str(person.folder / "plain"))
+    authorize(server, person.folder / "plain")
+    return server
+
+
+@pytest.mark.parametrize("what", ["ssh", "sign", "list", "agent"])
 def test_who_asks_for_a_pin(person: Person, server: Sshd, what: str) -> None:
     person.set_pin(PIN)
-    done, key = person.enroll("id", "ed25519-sk", "verify-required")
+    if what == "list":
+        done, key = person.enroll("id", "ed25519-sk", "resident", answers=[(PIN_PROMPT, PIN)])
+    else:
+        done, key = person.enroll("id", "ed25519-sk", "verify-required")
     assert done.status == 0, done
     authorize(server, key)
     agent_asks = openssh.version() >= (8, 9)
