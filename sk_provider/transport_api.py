@@ -202,7 +202,7 @@ class KnowsNames(Transport, Protocol):
     def name(self, location: str) -> str:
         """Return what the authenticator at a location calls itself, "" if it does not say. Raises nothing.
 
-        It is to take less than 1 s, and may be called while the authenticator is open.
+        It is to take less than 1 s, or is asked for no more, and may be called while the authenticator is open.
         """
 
 
