@@ -115,6 +115,9 @@ sk_enroll(uint32_t alg, const uint8_t *challenge, size_t challenge_len,
 		result = pysk_enroll(alg, challenge, challenge_len,
 		    application, flags, pin, options, enroll_response);
 		result = outcome(result, *enroll_response != NULL);
+		/* Some hosts free what they find, and by now it may be freed. */
+		if (result != 0)
+			*enroll_response = NULL;
 	}
 	return leave(&before, result);
 }
@@ -135,6 +138,8 @@ sk_sign(uint32_t alg, const uint8_t *data, size_t data_len,
 		    key_handle, key_handle_len, flags, pin, options,
 		    sign_response);
 		result = outcome(result, *sign_response != NULL);
+		if (result != 0)
+			*sign_response = NULL;
 	}
 	return leave(&before, result);
 }
@@ -157,6 +162,10 @@ sk_load_resident_keys(const char *pin, struct sk_option **options,
 		/* A host never frees the array of an empty list, so there is none. */
 		result = outcome(result,
 		    (*resident_keys != NULL) == (*resident_key_count != 0));
+		if (result != 0) {
+			*resident_keys = NULL;
+			*resident_key_count = 0;
+		}
 	}
 	return leave(&before, result);
 }

@@ -137,6 +137,32 @@ def test_no_result_of_python_can_be_taken_for_success(
     assert (sk_host.SENTENCE.fullmatch(played.said("once")) is None) == (result == "nothing attached")
 
 
+# What stands between the response and the end of a call, and fails there.
+LATE: Final = """
+def fail_late(*_):
+    raise ValueError
+
+_Allocations.{response} = lambda self, made, build=_Allocations.{response}: (
+    setattr(_Boundary, "_end_what_others_began", fail_late), build(self, made)
+)[1]
+"""
+
+
+@pytest.mark.parametrize(("call", "response"), [("enroll", "enroll_response"), ("load", "resident_keys")])
+def test_a_call_that_fails_after_its_response_was_made_leaves_none(
+    call: str, response: str, tree: Tree, person_with_pin: Person, host: Path
+) -> None:
+    env = person_with_pin.environment
+    if call == "load":
+        sk_host.play(host, "sequence", tree.library, "0", sk_host.PIN, env=env)
+        tree.append("embed.py", f"_Boundary._pin = lambda *_: {sk_host.PIN!r}\n")
+    tree.append("embed.py", LATE.format(response=response))
+    played = sk_host.play(host, "once", tree.library, call, env=env)
+    sk_host.assert_untouched(played)
+    sk_host.assert_refused(played, "once", -1, mentions="ValueError")
+    assert played.call("once")["cleared"]
+
+
 DAMAGES: Final = {
     "syntax": ("sign.py", "def ("),
     "exit": ("sign.py", "raise SystemExit"),
