@@ -218,6 +218,8 @@ class _Directory:
                             f"the store {self.path} is in use by another process", "try again"
                         ) from None
                     time.sleep(0.003)
+                except OSError as error:  # a file system that has no locks, as NFS without what keeps them
+                    raise _cannot("locked", self.path, error) from error
             try:
                 if os.path.samestat(os.fstat(self._lock_fd), os.stat(LOCK_FILE, dir_fd=self.fd)):
                     self._remove_new_state()  # which a process that died may have left

@@ -287,6 +287,17 @@ def test_a_lock_that_is_never_released_is_reported(store: Store, monkeypatch: py
         state.counter += 1
 
 
+def test_a_file_system_without_locks_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreUnusable, match="cannot be locked: No locks available; "), store.transaction():
+        pass
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_no_descriptor_is_left_open(store: Store) -> None:
     before = os.listdir("/proc/self/fd")
     for _ in range(3):
