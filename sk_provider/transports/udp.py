@@ -51,7 +51,13 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     """
     address = _host_and_port(location)
     _owners(*address)
-    socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    except OSError as error:
+        raise AuthenticatorError(
+            f"udp:{location} cannot be reached, as this process may have no such socket ({error.strerror})",
+            "permit it where the process is confined, such as by RestrictAddressFamilies of a service",
+        ) from None
     try:
         socket.bind(("127.0.0.1", _CLIENT_PORT))
     except OSError:

@@ -43,7 +43,13 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     and AuthenticatorError if there is no answer.
     """
     path = _path(location)
-    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    except OSError as error:
+        raise AuthenticatorError(
+            f"unix:{path} cannot be reached, as this process may have no such socket ({error.strerror})",
+            "permit it where the process is confined, such as by RestrictAddressFamilies of a service",
+        ) from None
     try:
         socket.settimeout(_SEND_PATIENCE)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -186,6 +187,15 @@ def test_nobody_who_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(AuthenticatorError, match="does not answer; start it again, or correct the address"):
             open_channel(f"127.0.0.1:{silent.getsockname()[1]}")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_process_that_may_have_no_socket_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr("_socket.socket", refuse)
+    with pytest.raises(AuthenticatorError, match=r"as this process may have no such socket \(Address family not supp"):
+        open_channel("127.0.0.1:1")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -115,6 +116,15 @@ def test_nobody_who_listens_is_told(path: str, kind: str) -> None:
     with pytest.raises(DeviceNotFound, match=f"nobody listens at unix:{asked}; start or forward the authenticator"):
         open_channel(asked)
     assert open_files() == before
+
+
+def test_a_process_that_may_have_no_socket_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr("_socket.socket", refuse)
+    with pytest.raises(AuthenticatorError, match=r"as this process may have no such socket \(Address family not supp"):
+        open_channel(path)
 
 
 def test_a_socket_that_cannot_be_reached_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
