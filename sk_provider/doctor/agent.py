@@ -114,7 +114,7 @@ def check(account: Account) -> Iterator[Finding]:
             except TimeoutError:
                 keys = None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error.__class__.__name__
+        reason = getattr(error, "strerror", None) or (isinstance(error, OSError) and str(error)) or type(error).__name__
         yield Finding(SUBJECT, f"SSH_AUTH_SOCK is {path}, and no agent answers there ({reason})", f"run: {start}")
         return
     name = process.name if process else next((each for end, each in _PLACES.items() if path.endswith(end)), None)

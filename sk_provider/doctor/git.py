@@ -22,13 +22,24 @@ if TYPE_CHECKING:
 
 SUBJECT = "git"
 
+_GLOBAL = "--global"
 _MOST = 1 << 16
 """Bytes of a key file."""
 
 
 def check(account: Account) -> Iterator[Finding]:
     """Look at them as they are for the folder that this is run in."""
-    if which("git", account) is None or _setting(account, "gpg.format") != "ssh":
+    if which("git", account) is None:
+        return
+    try:
+        answer = ask(account, "git", "config", "--get", "gpg.format")
+    except NoAnswer:
+        return
+    if answer.status not in (0, 1):
+        reason = " ".join(answer.errors.split())[:300]
+        yield Finding(SUBJECT, f"git cannot read its settings ({reason})", "correct the file that it names", (reason,))
+        return
+    if answer.output.rstrip("\n") != "ssh":
         return
     signs = _setting(account, "commit.gpgsign", "--type=bool") == "true"
     yield Finding(
@@ -36,10 +47,12 @@ def check(account: Account) -> Iterator[Finding]:
     )
     program = _setting(account, "gpg.ssh.program", "--type=path") or "ssh-keygen"
     if which(program, account) is None:
+        place = _place(account, "gpg.ssh.program")
         yield Finding(
             SUBJECT,
             f"gpg.ssh.program is {program}, which cannot be executed",
-            "run: git config --global --unset gpg.ssh.program",
+            f"run: git config {place} --unset gpg.ssh.program",
+            (place,),
         )
         return
     if os.path.basename(program) != "ssh-keygen":
@@ -62,7 +75,8 @@ def check(account: Account) -> Iterator[Finding]:
 
 
 def _check_signing_key(account: Account) -> Iterator[Finding]:
-    choose = "run: git config --global user.signingkey ~/.ssh/id_ed25519_sk.pub"
+    place = _place(account, "user.signingkey")
+    choose = f"run: git config {place} user.signingkey ~/.ssh/id_ed25519_sk.pub"
     key = _setting(account, "user.signingkey")
     if key is None:
         if _setting(account, "gpg.ssh.defaultKeyCommand") is None:
@@ -77,7 +91,7 @@ def _check_signing_key(account: Account) -> Iterator[Finding]:
     private = (key,)
     if blob is None:
         shown = "not a public key" if is_literal else f"{key}, which cannot be read as a key"
-        yield Finding(SUBJECT, f"user.signingkey is {shown}", choose, private)
+        yield Finding(SUBJECT, f"user.signingkey is {shown}", choose, (key, place))
         return
     kind, _ = openssh_key.take_string(blob)
     what = kind.decode("ascii", "replace") if is_literal else f"{key}, {kind.decode('ascii', 'replace')}"
@@ -117,6 +131,21 @@ def _setting(account: Account, name: str, *options: str) -> str | None:
         return None
     value = answer.output.rstrip("\n")
     return value if answer.status == 0 and value else None
+
+
+def _place(account: Account, name: str) -> str:
+    """Return the option that has git change a setting in the file where it has the value that counts.
+
+    That may be an included file, or the repository's.
+    """
+    try:
+        answer = ask(account, "git", "config", "--show-origin", "--get", name)
+    except NoAnswer:
+        return _GLOBAL
+    kind, _, path = answer.output.partition("\t")[0].partition(":")
+    if answer.status != 0 or kind != "file" or path == f"{account.variable('HOME')}/.gitconfig":
+        return _GLOBAL
+    return f"--file {shlex.quote(path)}"
 
 
 def _blob_in(path: str) -> bytes | None:

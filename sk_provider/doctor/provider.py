@@ -40,14 +40,7 @@ def check(account: Account) -> Iterator[Finding]:
         yield Finding(SUBJECT, f"{path} does not exist", "reinstall libpysk")
         return
     yield Finding(SUBJECT, f"the library for this ssh is {path}")
-    is_loaded = False
-    for finding in check_loading(SUBJECT, path, api, account, what="it"):
-        is_loaded = finding.remedy is None
-        yield finding
-    # To who has no home, ssh-keygen says nothing but that.
-    if is_loaded and account.home is not None and programs.wanted_api(account, "ssh-keygen") == api:
-        yield from _check_use(path, account)
-    yield from _check_hands(path)
+    yield from check_library(SUBJECT, path, api, account, what="it")
     if not allowed(path, AGENT_DEFAULT):
         yield Finding(
             SUBJECT,
@@ -71,8 +64,23 @@ def is_ours(path: str) -> bool:
     return _MARK in content and b"sk_api_version" in content
 
 
-def check_loading(subject: str, path: str, api: int, account: Account, what: str) -> Iterator[Finding]:
-    """Load a library that is ours in another process. what: what sentences call it; api: the major that ssh wants."""
+def check_library(subject: str, path: str, api: int, account: Account, what: str) -> Iterator[Finding]:
+    """Look at a library that is ours, of whatever installation.
+
+    subject: of the findings; api: the major that ssh wants; what: what sentences call it.
+    """
+    is_loaded = False
+    for finding in _check_loading(subject, path, api, account, what):
+        is_loaded = finding.remedy is None
+        yield finding
+    # To who has no home, ssh-keygen says nothing but that.
+    if is_loaded and account.home is not None and programs.wanted_api(account, "ssh-keygen") == api:
+        yield from _check_use(subject, path, account, what)
+    yield from _check_hands(subject, path, what)
+
+
+def _check_loading(subject: str, path: str, api: int, account: Account, what: str) -> Iterator[Finding]:
+    """Load it in another process."""
     try:
         loaded = library.load(path)
     except library.LoadFailed as failure:
@@ -90,7 +98,7 @@ def check_loading(subject: str, path: str, api: int, account: Account, what: str
         yield from _package_of(loaded.libpython, account)
 
 
-def _check_use(path: str, account: Account) -> Iterator[Finding]:
+def _check_use(subject: str, path: str, account: Account, what: str) -> Iterator[Finding]:
     """Have ssh-keygen use the library on what is no authenticator, and so is refused before anything is opened."""
     command = [
         *("ssh-keygen", "-q", "-t", "ed25519-sk", "-w", path, "-O", f"device={_NO_AUTHENTICATOR}"),
@@ -100,20 +108,19 @@ def _check_use(path: str, account: Account) -> Iterator[Finding]:
         answer = ask(account, *command)
     except NoAnswer as error:
         if which("ssh-keygen", account) is not None:
-            yield Finding(SUBJECT, f"ssh-keygen, which was to use it, {error}", f"run: {shlex.join(command)}")
+            yield Finding(subject, f"ssh-keygen, which was to use {what}, {error}", f"run: {shlex.join(command)}")
         return
     ours = [line for line in answer.errors.splitlines() if line.startswith("libpysk: ")]
     if any(_NO_AUTHENTICATOR in line for line in ours):
-        yield Finding(SUBJECT, "ssh-keygen can use it: Python starts in it, and finds its packages")
+        yield Finding(subject, f"ssh-keygen can use {what}: Python starts in it, and finds its packages")
     elif any("(Deny); " in line for line in ours):
-        yield Finding(SUBJECT, "ssh-keygen can use it: Python starts in it; pysk_config forbids enrolling (Deny)")
+        yield Finding(subject, f"ssh-keygen can use {what}: Python starts in it; pysk_config forbids enrolling (Deny)")
     elif not ours:
-        yield Finding(
-            SUBJECT, f"ssh-keygen cannot use it ({answer.reason()})", f"run: {shlex.join(command)}", (answer.reason(),)
-        )
+        reason = answer.reason()
+        yield Finding(subject, f"ssh-keygen cannot use {what} ({reason})", f"run: {shlex.join(command)}", (reason,))
     elif configuration.is_usable():
         seen, _, remedy = ours[-1].removeprefix("libpysk: ").rpartition("; ")
-        yield Finding(SUBJECT, f"ssh-keygen cannot use it: {seen}", remedy, (seen,))
+        yield Finding(subject, f"ssh-keygen cannot use {what}: {seen}", remedy, (seen,))
 
 
 def _package_of(path: str, account: Account) -> Iterator[Finding]:
@@ -128,16 +135,18 @@ def _package_of(path: str, account: Account) -> Iterator[Finding]:
         yield Finding(SUBJECT, "libpython belongs to no package of the distribution")
 
 
-def _check_hands(path: str) -> Iterator[Finding]:
+def _check_hands(subject: str, path: str, what: str) -> Iterator[Finding]:
     """Look at the library, its package and all folders above them: who can write there decides what ssh runs."""
-    places = dict.fromkeys(_with_folders(path) + _with_folders(os.path.dirname(library.__file__)))
+    # Where the packages of another installation are, its library alone knows.
+    is_own = subject == SUBJECT
+    places = dict.fromkeys(_with_folders(path) + (_with_folders(os.path.dirname(library.__file__)) if is_own else []))
     for place in places:
         status = os.stat(place)
         kind = "folder" if stat.S_ISDIR(status.st_mode) else "file"
         writers = _other_writers(status)
         if status.st_uid not in (0, os.geteuid()):
             yield Finding(
-                SUBJECT,
+                subject,
                 f"the {kind} {place} belongs to {_user(status.st_uid)}, who can thus run any program as you",
                 "use a library that belongs to root: sudo make install",
                 private=(_user(status.st_uid),),
@@ -145,12 +154,13 @@ def _check_hands(path: str) -> Iterator[Finding]:
             return
         if writers:
             yield Finding(
-                SUBJECT,
+                subject,
                 f"{writers} can write to the {kind} {place}, and thus run any program as you",
                 f"run: {'' if status.st_uid == os.geteuid() else 'sudo '}chmod {_revoked(status)} {shlex.quote(place)}",
             )
             return
-    yield Finding(SUBJECT, f"only {'root' if os.geteuid() == 0 else 'root and you'} can change it and its packages")
+    us = "root" if os.geteuid() == 0 else "root and you"
+    yield Finding(subject, f"only {us} can change {what}{' and its packages' if is_own else ''}")
 
 
 def _with_folders(path: str) -> list[str]:

@@ -63,12 +63,13 @@ def _check_ssh(account: Account, ours: str, named: dict[str, str]) -> Iterator[F
         return
     settings = dict(line.partition(" ")[::2] for line in answer.output.splitlines())
     if answer.status != 0 or not settings:
-        yield Finding(
-            SUBJECT,
-            f"ssh cannot read its settings ({answer.reason()})",
-            "correct the file that it names",
-            (*private, answer.reason()),
-        )
+        reason = answer.reason()
+        remedy = f"run it to see what fails: ssh -G {shlex.quote(host)}"
+        if "recursive" in reason:
+            remedy = "remove the Include from ~/.ssh/config, or from a file named there, that leads in a circle"
+        elif "/" in reason:
+            remedy = "correct the file that it names"
+        yield Finding(SUBJECT, f"ssh cannot read its settings ({reason})", remedy, (*private, reason))
         return
     value = settings.get(KEYWORD.lower(), "none")  # which ssh -G leaves out
     write = rf"run: printf 'Host *\n    {KEYWORD} {ours}\n' >>~/.ssh/config"
@@ -123,6 +124,7 @@ def _judge(
     elif not provider.is_ours(value):
         yield Finding(SUBJECT, f"{name} is {value}, which is not libpysk", remedy)
     else:
+        is_known = value in named.values()
         named[keyword] = value
         api = programs.wanted_api(account)
         ours = library.path_of(api)
@@ -130,7 +132,12 @@ def _judge(
             yield Finding(SUBJECT, f"{name} is {value}")
             return
         yield Finding(SUBJECT, f"{name} is {value}, of another installation than this pysk")
-        yield from provider.check_loading(SUBJECT, value, api, account, f"{name}'s library")
+        if not is_known:
+            for finding in provider.check_library(SUBJECT, value, api, account, f"{name}'s library"):
+                # The installation that it is of may be gone.
+                if finding.remedy == "reinstall libpysk":
+                    finding.remedy = remedy
+                yield finding
 
 
 def _has_python(path: str) -> bool:

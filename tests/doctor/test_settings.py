@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -94,6 +95,49 @@ def test_a_settings_file_that_ssh_cannot_read_is_told(account: Account) -> None:
     ((subject, seen, remedy),) = account.to_do()
     assert (subject, remedy) == ("ssh", "correct the file that it names")
     assert seen.startswith("ssh cannot read its settings (")
+
+
+@pytest.mark.parametrize(
+    ("lines", "seen", "remedy"),
+    [
+        (
+            ("Include {}",),
+            "ssh cannot read its settings (Too many recursive configuration includes)",
+            "remove the Include from ~/.ssh/config, or from a file named there, that leads in a circle",
+        ),
+        (
+            ('Match exec "kill -9 $PPID"',),
+            "ssh cannot read its settings (status -9)",
+            "run it to see what fails: ssh -G pysk-doctor.invalid",
+        ),
+    ],
+)
+def test_settings_that_end_ssh_without_naming_a_file_are_told(
+    account: Account, lines: tuple[str, ...], seen: str, remedy: str
+) -> None:
+    account.configure_ssh(*(line.format(account.settings) for line in lines))
+    assert account.to_do() == [("ssh", seen, remedy)]
+
+
+def test_a_library_below_the_folder_of_an_installation_that_is_gone_is_told(account: Account) -> None:
+    left = account.folder / "gone/lib/python3.11/site-packages/sk_provider/libpysk.so"
+    left.parent.mkdir(parents=True)
+    shutil.copy(account.provider, left)
+    account.configure_ssh(f"SecurityKeyProvider {left}")
+    ((subject, seen, remedy),) = account.to_do(variables={"SSH_SK_PROVIDER": str(left)})
+    assert (subject, remedy) == ("ssh", correct(account))
+    assert seen.startswith("ssh-keygen cannot use SecurityKeyProvider's library: ")
+
+
+def test_a_library_of_another_installation_that_others_can_change_is_told(account: Account, tmp_path: Path) -> None:
+    other = Tree(tmp_path / "other")
+    other.package.chmod(0o777)
+    account.configure_ssh(f"SecurityKeyProvider {other.library}")
+    seen = f"everybody on this machine can write to the folder {other.package}, and thus run any program as you"
+    remedy = f"run: chmod go-w {other.package}"
+    assert account.to_do(variables={"SSH_SK_PROVIDER": None}) == [("ssh", seen, remedy)]
+    assert subprocess.run(["sh", "-c", remedy.removeprefix("run: ")], check=False, timeout=60).returncode == 0
+    assert account.to_do(variables={"SSH_SK_PROVIDER": None}) == []
 
 
 def test_a_settings_file_that_runs_what_does_not_end_is_given_up(account: Account, tree: Tree) -> None:
@@ -239,6 +283,28 @@ def test_a_program_for_signatures_that_is_not_there_is_told(account: Account, re
     program = account.program("op-ssh-sign", "")
     assert account.to_do() == []
     assert program.exists()
+
+
+@pytest.mark.parametrize("included", ["included", ".git/config"])
+def test_a_setting_is_to_be_changed_in_the_file_that_has_it(account: Account, repository: Path, included: str) -> None:
+    git(account, "config", "--global", "includeIf.gitdir:**.path", str(account.folder / "included"))
+    git(account, "config", "--file", included, "gpg.ssh.program", "op-ssh-sign")
+    git(account, "config", "--file", included, "user.signingkey", "nowhere.pub")
+    for name in ("gpg.ssh.program", "user.signingkey"):
+        ((_, seen, remedy),) = account.to_do()
+        assert seen.startswith(f"{name} is ")
+        command = remedy.removeprefix("run: ").replace("~/.ssh/id_ed25519_sk.pub", f"{repository}.pub")
+        assert git(account, *shlex.split(command)[1:]).returncode == 0
+    assert account.to_do() == []
+
+
+@pytest.mark.parametrize("lines", ["[gpg\n", "[include]\npath = ~/.gitconfig\n"])
+def test_settings_that_git_cannot_read_are_told(account: Account, repository: Path, lines: str) -> None:
+    (account.folder / ".gitconfig").write_text(lines)
+    ((subject, seen, remedy),) = account.to_do()
+    assert (subject, remedy) == ("git", "correct the file that it names")
+    assert seen.startswith("git cannot read its settings (fatal: ")
+    assert f"{account.folder}/.gitconfig" in seen
 
 
 def test_git_that_signs_otherwise_is_not_looked_at(account: Account, repository: Path) -> None:
