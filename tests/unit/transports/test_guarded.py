@@ -369,7 +369,7 @@ def test_nothing_is_closed_beside_a_call_that_goes_on_after_ctrl_c(monkeypatch: 
 @pytest.mark.usefixtures("ctrl_c")
 def test_what_is_opened_when_ctrl_c_is_pressed_is_closed() -> None:
     inner = Channel()
-    operation = Operation(60)
+    operation = Operation(6000)  # much longer than this waits
 
     def open_late() -> Any:
         os.kill(os.getpid(), signal.SIGINT)
