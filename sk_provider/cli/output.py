@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MAX_UNFOLDED = 24
 """Characters of a first cell that leave room for others in any terminal."""
+_UNLIMITED = 1 << 16
+"""Characters that no table is wide."""
 
 
 def json_option(function: Function) -> Function:
@@ -44,16 +46,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold", min_width=None if number else _width_of_first(cells))
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
-
-
-def _width_of_first(cells: list[list[str]]) -> int:
-    return min(max((len(row[0]) for row in cells), default=0), _MAX_UNFOLDED)
+    console = Console(highlight=False)
+    if Measurement.get(console, console.options.update(max_width=_UNLIMITED), table).maximum > console.width:
+        # With a minimum instead, the others would not be folded enough, and the last of them be cut off.
+        table.columns[0].width = min(max(map(len, [columns[0], *(row[0] for row in cells)])), _MAX_UNFOLDED)
+    console.print(table)

@@ -83,6 +83,16 @@ def test_what_people_type_stays_in_one_piece_beside_what_is_folded(tmp_path: Pat
     assert all(len(line) <= 50 for line in without_style(shown))
 
 
+@pytest.mark.parametrize("address", ["unix:/home/alice/token", "unix:/home/alice/a/folder/far/away/token.sock"])
+def test_no_column_is_lost_beside_what_people_type(tmp_path: Path, address: str) -> None:
+    row = [address, "pysk software authenticator", "ready", "ed25519-sk ecdsa-sk", "100 left", "8 tries"]
+    command = program(["Address", "Model", "Status", "Keys", "Resident", "PIN"], [row])
+    environment = {"LANG": "C.UTF-8", "TERM": "xterm", "COLUMNS": "80"}
+    head, _, *lines = without_style(terminal.run(command, environment=environment, folder=tmp_path).screen)
+    assert head.split()[-1] == "PIN"
+    assert lines[0].endswith("8 tries")
+
+
 @pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"NO_COLOR": "1"}], ids=["dumb", "no color"])
 def test_no_colour_is_shown_where_none_is_wanted(tmp_path: Path, variables: dict[str, str]) -> None:
     assert not re.search("\x1b\\[3[0-9]", screen(tmp_path, ROWS, **variables))
