@@ -72,7 +72,7 @@ def _check_ssh(account: Account, ours: str, named: dict[str, str]) -> Iterator[F
         yield Finding(SUBJECT, f"ssh cannot read its settings ({reason})", remedy, (*private, reason))
         return
     value = settings.get(KEYWORD.lower(), "none")  # which ssh -G leaves out
-    write = rf"run: printf 'Host *\n    {KEYWORD} {ours}\n' >>~/.ssh/config"
+    write = rf"run: mkdir -p -m 700 ~/.ssh && printf 'Host *\n    {KEYWORD} {ours}\n' >>~/.ssh/config"
     if value.lower() != "internal":
         write = f"correct it in ~/.ssh/config or /etc/ssh/ssh_config: {KEYWORD} {ours}"
     where = f" for {host}" if account.host else ""

@@ -13,7 +13,7 @@ from support.provider_tree import Tree
 
 
 def write(library: Path) -> str:
-    return f"printf 'Host *\\n    SecurityKeyProvider {library}\\n' >>~/.ssh/config"
+    return f"mkdir -p -m 700 ~/.ssh && printf 'Host *\\n    SecurityKeyProvider {library}\\n' >>~/.ssh/config"
 
 
 def test_nothing_is_to_be_done_for_a_healthy_account(account: Account, tree: Tree) -> None:
@@ -36,6 +36,17 @@ def test_what_is_to_be_done_ends_a_line_and_makes_the_status_1(account: Account,
     assert lines == [
         f"! ssh: SecurityKeyProvider is internal, OpenSSH's built-in provider, not libpysk; run: {write(tree.library)}"
     ]
+
+
+def test_the_setting_that_is_told_is_made_where_there_is_no_folder_for_it(account: Account, tmp_path: Path) -> None:
+    account.configure_ssh()
+    ((_, _, remedy),) = account.to_do()
+    home = tmp_path / "home"
+    home.mkdir()
+    command = remedy.removeprefix("run: ")
+    subprocess.run(["sh", "-c", command], env={"HOME": str(home), "PATH": os.defpath}, check=True, timeout=60)
+    assert (home / ".ssh").stat().st_mode & 0o777 == 0o700
+    assert (home / ".ssh/config").read_text() == f"Host *\n    SecurityKeyProvider {account.provider}\n"
 
 
 def test_a_check_that_fails_is_a_finding_and_keeps_nobody_from_the_others(account: Account, tree: Tree) -> None:
