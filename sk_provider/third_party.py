@@ -107,6 +107,20 @@ def by_apt(module: str, package: str) -> str | None:
     return f"install it with: apt install {package}"
 
 
+def by_pip(package: str) -> str:
+    """Return the command that installs a package where we are installed, which is not always where the program is."""
+    import shlex
+
+    environment = __file__.rsplit("/", 5)[0]
+    pip = f"{environment}/bin/pip"
+    try:
+        posix.stat(pip)
+    except OSError:
+        return f"pip install {package}"
+    sudo = "" if posix.access(environment, posix.W_OK) else "sudo "
+    return f"{sudo}{shlex.quote(pip)} install {package}"
+
+
 def blame(whose: str, error: BaseException) -> TransportDefect:
     """Return the error for what another package's code has raised: its kind, and where, but none of its values.
 

@@ -25,9 +25,11 @@ _OPTIONAL = ("pyscard", "python-ldap", "tpm2-pytss")
 
 
 def pip() -> str:
-    """Return the pip of the environment that the package is in, as a person types it."""
+    """Return the pip of the environment that the package is in, as a person types it, with sudo if they need it."""
     path = os.path.join(sys.prefix, "bin", "pip")
-    return shlex.quote(path) if os.path.exists(path) else "pip"
+    if not os.path.exists(path):
+        return "pip"
+    return ("" if os.access(sys.prefix, os.W_OK) else "sudo ") + shlex.quote(path)
 
 
 def check(_account: Account) -> Iterator[Finding]:

@@ -652,12 +652,12 @@ def _pytss() -> Any:
             "the Python package tpm2-pytss is too old", "install version 2.3 or newer, which Debian has since trixie"
         ) from None
     except (ImportError, NotImplementedError, RuntimeError):
-        from sk_provider.third_party import by_apt
+        from sk_provider.third_party import by_apt, by_pip
 
         raise ConfigurationError(
             "keys in a TPM need the Python package tpm2-pytss, with libtss2",
             by_apt("tpm2_pytss", "python3-tpm2-pytss")
-            or "install libtss2-dev, and then the package with: pip install 'sk-provider[tpm]'",
+            or f"install libtss2-dev, and then the package with: {by_pip('tpm2-pytss')}",
         ) from None
     return tpm2_pytss
 

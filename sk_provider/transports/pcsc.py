@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import posix
 import time
 
 from sk_provider.errors import AuthenticatorError, ConfigurationError, DeviceNotFound
@@ -24,16 +23,6 @@ _CALLS_OF_CARDS = ("SCardConnect", "SCardReconnect", "SCardTransmit")
 PRESENT_AGAIN = "present it again and leave it there until the operation ends"
 
 
-def _pip() -> str:
-    """Return the pip of the environment that this package is installed in, which is not always the program's."""
-    pip = f"{__file__.rsplit('/', 6)[0]}/bin/pip"
-    try:
-        posix.stat(pip)
-    except OSError:
-        return "pip"
-    return pip
-
-
 class Context:
     """A connection to the PC/SC service."""
 
@@ -41,13 +30,11 @@ class Context:
         try:
             from smartcard import scard
         except ImportError:
-            import shlex
-
-            from sk_provider.third_party import by_apt
+            from sk_provider.third_party import by_apt, by_pip
 
             raise ConfigurationError(
                 "cards and NFC need the Python package pyscard",
-                by_apt("smartcard", "python3-pyscard") or f"install it with: {shlex.quote(_pip())} install pyscard",
+                by_apt("smartcard", "python3-pyscard") or f"install it with: {by_pip('pyscard')}",
             ) from None
         self.scard: Any = scard
         self._handle: Any = None

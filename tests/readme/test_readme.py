@@ -375,7 +375,13 @@ def test_several_authenticators_several_keys(person: Account, plugged: None) -> 
 
 
 def test_nfc_and_contact_cards(fresh: Machine, person: Account, local: Path) -> None:
+    told = person.types("pysk devices | cat").errors
     with section("NFC and contact cards") as (packages,):
+        # Whoever may not write there is told to be somebody else.
+        assert re.search(r"install it with: sudo (\S+)/bin/pip install pyscard\n", told), told
+        person.append(".ssh/pysk_config", "Device nfc:\n")
+        diagnosis = person.types("pysk doctor | cat").screen
+        assert re.search(r"run: sudo \S+/bin/pip install pyscard\n", diagnosis), diagnosis
         packages.run(person)
     # The driver of the virtual reader listens at all addresses.
     with machine(local, has_net=False) as unreachable:
