@@ -56,7 +56,7 @@ def check(account: Account) -> Iterator[Finding]:
         )
         return
     if os.path.basename(program) != "ssh-keygen":
-        yield Finding(SUBJECT, f"gpg.ssh.program is {program}, which may not use libpysk")
+        yield Finding(SUBJECT, f"gpg.ssh.program is {program}: libpysk is used if that names it")
     yield from _check_signing_key(account)
     signers = _setting(account, "gpg.ssh.allowedSignersFile", "--type=path")
     if signers is None:
