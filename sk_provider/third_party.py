@@ -111,7 +111,7 @@ def by_pip(package: str) -> str:
     """Return the command that installs a package where we are installed, which is not always where the program is."""
     import shlex
 
-    environment = __file__.rsplit("/", 5)[0]
+    environment = _FOLDER.rsplit("/", 4)[0]
     pip = f"{environment}/bin/pip"
     try:
         posix.stat(pip)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import marshal
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -116,6 +118,37 @@ def test_a_module_that_wants_more_than_the_standard_library_is_not_built(builder
     package = make_package(tmp_path, a_x="import cffi")
     with pytest.raises(builder.SetupError, match=r"cannot be imported \(ModuleNotFoundError: No module named 'cffi'\)"):
         builder._imported(package, ["a.x"])
+
+
+def test_what_is_only_for_type_checkers_is_not_carried_but_what_takes_its_place(
+    builder: ModuleType, tmp_path: Path
+) -> None:
+    source = "if TYPE_CHECKING:\n    import typing\nelse:\n    Protocol = object\nx: int = 1\n"
+    package = make_package(tmp_path, a_x=source)
+    ((name, is_package, size, code),) = builder._compiled(package, ["sk_provider.a.x"])
+    carried: dict[str, object] = {}
+    exec(code, carried)
+    assert (name, is_package, size, code.co_filename) == ("sk_provider.a.x", False, len(source), "sk_provider/a/x.py")
+    assert carried["Protocol"] is object
+    assert "typing" not in carried
+
+
+def test_no_module_that_is_carried_asks_for_its_file(builder: ModuleType, tmp_path: Path) -> None:
+    builder.write_carried_modules(builder._PACKAGE, str(tmp_path), "build")
+    carried: dict[str, CodeType] = {}
+    for file in (builder.CARRIED_FILE, builder.CARRIED_SOFT_FILE):
+        content = marshal.loads((tmp_path / file).read_bytes().partition(b"\n")[2])
+        at_once, on_demand = content[:2] if isinstance(content, tuple) else (content, {})
+        carried |= {name: code for name, _, _, code in at_once}
+        carried |= {name: marshal.loads(code) for name, (_, _, code) in on_demand.items()}
+    assert {"sk_provider.sign", "sk_provider.third_party", "sk_provider.authenticator.store"} < set(carried)
+    assert [name for name, code in carried.items() if wants(code, "__file__")] == []
+
+
+def wants(code: CodeType, name: str) -> bool:
+    """Return whether a name is used in a module's code, or in what is defined there."""
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    return name in code.co_names or any(wants(each, name) for each in inner)
 
 
 def test_whoever_must_install_the_library_again_is_told_its_name_and_not_one_of_the_ways_to_install_it() -> None:
