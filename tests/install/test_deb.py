@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support import manual_page
 from support.minimal import USER, Done, Minimal, minimal, where_it_can_be_made
 from support.provider_tree import REPOSITORY
 
@@ -33,6 +34,15 @@ mv moved key
 echo "me $(cat key.pub)" >signers
 ssh-keygen -Y verify -n file -f signers -I me -s letter.sig <letter
 rm letter.sig
+"""
+
+# As pysk_transport(7) has one do it.
+INSTALL_TRANSPORT = f"pip install --target /usr/lib/pysk/lib/python3.*/site-packages /home/{USER}/pysk-door"
+USE_TRANSPORT = f"""
+pysk serve --presence auto unix:$HOME/door.sock &
+until [ -S door.sock ]; do sleep 0.1; done
+pysk try door:$HOME/door.sock
+ssh-keygen -q -t ed25519-sk -w {LIBRARY} -O device=door:$HOME/door.sock -N '' -f by_door
 """
 
 
@@ -137,10 +147,25 @@ def test_the_package_works_on_the_release_that_it_was_built_on(release: str) -> 
         found = {"bookworm": "tpm2-pytss is too old; install version 2.3", "trixie": "no TPM answers"}
         assert found[release] in system.run(*in_tpm, user=USER).output
 
+        if release == "trixie":
+            check_transport(system)
+
         before = config.read_bytes()
         succeed(system, "apt-get", "purge", "-y", "pysk")
         assert not (system.root / "usr/lib/pysk").exists()
         assert config.read_bytes() == before
+
+
+def check_transport(system: Minimal) -> None:
+    """Install a transport of another package beside the package's own, use it, and remove what has come with it."""
+    succeed(system, *INSTALL, "python3-pip")
+    manual_page.write_transport(system.home(USER))
+    before = succeed(system, "find", "/usr/lib/pysk").splitlines()
+    succeed(system, "sh", "-c", INSTALL_TRANSPORT)
+    succeed(system, "sh", "-e", "-c", USE_TRANSPORT, user=USER)
+    assert (system.home(USER) / "by_door.pub").exists()
+    after = succeed(system, "find", "/usr/lib/pysk").splitlines()
+    succeed(system, "rm", "-rf", *(set(after) - set(before)))
 
 
 def test_what_is_no_revision_is_refused(tmp_path: Path) -> None:
