@@ -33,10 +33,7 @@ def lock(folder: str) -> int:
 
 def replace(path: str, content: bytes, mode: int = 0o600) -> None:
     """Put a whole file in the place of the old one, or leave that and nothing else. Raises OSError if that fails."""
-    folder, _, name = path.rpartition("/")
-    # Programs that read a whole folder leave such names out. A process that was killed has left one behind, and in a
-    # container others get its number.
-    beside = f"{folder}/.{name}.{posix.urandom(4).hex()}"
+    beside = _beside(path)
     _write(beside, content, 0o600)
     try:
         posix.chmod(beside, mode)
@@ -48,8 +45,7 @@ def replace(path: str, content: bytes, mode: int = 0o600) -> None:
 
 def check(path: str) -> None:
     """Raise OSError if replace() would fail, as far as that can be told beforehand."""
-    folder, _, name = path.rpartition("/")
-    beside = f"{folder}/.{name}.{posix.getpid()}"
+    beside = _beside(path)
     _write(beside, b"\n", 0o600)
     posix.unlink(beside)
 
@@ -66,8 +62,7 @@ def put_all(files: list[tuple[str, bytes, int]], replaced: list[str]) -> None:
     path = ""
     try:
         for path, content, mode in files:
-            # Not by the name, which may be as long as there can be.
-            temporary = f"{path.rpartition('/')[0]}/.{posix.urandom(8).hex()}"
+            temporary = _beside(path)
             _write(temporary, content, mode)
             beside.append((temporary, path))
         beside.sort(key=lambda pair: pair[1] in replaced)
@@ -108,6 +103,15 @@ def _put_new(temporary: str, path: str) -> list[str]:
             posix.unlink(path)
             raise
     return [path]
+
+
+def _beside(path: str) -> str:
+    """Return the path of a new file in the same folder, which programs that read a whole folder leave out.
+
+    It has nothing of the name, which may be as long as there can be, and of the process, for one that was killed may
+    have left its file behind, and in a container others get its number.
+    """
+    return f"{path.rpartition('/')[0]}/.{posix.urandom(8).hex()}"
 
 
 def _write(path: str, content: bytes, mode: int) -> None:

@@ -50,5 +50,14 @@ def test_a_link_to_nothing_is_not_followed(tmp_path: Path) -> None:
 def test_what_a_killed_process_of_the_same_number_has_left_stops_nobody(tmp_path: Path) -> None:
     path = tmp_path / "file"
     (tmp_path / f".file.{os.getpid()}").write_bytes(b"a part")
+    whole_file.check(str(path))
     whole_file.replace(str(path), b"whole")
     assert path.read_bytes() == b"whole"
+
+
+def test_a_file_is_replaced_whose_name_is_as_long_as_there_can_be(tmp_path: Path) -> None:
+    path = tmp_path / (255 * "n")
+    path.write_bytes(b"old")
+    whole_file.check(str(path))
+    whole_file.replace(str(path), b"new")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {path.name: b"new"}
