@@ -124,7 +124,6 @@ def _judge(
     elif not provider.is_ours(value):
         yield Finding(SUBJECT, f"{name} is {value}, which is not libpysk", remedy)
     else:
-        is_known = value in named.values()
         named[keyword] = value
         api = programs.wanted_api(account)
         ours = library.path_of(api)
@@ -132,12 +131,11 @@ def _judge(
             yield Finding(SUBJECT, f"{name} is {value}")
             return
         yield Finding(SUBJECT, f"{name} is {value}, of another installation than this pysk")
-        if not is_known:
-            for finding in provider.check_library(SUBJECT, value, api, account, f"{name}'s library"):
-                # The installation that it is of may be gone.
-                if finding.remedy == "reinstall libpysk":
-                    finding.remedy = remedy
-                yield finding
+        for finding in provider.check_library(SUBJECT, value, api, account, f"{name}'s library"):
+            # The installation that it is of may be gone.
+            if finding.remedy == "reinstall libpysk":
+                finding.remedy = remedy
+            yield finding
 
 
 def _has_python(path: str) -> bool:

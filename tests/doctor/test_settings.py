@@ -124,9 +124,11 @@ def test_a_library_below_the_folder_of_an_installation_that_is_gone_is_told(acco
     left.parent.mkdir(parents=True)
     shutil.copy(account.provider, left)
     account.configure_ssh(f"SecurityKeyProvider {left}")
-    ((subject, seen, remedy),) = account.to_do(variables={"SSH_SK_PROVIDER": str(left)})
-    assert (subject, remedy) == ("ssh", correct(account))
-    assert seen.startswith("ssh-keygen cannot use SecurityKeyProvider's library: ")
+    found = account.to_do(variables={"SSH_SK_PROVIDER": str(left)})
+    export = f"run: export SSH_SK_PROVIDER={account.provider}"
+    assert [(subject, remedy) for subject, _, remedy in found] == [("ssh", correct(account)), ("ssh", export)]
+    names = [seen.partition("'s library: ")[0] for _, seen, _ in found]
+    assert names == ["ssh-keygen cannot use SecurityKeyProvider", "ssh-keygen cannot use SSH_SK_PROVIDER"]
 
 
 def test_a_library_of_another_installation_that_others_can_change_is_told(account: Account, tmp_path: Path) -> None:
