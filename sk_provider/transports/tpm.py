@@ -25,6 +25,8 @@ SCHEME = "tpm"
 
 _DEVICE = "/dev/tpmrm0"
 """The resource manager of this machine's TPM."""
+_MANAGED = "/dev/tpmrm"
+"""What the kernel's resource manager serves begins with this. Debian's tpm-udev gives only that to the group tss."""
 _SYSFS = "/sys/class/tpm/tpm0"
 
 _TCTIS = ("device", "mssim", "swtpm", "tabrmd")
@@ -219,7 +221,7 @@ def _keepers(location: str, path: str, operation: Operation) -> TpmKeepers:
     device = _device(tcti)
     if device is not None:
         _check_device(device)
-    is_shared = tcti.split(":")[0] in _SHARED_TCTIS or (device is not None and device.startswith("/dev/tpmrm"))
+    is_shared = tcti.split(":")[0] in _SHARED_TCTIS or (device is not None and device.startswith(_MANAGED))
     return TpmKeepers(
         Tpm(tcti, operation, is_shared=is_shared), path, f"pysk reset {_quoted(location)}, and enroll new ones"
     )
@@ -254,10 +256,10 @@ def _check_device(device: str) -> None:
             f"there is no TPM 2.0 at {device}", "switch it on in the machine's firmware settings, or use another one"
         ) from None
     except PermissionError:
-        raise AuthenticatorError(
-            f"this account may not use the TPM ({device})",
-            'run: sudo usermod --append --groups tss "$USER", and log in again',
-        ) from None
+        remedy = 'run: sudo usermod --append --groups tss "$USER", and log in again'
+        if not device.startswith(_MANAGED):
+            remedy = f"name {_DEVICE} in its place, which is for accounts in the group tss"
+        raise AuthenticatorError(f"this account may not use the TPM ({device})", remedy) from None
     except OSError as error:
         if error.errno == errno.EBUSY:
             return  # it is waited for when it is needed

@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 import tty
+from pathlib import Path
 
 import pytest
 from support.swtpm import HEADER, Manager, Swtpm, failure
@@ -50,6 +51,16 @@ try:
     _check_device(sys.argv[1].partition(":")[2])
     print(len(tpm.primary_name()))
     tpm.close()
+except SecurityKeyError as error:
+    print(error)
+"""
+
+CHECKING = """
+from sk_provider.errors import SecurityKeyError
+from sk_provider.transports.tpm import _check_device
+
+try:
+    _check_device({device!r})
 except SecurityKeyError as error:
     print(error)
 """
@@ -133,6 +144,18 @@ def test_a_device_that_another_program_keeps_is_told(device: int, seconds: int, 
     lines = connecting(device, seconds, how).communicate(timeout=TIMEOUT)[0].splitlines()
     assert len(lines) == 2
     assert lines[1].startswith(said)
+
+
+def test_whoever_may_not_use_a_device_that_is_no_resource_managers_is_led_to_that(tmp_path: Path) -> None:
+    device = tmp_path / "tpm0"
+    device.touch(0)
+    script = CHECKING.format(device=str(device))
+    nobody = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    done = subprocess.run([*nobody, sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        f"this account may not use the TPM ({device}); "
+        "name /dev/tpmrm0 in its place, which is for accounts in the group tss\n"
+    )
 
 
 @pytest.mark.parametrize("before", ["", "all+ERROR"])
