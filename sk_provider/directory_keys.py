@@ -56,6 +56,10 @@ def list_beside(
     # Without an authenticator all is as it should be, unless there is nothing else.
     if failure is not None and not (keys and isinstance(failure, DeviceNotFound)):
         operation.tell(str(failure))
+    if found.records and not records and not keys:
+        operation.tell(
+            "the connected authenticator holds none of your keys in the key directory; connect the one that does"
+        )
     if records and not keys:
         operation.tell(
             f"the key directory has only keys of other applications than ssh, such as {records[0].application}, "

@@ -165,6 +165,20 @@ def test_keys_that_no_host_would_take_are_told_where_there_are_no_others(tmp_pat
     assert listing.told == []
 
 
+def test_that_the_connected_authenticator_holds_no_key_of_the_directory_is_told_where_there_are_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holders, "may_be_held", lambda *_: [])
+    listing = Listing(tmp_path, ALICE)
+    assert listing.listed() == []
+    assert listing.told == [
+        "the connected authenticator holds none of your keys in the key directory; connect the one that does"
+    ]
+    listing = Listing(tmp_path, ALICE)
+    assert len(listing.listed(resident(b"user"))) == 1
+    assert listing.told == []
+
+
 def test_the_keys_are_the_effective_users_unless_another_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
