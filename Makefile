@@ -45,15 +45,17 @@ demo-directory: .venv/.ldap  ## log in with a key that an LDAP server has, and n
 
 .PHONY: check
 check: setup = check
-check: .venv/.tools  ## lint, types and unit tests
+check: .venv/.tools  ## lint, types and those unit tests that are quick
 	@.venv/bin/ruff check && .venv/bin/ruff format --check --quiet && .venv/bin/mypy
-	@$(pytest) --quiet tests/unit
+	@$(pytest) --quiet -m "not slow and not long" tests/unit
 
 .PHONY: test
 test: setup = test
 test: .venv/.tools  ## everything that CI runs
 	@tests/setup test
-	@$(MAKE) --no-print-directory check demo demo-directory
+	@$(MAKE) --no-print-directory check
+	@$(pytest) --quiet -m "slow and not long" tests/unit
+	@$(MAKE) --no-print-directory demo demo-directory
 	@tests/openssh/regress
 	@$(pytest) --ignore=tests/unit
 	@OPENSSH_RELEASE=$(RELEASE) $(pytest) $(addprefix tests/openssh/test_,api_major.py login.py resident.py signatures.py)

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
+pytestmark = pytest.mark.slow
+
 CBUILD = Path(__file__).resolve().parents[2] / "cbuild"
 API_MAJORS = (0x00040000, 0x00050000, 0x00070000, 0x00090000, 0x000A0000)
 

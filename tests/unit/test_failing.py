@@ -14,6 +14,8 @@ from support.provider_tree import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 LINES = 500
 
 PROGRAM = f"import sys; print('begin', *range({LINES}), 'end', sep='\\\\n', file=sys.stderr); sys.exit(1)"

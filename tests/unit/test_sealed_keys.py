@@ -38,6 +38,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 APPLICATION = "ssh:work"
 PASSPHRASE = "correct horse"
 VERIFIED = FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION

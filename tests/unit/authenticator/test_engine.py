@@ -31,6 +31,8 @@ from sk_provider.authenticator.store import Store
 from sk_provider.ctap import status
 from sk_provider.ctap.cbor import encode
 
+pytestmark = pytest.mark.slow
+
 FLAG = AuthenticatorData.FLAG
 STATUSES = {code for name, code in vars(status).items() if name.isupper()}
 COMMANDS = (1, 2, 4, 6, 7, 8, 9, 0x0A, 0x0B, 0x0C, 0x0D, 0x40, 0x41)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from typing import Any
 
+import pytest
 from fido2.ctap import CtapError
 from fido2.ctap1 import ApduError, Ctap1
 from fido2.ctap2 import Config, CredentialManagement
@@ -28,6 +29,8 @@ from sk_provider.authenticator.presence import DENIED, GRANTED
 from sk_provider.authenticator.state import EMPTY_LARGE_BLOBS
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap import status
+
+pytestmark = pytest.mark.slow
 
 # What goes on in most cases comes more often, so that sequences get far.
 OFTEN = st.sampled_from([True, True, True, False])

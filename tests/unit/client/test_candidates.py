@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+pytestmark = pytest.mark.slow
+
 HOLDS, HOLDS_NOT, SAYS_NOTHING = status.SUCCESS, status.NO_CREDENTIALS, status.PUAT_REQUIRED
 VERIFIED = FLAG_USER_PRESENCE | FLAG_USER_VERIFICATION
 PIN = "1234"

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     OnKeepalive = Callable[[int], None]
     Answer = Callable[[bytes, Event | None], bytes]
 
+pytestmark = pytest.mark.slow
+
 APPLICATION = "ssh:"
 DIGEST = bytes(range(32))
 PIN_TRIES = (commands.GET_PIN_TOKEN, commands.GET_TOKEN_USING_PIN)

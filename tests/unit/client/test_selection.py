@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     OnKeepalive = Callable[[int], None]
     Ask = Callable[[bytes, Event | None, OnKeepalive | None], bytes]
 
+pytestmark = pytest.mark.slow
+
 GET_INFO = b"\x04"
 HAS_PIN = b"\0" + cbor.encode({4: {"clientPin": True}})
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+pytestmark = pytest.mark.slow
+
 ADDRESS = "unix:/token"
 SALT = bytes(range(100, 132))
 OLD_PIN, NEW_PIN = "first secret", "second secret"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Make = Callable[..., Path]
 
+pytestmark = pytest.mark.slow
+
 RECORD = Record("alice", "example.com", ALGORITHM_ED25519, bytes(range(32)), b"a key handle", FLAG_USER_PRESENCE, "c")
 PASSPHRASE = "correct horse"
 # With an ed25519-sk key nothing is to be padded, with an ecdsa-sk key something is.

@@ -26,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 CHEAP = Cost(4, 1, 1)
 APPLICATION = "ssh:work"
 RP_ID_HASH = hashlib.sha256(APPLICATION.encode()).digest()

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from sk_provider.ctap.cbor import CborError, decode, decode_prefix, encode
 
+pytestmark = pytest.mark.slow
+
 INTEGERS = st.integers(-(2**64), 2**64 - 1)
 KEYS = INTEGERS | st.binary(max_size=40) | st.text(max_size=40)
 SCALARS = KEYS | st.booleans()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     # Takes a message's command and data, and returns the reports that come for it.
     Answer = Callable[[int, bytes], list[bytes]]
 
+pytestmark = pytest.mark.slow
+
 CHANNEL = 0x0A0B0C0D
 CAPABILITIES = framing.CAPABILITY_CBOR | framing.CAPABILITY_WINK
 SHORT_S = 0.3

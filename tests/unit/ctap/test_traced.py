@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     # Takes a message's command and data, and returns the reports that come for it.
     Answer = Callable[[int, bytes], list[bytes]]
 
+pytestmark = pytest.mark.slow
+
 CHANNEL, OTHER = 0x0A0B0C0D, 0x01020304
 BUSY, INVALID = bytes([framing.ERR_CHANNEL_BUSY]), bytes([framing.ERR_INVALID_CMD])
 SECRET = b"what nobody else is to read"

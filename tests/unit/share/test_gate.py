@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from sk_provider.transport_api import Event
 
+pytestmark = pytest.mark.slow
+
 WEB = "example.org"
 SSH_HASH = hashlib.sha256(b"ssh:").digest()
 GET_INFO = b"\x04"

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sk_provider.ctap.hid import HidChannel
     from sk_provider.transport_api import Event
 
+pytestmark = pytest.mark.slow
+
 GET_INFO = b"\x04"
 SELECTION = b"\x0b"
 READ_RETRIES = b"\x06" + cbor.encode({1: 1, 2: 1})

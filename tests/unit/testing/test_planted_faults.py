@@ -9,6 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from support import planted_faults
 
+pytestmark = pytest.mark.slow
+
 FAULTY = {
     name: each.fails for name, each in vars(planted_faults).items() if isinstance(each, type) and hasattr(each, "fails")
 }

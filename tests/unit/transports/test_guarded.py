@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).name
 WHOSE = "the transport pigeon: of the package pigeon-post"
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+pytestmark = pytest.mark.slow
+
 READER, OTHER = "ACS Reader 00", "Other Reader 01"
 SELECT = bytes.fromhex("00a4040008a0000006472f000100")
 GET_INFO = bytes([commands.GET_INFO])

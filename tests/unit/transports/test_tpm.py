@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from sk_provider.transports.soft import SoftChannel
 
+pytestmark = pytest.mark.slow
+
 HASH = bytes(32)
 PIN = "1234"
 # TPM 2.0 Part 2, §6.5.2

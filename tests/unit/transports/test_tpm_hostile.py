@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from sk_provider.transports.soft import SoftChannel
 
+pytestmark = pytest.mark.slow
+
 HASH = bytes(32)
 PIN = "1234"
 ROOM = 0x01500000

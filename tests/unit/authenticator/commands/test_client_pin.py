@@ -12,6 +12,8 @@ from support.soft_token import PIN, RP_ID, Device, Permission, credential_id, re
 from sk_provider.ctap import commands, status
 from sk_provider.errors import StoreUnusable
 
+pytestmark = pytest.mark.slow
+
 PROTOCOLS = pytest.mark.parametrize("protocol", [PinProtocolV1(), PinProtocolV2()], ids=["1", "2"])
 
 

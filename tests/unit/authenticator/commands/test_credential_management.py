@@ -10,6 +10,8 @@ from support.soft_token import RP_ID, Device, Permission, credential_id, descrip
 
 from sk_provider.ctap import status
 
+pytestmark = pytest.mark.slow
+
 RESULT = CredentialManagement.RESULT
 RP_ID_HASH = hashlib.sha256(RP_ID.encode()).digest()
 

@@ -12,6 +12,8 @@ from support.soft_token import CLIENT_DATA_HASH, RP_ID, Device, Person, credenti
 from sk_provider.authenticator.presence import DENIED, GRANTED
 from sk_provider.ctap import status
 
+pytestmark = pytest.mark.slow
+
 SALT = bytes(range(32))
 OTHER_SALT = bytes(range(32, 64))
 

@@ -23,6 +23,8 @@ from sk_provider.authenticator.presence import CANCELLED, DENIED, TIMED_OUT
 from sk_provider.authenticator.store import Store
 from sk_provider.ctap import status
 
+pytestmark = pytest.mark.slow
+
 FLAG = AuthenticatorData.FLAG
 
 

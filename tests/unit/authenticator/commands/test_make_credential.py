@@ -27,6 +27,8 @@ from sk_provider.authenticator.presence import CANCELLED, DENIED, TIMED_OUT
 from sk_provider.authenticator.profiles import AAGUID
 from sk_provider.ctap import status
 
+pytestmark = pytest.mark.slow
+
 FLAG = AuthenticatorData.FLAG
 PUBLIC_KEY = [{"type": "public-key", "alg": ES256}]
 

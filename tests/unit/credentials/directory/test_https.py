@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from http.server import BaseHTTPRequestHandler
 
+pytestmark = pytest.mark.slow
+
 DAY = 86400
 # The base point of P-256
 POINT = bytes.fromhex(

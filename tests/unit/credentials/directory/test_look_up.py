@@ -22,6 +22,8 @@ from sk_provider.credentials.directory.settings import Settings
 from sk_provider.errors import ConfigurationError, DirectoryError, Interrupted
 from sk_provider.operation import Operation
 
+pytestmark = pytest.mark.slow
+
 ALICE = record(comment="the blue token")
 OTHER = record(key_handle=b"another")
 BOB = record("bob")
