@@ -113,7 +113,7 @@ def check_folder(folder: str) -> None:
     try:
         whole_file.check(os.path.abspath(path))
     except OSError as error:
-        raise _not_written(path, error) from None
+        raise _not_written(folder, error) from None
 
 
 def write_all(folder: str, records: list[tuple[str, Record]], replaced: list[str]) -> list[str]:
