@@ -481,7 +481,7 @@ def transport_page(account: Account) -> list[Block]:
 
 
 def test_the_page_on_writing_a_transport_leads_from_nothing_to_a_login(fresh: Machine, person: Account) -> None:
-    show, project, module, _, install, serve, look, enroll, log_in, quoted, _ = transport_page(person)
+    show, project, module, _, install, _, serve, look, enroll, log_in, quoted, *_ = transport_page(person)
     assert person.types("export PAGER=cat").status == 0
     (shown,) = show.run(person)
     assert "Carry out one CTAPHID command" in shown.screen
