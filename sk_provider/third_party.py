@@ -380,9 +380,14 @@ def _add_edited(folder: str) -> bool:
 
 def _entry_points(group: str, scheme: str) -> Iterator[EntryPoint]:
     for folder in sys.path:
+        if _is_pythons(f"{folder}/"):  # where no packages are installed
+            continue
         for name in _listed(folder):
-            if name.endswith(_METADATA):
-                for target in _targets(_read(f"{folder}/{name}/entry_points.txt"), group, scheme):
+            if not name.endswith(_METADATA):
+                continue
+            text = _read(f"{folder}/{name}/entry_points.txt")
+            if group in text:
+                for target in _targets(text, group, scheme):
                     yield EntryPoint(name.rpartition(".")[0].partition("-")[0].replace("_", "-"), target, folder)
 
 

@@ -6,7 +6,6 @@ import time
 
 from sk_provider.errors import SecurityKeyError, TransportDefect
 from sk_provider.third_party import PATIENCE, StuckError, run_in_time
-from sk_provider.transport_api import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +54,10 @@ class GuardedTransport:
         """Refuse a transport that may want what is not here. stated: see transport_api.StatesVersion."""
         if not isinstance(stated, int) or stated < 1:
             raise TransportDefect(f"{self._whose} states no version of the interface (transport_api_version)", _REMEDY)
+        if stated == 1:  # which all have: the rest of transport_api need not be loaded for it
+            return
+        from sk_provider.transport_api import VERSION
+
         if stated > VERSION:
             raise TransportDefect(
                 f"{self._whose} is for version {stated} of the interface, and libpysk has version {VERSION}",
