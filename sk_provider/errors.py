@@ -174,6 +174,16 @@ def no_more_files() -> SecurityKeyError:
     )
 
 
+def no_socket(address: str, error: OSError) -> SecurityKeyError:
+    """Return what to report where the system gives no socket to reach an address by."""
+    if error.errno in NO_DESCRIPTOR:
+        return no_more_files()
+    return AuthenticatorError(
+        f"{address} cannot be reached, as this process may have no such socket ({error.strerror})",
+        "permit it where the process is confined, such as by RestrictAddressFamilies of a service",
+    )
+
+
 def defect(error: BaseException) -> SecurityKeyError:
     """Return what to report of what should not have been raised: where, but without values, for they may be secret."""
     where, traceback = "", error.__traceback__

@@ -8,7 +8,7 @@ from sk_provider import peers
 from sk_provider.ctap.commands import CLIENT_PIN
 from sk_provider.ctap.framing import CBOR, REPORT_SIZE
 from sk_provider.ctap.hid import HidChannel
-from sk_provider.errors import AuthenticatorError, ConfigurationError
+from sk_provider.errors import AuthenticatorError, ConfigurationError, no_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,10 +54,7 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     try:
         socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     except OSError as error:
-        raise AuthenticatorError(
-            f"udp:{location} cannot be reached, as this process may have no such socket ({error.strerror})",
-            "permit it where the process is confined, such as by RestrictAddressFamilies of a service",
-        ) from None
+        raise no_socket(f"udp:{location}", error) from None
     try:
         socket.bind(("127.0.0.1", _CLIENT_PORT))
     except OSError:

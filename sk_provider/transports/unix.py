@@ -8,7 +8,7 @@ import posix
 from sk_provider.config import expand_home
 from sk_provider.ctap.framing import REPORT_SIZE
 from sk_provider.ctap.hid import HidChannel
-from sk_provider.errors import AuthenticatorError, ConfigurationError, DeviceNotFound
+from sk_provider.errors import AuthenticatorError, ConfigurationError, DeviceNotFound, no_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ def open(location: str, configuration: Configuration, operation: Operation, *, m
     try:
         socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     except OSError as error:
-        raise AuthenticatorError(
-            f"unix:{path} cannot be reached, as this process may have no such socket ({error.strerror})",
-            "permit it where the process is confined, such as by RestrictAddressFamilies of a service",
-        ) from None
+        raise no_socket(f"unix:{path}", error) from None
     try:
         socket.settimeout(_SEND_PATIENCE)
         try:

@@ -13,7 +13,7 @@ import pytest
 from sk_provider import peers
 from sk_provider.config import Configuration
 from sk_provider.ctap import cbor, commands, framing, hid
-from sk_provider.errors import AuthenticatorError, ConfigurationError
+from sk_provider.errors import AuthenticatorError, ConfigurationError, SecurityKeyError
 from sk_provider.operation import Operation
 from sk_provider.transports import udp
 
@@ -189,12 +189,19 @@ def test_nobody_who_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_process_that_may_have_no_socket_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EAFNOSUPPORT, r"as this process may have no such socket \(Address family not supp"),
+        (errno.EMFILE, "^this process can open no more files; "),
+    ],
+)
+def test_a_process_that_gets_no_socket_is_told_why(monkeypatch: pytest.MonkeyPatch, number: int, told: str) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("_socket.socket", refuse)
-    with pytest.raises(AuthenticatorError, match=r"as this process may have no such socket \(Address family not supp"):
+    with pytest.raises(SecurityKeyError, match=told):
         open_channel("127.0.0.1:1")
 
 

@@ -19,7 +19,7 @@ import pytest
 from sk_provider import config
 from sk_provider.config import Configuration
 from sk_provider.ctap import framing, hid
-from sk_provider.errors import AuthenticatorError, ConfigurationError, DeviceNotFound
+from sk_provider.errors import AuthenticatorError, ConfigurationError, DeviceNotFound, SecurityKeyError
 from sk_provider.operation import Operation
 from sk_provider.transports import unix
 
@@ -118,12 +118,21 @@ def test_nobody_who_listens_is_told(path: str, kind: str) -> None:
     assert open_files() == before
 
 
-def test_a_process_that_may_have_no_socket_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EAFNOSUPPORT, r"as this process may have no such socket \(Address family not supp"),
+        (errno.EMFILE, "^this process can open no more files; "),
+    ],
+)
+def test_a_process_that_gets_no_socket_is_told_why(
+    path: str, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("_socket.socket", refuse)
-    with pytest.raises(AuthenticatorError, match=r"as this process may have no such socket \(Address family not supp"):
+    with pytest.raises(SecurityKeyError, match=told):
         open_channel(path)
 
 
