@@ -6,13 +6,12 @@ import os
 import shlex
 import stat
 
-from sk_provider import config, transports
+from sk_provider import config, third_party, transports
 from sk_provider.asking import pins, session_bus
 from sk_provider.config import Configuration
 from sk_provider.credentials import directory
 from sk_provider.errors import ConfigurationError, SecurityKeyError
 
-from . import python
 from .finding import Finding
 
 TYPE_CHECKING = False
@@ -285,5 +284,5 @@ def _check_key_directories(configuration: Configuration) -> Iterator[Finding]:
         yield Finding(
             SUBJECT,
             "KeyDirectory names an LDAP server, which needs the Python package python-ldap",
-            f"run: {python.pip()} install python-ldap",
+            third_party.by_apt("ldap", "python3-ldap") or f"run: {third_party.by_pip('python-ldap')}",
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from sk_provider import transports
+from sk_provider import third_party, transports
 from sk_provider.client import description
 from sk_provider.operation import Operation
 from sk_provider.transports import tpm, usb
 
-from . import configuration, python
+from . import configuration
 from .finding import Finding
 
 TYPE_CHECKING = False
@@ -80,9 +80,8 @@ def _check_cards() -> Iterator[Finding]:
     if _has_pyscard():
         yield Finding(SUBJECT, "pyscard, which cards need, is installed")
     else:
-        remedies.append(
-            ("cards need the Python package pyscard, which is not installed", f"run: {python.pip()} install pyscard")
-        )
+        remedy = third_party.by_apt("smartcard", "python3-pyscard") or f"run: {third_party.by_pip('pyscard')}"
+        remedies.append(("cards need the Python package pyscard, which is not installed", remedy))
     if os.path.exists(transports.FALLBACK_SOCKET):
         yield Finding(SUBJECT, f"the PC/SC service listens at {transports.FALLBACK_SOCKET}")
     else:

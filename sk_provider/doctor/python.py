@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import sys
 
 import sk_provider
@@ -22,14 +21,6 @@ SUBJECT = "Python"
 
 _REQUIRED = ("cffi", "click", "cryptography", "fido2", "rich")
 _OPTIONAL = ("pyscard", "python-ldap", "tpm2-pytss")
-
-
-def pip() -> str:
-    """Return the pip of the environment that the package is in, as a person types it, with sudo if they need it."""
-    path = os.path.join(sys.prefix, "bin", "pip")
-    if not os.path.exists(path):
-        return "pip"
-    return ("" if os.access(sys.prefix, os.W_OK) else "sudo ") + shlex.quote(path)
 
 
 def check(_account: Account) -> Iterator[Finding]:
