@@ -205,20 +205,17 @@ def run_in_time(
     Raises what SecurityKeyError it raises, TransportDefect for what else, and StuckError if it is left behind.
     """
     result: list[Result] = []
-    errors: list[BaseException] = []
-    is_whole = False
+    errors: list[SecurityKeyError] = []
     lock = _thread.allocate_lock()
     lock.acquire()
     # Whoever takes it first, the function that has ended or who waits no more, decides whose the result is.
     verdict = _thread.allocate_lock()
 
     def run() -> None:
-        nonlocal is_whole
         try:
             result.append(function())
         except BaseException as error:  # noqa: BLE001 - another package's
-            is_whole = _is_whole(error)
-            errors.append(error)
+            errors.append(_told(whose, error))
         try:
             if not verdict.acquire(blocking=False):
                 _discard(result, discard)
@@ -245,10 +242,16 @@ def run_in_time(
         raise
     if errors:
         # What is raised here and kept here as well would refer to itself, and stay.
-        if is_whole:
-            raise errors.pop()
-        raise blame(whose, errors.pop()) from None
+        raise errors.pop()
     return result[0]
+
+
+def _told(whose: str, error: BaseException) -> SecurityKeyError:
+    """Return the error to raise for another package's, whose class may have code that runs as it is looked at."""
+    try:
+        return error if isinstance(error, SecurityKeyError) and _is_whole(error) else blame(whose, error)
+    except BaseException:  # noqa: BLE001 - it ran their code
+        return TransportDefect(f"{whose} failed", "report this to its authors")
 
 
 def _discard(result: list[Result], discard: Callable[[Result], object] | None) -> None:
@@ -264,12 +267,11 @@ class StuckError(Exception):
     """What another package was asked for has not ended in time."""
 
 
-def _is_whole(error: BaseException) -> bool:
+def _is_whole(error: SecurityKeyError) -> bool:
     """Return whether it is one of our errors that can be told: another package may have made a class of its own."""
     try:
         return (
-            isinstance(error, SecurityKeyError)
-            and isinstance(error.happened, str)
+            isinstance(error.happened, str)
             and isinstance(error.remedy, str)
             and error.code in _CODES
             and bool(str(error))

@@ -33,10 +33,11 @@ class GuardedTransport:
         self._transport: Transport = transport
         self._name_is_stuck = False
 
-        def look() -> tuple[object, list[str], bool]:
+        def look() -> tuple[int, list[str], bool]:
             names = ("discover", "open", "open_holder", "name")
             found = [name for name in names if callable(getattr(transport, name, None))]
-            version = getattr(transport, "transport_api_version", 1)
+            stated = getattr(transport, "transport_api_version", 1)
+            version = int.__index__(stated) if isinstance(stated, int) else 0
             return version, found, bool(getattr(transport, "waits_for_a_person", False))
 
         version, found, self.waits_for_a_person = self._run_soon(look, "__getattr__")
@@ -50,9 +51,9 @@ class GuardedTransport:
         if "name" in found:
             self.name = self._name
 
-    def _check_version(self, package: str, stated: object) -> None:
-        """Refuse a transport that may want what is not here. stated: see transport_api.StatesVersion."""
-        if not isinstance(stated, int) or stated < 1:
+    def _check_version(self, package: str, stated: int) -> None:
+        """Refuse a transport that may want what is not here. stated: see transport_api.StatesVersion; or 0."""
+        if stated < 1:
             raise TransportDefect(f"{self._whose} states no version of the interface (transport_api_version)", _REMEDY)
         if stated == 1:  # which all have: the rest of transport_api need not be loaded for it
             return

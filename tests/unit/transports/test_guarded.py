@@ -153,6 +153,31 @@ def test_an_error_of_ours_that_cannot_be_told_is_none(error: SecurityKeyError) -
         opened(Channel(call=fails(error))).call(framing.CBOR, b"\4")
 
 
+class Untraceable(Exception):
+    """One of another package's own, which does not like to be looked at."""
+
+    def __init__(self, looked_at: Callable[[], Any]) -> None:
+        self.looked_at = looked_at
+
+    @property
+    def __traceback__(self) -> Any:  # type: ignore[override]
+        return self.looked_at()
+
+
+def test_an_error_that_cannot_be_looked_at_is_told_without_its_place() -> None:
+    channel = opened(Channel(call=fails(Untraceable(fails(KeyError("a secret"))))))
+    with pytest.raises(TransportDefect, match=rf"^{WHOSE} failed; report this to its authors$"):
+        channel.call(framing.CBOR, b"\4")
+
+
+def test_an_error_that_hangs_as_it_is_looked_at_is_given_up_as_the_call_is() -> None:
+    operation = Brief(60)
+    channel = opened(Channel(call=fails(Untraceable(hang))), operation)
+    operation.restart()
+    with pytest.raises(TransportDefect, match=rf"^{WHOSE} does not answer \(call\(\)\)"):
+        channel.call(framing.CBOR, b"\4", operation)
+
+
 @pytest.mark.parametrize(
     "locations", [None, 5, "x", [b"x"], [None], {"x": 1}.items(), ["x"] * 1001, iter(lambda: "x", 1)]
 )
@@ -201,6 +226,9 @@ class Number(int):
 
     def __and__(self, other: Any) -> Any:
         raise KeyError("a secret")
+
+    __lt__ = __gt__ = __eq__ = __and__
+    __hash__ = None  # type: ignore[assignment]
 
 
 def test_what_is_returned_is_of_no_class_of_their_own() -> None:
@@ -410,7 +438,7 @@ def test_a_write_to_a_closed_pipe_is_an_error_and_no_end_of_the_host() -> None:
         os.close(writer)
 
 
-@pytest.mark.parametrize("version", [transport_api.VERSION, 1])
+@pytest.mark.parametrize("version", [transport_api.VERSION, 1, Number(1)])
 def test_a_transport_for_this_version_of_the_interface_or_an_older_one_is_used(version: int) -> None:
     transport = Transport()
     transport.transport_api_version = version  # type: ignore[attr-defined]
