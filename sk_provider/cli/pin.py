@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sk_provider.operation import Operation
 
 
+_MAX_LINE = 4096
+"""Characters of a line of standard input."""
+
+
 @click.group()
 def pin() -> None:
     """Set or change an authenticator's PIN, or show its status.
@@ -135,6 +139,21 @@ def _read_new_pin(client_pin: ClientPin) -> str:
     return new
 
 
+def read_line() -> str:
+    """Return the next line of standard input, "" if there is none.
+
+    Raises InvalidRequest if it is longer than _MAX_LINE characters, UnicodeError, and OSError.
+    """
+    from sk_provider.errors import InvalidRequest
+
+    line = sys.stdin.readline(_MAX_LINE + 1)
+    if len(line) > _MAX_LINE:
+        raise InvalidRequest(
+            f"a line of standard input has more than {_MAX_LINE} characters", "write there what is asked for alone"
+        )
+    return line
+
+
 def read_secret(prompt: str, what: str = "PIN") -> str:
     """Ask for a PIN, or what else it is, on the terminal, without showing it; where standard input is none, return its
     next line.
@@ -150,7 +169,7 @@ def read_secret(prompt: str, what: str = "PIN") -> str:
         if sys.stdin.isatty():
             answer: str = click.prompt(prompt, hide_input=True, err=True)
             return answer
-        line = sys.stdin.readline()
+        line = read_line()
     except UnicodeError:
         raise not_text_error() from None
     except OSError as error:

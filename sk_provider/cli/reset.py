@@ -77,6 +77,8 @@ def confirm(question: str) -> None:
     """Ask whether to go on, and end the program if not. Raises InvalidRequest if nobody can be asked."""
     from sk_provider.errors import InvalidRequest
 
+    from .pin import read_line
+
     if sys.stdin is None:
         raise InvalidRequest("there is no standard input to confirm on", "use a terminal, or add --yes")
     try:
@@ -85,7 +87,7 @@ def confirm(question: str) -> None:
             return
         # The line is ended at once: what is read here is not seen, and what is told then stands on a line of its own.
         click.echo(f"{question} [y/N]", err=True)
-        answer = sys.stdin.readline()
+        answer = read_line()
     except UnicodeError:
         raise InvalidRequest("the answer is not UTF-8 text", "answer y or n") from None
     except OSError as error:

@@ -215,6 +215,7 @@ SURROUNDINGS: dict[str, tuple[str, str, dict[str, str | None]]] = {
     "no folder": (
         f"mkdir gone.$$; cd gone.$$; rmdir ../gone.$$; {STARTING}", "", {"HOME": "/nonexistent", "TERM": "dumb"}
     ),
+    "a line without end": (f"ulimit -v 2000000; {STARTING} </dev/zero", "", {}),
     # Neither in /tmp nor elsewhere.
     "nothing can be written": (f"ulimit -f 0; {STARTING}", f"{PIN}\n{PIN}\n", {}),
 }  # fmt: skip
