@@ -6,12 +6,18 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from sk_provider import third_party
+from sk_provider.errors import TransportDefect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STANDARD_LIBRARY = json.__file__.removesuffix("json/__init__.py")
 
@@ -87,3 +93,59 @@ def test_what_a_spared_process_begins_later_is_spared_too() -> None:
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
         worker.communicate()
+
+
+def load_owl() -> ModuleType:
+    """Return what a package that is installed has registered as the transport owl:."""
+    own = ("usb", "unix")
+    package, module = third_party.load(
+        "sk_provider.transports", "owl", "transport", own, named_where="", own_only=False
+    )
+    assert package == "owl-post"
+    assert isinstance(module, ModuleType)
+    return module
+
+
+def install_owl(folder: Path, target: str) -> None:
+    metadata = folder / "owl_post-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "entry_points.txt").write_text(f"[sk_provider.transports]\nowl = {target}\n")
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
+    """Two folders of packages, of which Python searches the first one first."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (second, first):
+        folder.mkdir()
+        monkeypatch.syspath_prepend(folder)
+    before = set(sys.modules)
+    finders = list(sys.meta_path)
+    yield first, second
+    assert sys.meta_path == finders
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_a_module_is_the_one_that_is_installed_with_its_package(folders: tuple[Path, Path]) -> None:
+    first, second = folders
+    (first / "owl_post.py").write_text("raise KeyError")
+    install_owl(second, "owl_post")
+    (second / "owl_post.py").write_text("")
+    assert load_owl().__file__ == str(second / "owl_post.py")
+
+
+def test_a_package_of_which_others_have_parts_is_found_whole(folders: tuple[Path, Path]) -> None:
+    first, second = folders
+    install_owl(first, "post.owl")
+    for folder, name, text in ((first, "parcels", ""), (second, "owl", "import post.parcels")):
+        (folder / "post").mkdir()
+        (folder / "post" / f"{name}.py").write_text(text)
+    assert load_owl().__file__ == str(second / "post" / "owl.py")
+
+
+def test_a_module_that_fails_leaves_nothing_in_the_way_of_imports(folders: tuple[Path, Path]) -> None:
+    install_owl(folders[0], "owl_post")
+    (folders[0] / "owl_post.py").write_text("raise KeyError")
+    with pytest.raises(TransportDefect, match=r"cannot be loaded \(KeyError in owl_post.py line 1\)"):
+        load_owl()
