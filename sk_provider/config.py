@@ -286,6 +286,9 @@ def load(*, trusts_environment: bool = True) -> Configuration:
         else:
             configuration.missing_file = path
     read_system_file(configuration)
+    if not trusts_environment:
+        # The kernel's keyring of the user is that of whoever started the program, who would be told a PIN there.
+        configuration.ignore("remember_pin")
     if configuration.log_level == LOG_LEVEL_TRACE and configuration.log_file is None:
         raise ConfigurationError("LogLevel trace has no file to write to", "name one with LogFile in pysk_config")
     if configuration.is_audit_required and configuration.audit_log is None:

@@ -354,6 +354,16 @@ def test_nothing_of_a_file_is_told_where_the_environment_is_not_trusted(home: Pa
     assert str(caught.value) == f"{path} line 2 cannot be used; correct the line"
 
 
+def test_no_pin_is_remembered_in_the_keyring_of_whoever_started_a_program_that_has_more_rights(home: Path) -> None:
+    user_file(home, "Match application ssh:x\nRememberPin 1h\n")
+    system_file(home, "RememberPin 10m\n")
+    assert config.load().remember_pin == 600
+    configuration = config.load(trusts_environment=False)
+    assert configuration.remember_pin == 0
+    configuration.settle(Use("ssh:x"))
+    assert configuration.remember_pin == 0
+
+
 def test_files_are_named_by_absolute_paths(home: Path) -> None:
     for keyword, name in (("LogFile", "log_file"), ("KnownKeys", "known_keys")):
         user_file(home, f"{keyword} /var/file\n")
