@@ -176,17 +176,18 @@ class Configuration:
         """Return the addresses of all Device lines, whether or not they apply, each once."""
         return list(dict.fromkeys(address for _, addresses in self._rules.get("devices", []) for address in addresses))
 
-    def device_lines(self) -> list[tuple[str, list[str]]]:
-        """Return what stands behind Match in the block of each Device line, "" outside of one, and its addresses."""
+    def device_lines(self) -> list[tuple[list[tuple[str, str]], list[str]]]:
+        """Return what the Match line of each Device line says, as lines_of() does, and its addresses."""
         return self.lines_of("devices")
 
-    def lines_of(self, name: str) -> list[tuple[str, Any]]:
-        """Return what stands behind Match in the block of each line that says something of a member, and what it says.
+    def lines_of(self, name: str) -> list[tuple[list[tuple[str, str]], Any]]:
+        """Return what the Match line says above each line that says something of a member, and what that says.
 
-        name: "devices", or a member that may differ between uses. Outside of a block, "" stands there.
+        name: "devices", or a member that may differ between uses. A Match line is its pairs of a keyword and patterns;
+        outside of a block there are none.
         """
         return [
-            (" ".join(f"{keyword} {','.join(patterns)}" for keyword, patterns in criteria), value)
+            ([(keyword, ",".join(patterns)) for keyword, patterns in criteria], value)
             for criteria, value in self._rules.get(name, [])
         ]
 

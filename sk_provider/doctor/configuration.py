@@ -100,14 +100,19 @@ def _as_written(argument: str) -> str:
     return f'"{argument}"' if len(argument.split()) > 1 else argument
 
 
+def _block(criteria: list[tuple[str, str]]) -> str:
+    """Return what is told of the Match block that a line stands in."""
+    words = " ".join(f"{keyword} {_as_written(patterns)}" for keyword, patterns in criteria)
+    return f" (Match {words})" if criteria else ""
+
+
 def _tell_settings(configuration: Configuration) -> Iterator[Finding]:
     for criteria, addresses in configuration.device_lines():
-        block = f" (Match {criteria})" if criteria else ""
         yield Finding(
             SUBJECT,
-            f"Device {' '.join(map(_as_written, addresses))}{block}",
+            f"Device {' '.join(map(_as_written, addresses))}{_block(criteria)}",
             private=[
-                *criteria.split()[1::2],
+                *(patterns for _, patterns in criteria),
                 *(each.partition(":")[2] for each in addresses if not each.startswith(_TELLING)),
             ],
         )
@@ -162,8 +167,7 @@ def _tell_asking(configuration: Configuration) -> Iterator[Finding]:
     ]
     for criteria, line, private in told:
         if criteria or line.startswith("Deny"):
-            block = f" (Match {criteria})" if criteria else ""
-            yield Finding(SUBJECT, f"{line}{block}", private=[*criteria.split()[1::2], *private])
+            yield Finding(SUBJECT, f"{line}{_block(criteria)}", private=[*(each for _, each in criteria), *private])
 
 
 def _notify(ways: tuple[str, ...], command: list[str]) -> str:

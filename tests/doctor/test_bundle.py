@@ -25,6 +25,8 @@ SECRETS = {
     "user": "hidden-colleague",
     "host": "hidden-host.example.org",
     "application": "ssh:hidden-application",
+    "project": "hidden-project",
+    "customer": "hidden-customer",
     "comment": "hidden-comment@example.org",
     "quoted": "hidden-word-of-a-wrong-line",
     "askpass": "hidden-askpass",
@@ -46,6 +48,9 @@ def plant(account: Account) -> dict[str, str]:
         f"KeyDirectoryLdapBase {SECRETS['base']}",
         f"Match application {SECRETS['application']}",
         f"Device unix:/run/{SECRETS['user']}/socket usb:1050:0407",
+        f'Match namespace "the {SECRETS["project"]} of {SECRETS["customer"]}" user {SECRETS["user"]}',
+        "Deny yes",
+        "Device nfc:",
     )
     askpass = account.program(SECRETS["askpass"], "")
     account.configure_ssh(
