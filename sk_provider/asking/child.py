@@ -133,18 +133,23 @@ class Child:
         self._process = process
         self._output: int | None = process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
         os.set_blocking(self._output, False)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
         self.status: int | None = None
 
     def end(self) -> None:
         """Let it run no more: nobody waits for it, as the time is over, or a signal has raised an exception."""
         if self.status is None:
-            # It may have a screen or a window to clear up.
-            self._process.terminate()
             try:
-                self._process.wait(_PARTING)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                # It may have a screen or a window to clear up.
+                self._process.terminate()
+                try:
+                    self._process.wait(_PARTING)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+            except PermissionError:  # it has other rights by now
+                reap(self._process)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
@@ -168,8 +173,11 @@ class Child:
         return piece
 
     def write(self, line: bytes) -> None:
-        """Write a line to it. Raises OSError if it reads no more."""
-        self._process.stdin.write(line + b"\n")  # type: ignore[union-attr]  # only who has asked for it writes
+        """Write a line to it. Raises OSError if it reads no more, or has left what came before."""
+        content = line + b"\n"
+        # It waits for each answer, so that there is room for a line but in the pipe of one that reads nothing.
+        if os.write(self._process.stdin.fileno(), content) < len(content):  # type: ignore[union-attr]  # only who has asked for it writes
+            raise BlockingIOError
 
     def _read_on(self) -> bytes:
         if self._output is None:

@@ -153,7 +153,8 @@ def _ask_by_askpass(question: Question, event: Event) -> str | None:
                     return None
     except NotStarted as reason:
         raise CannotAsk(f"{program} cannot be started ({reason})") from None
-    return _text(answer.split(b"\n", 1)[0]) if child.status == 0 else None
+    # As ssh takes it (readpass.c): there are programs of other systems' that end a line in two characters.
+    return _text(answer.replace(b"\r", b"\n").split(b"\n", 1)[0]) if child.status == 0 else None
 
 
 def _ask_by_pinentry(question: Question, event: Event) -> str | None:

@@ -93,6 +93,22 @@ def test_no_text_can_be_a_request_of_its_own_or_longer_than_one_may_be(tmp_path:
     assert described.decode()
 
 
+READS_NOTHING = """#!/usr/bin/python3
+import fcntl, time
+fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, 4096)
+print("OK\\n" + "INQUIRE\\n" * 5000, flush=True)
+time.sleep(600)
+"""
+
+
+def test_one_that_asks_without_reading_is_not_answered_for_ever(tmp_path: Path) -> None:
+    program = tmp_path / "pinentry"
+    program.write_text(READS_NOTHING)
+    program.chmod(0o700)
+    with pytest.raises(pinentry.PinentryFailed, match="does not speak as a pinentry does"):
+        ask(str(program))
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
