@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 import click
@@ -142,14 +143,9 @@ class _KeyFile:
         from sk_provider.credentials.key_file import KeyFileRefused
 
         self._path = path
-        try:
-            # A link stays one.
-            self._target = os.path.realpath(path)
-            with open(self._target, "rb") as file:
-                status = os.fstat(file.fileno())
-                self._content = file.read(key_file.MAX_SIZE)
-        except OSError as error:
-            raise KeyFileRefused(f"{path} cannot be read ({error.strerror})", "name a file that you can read") from None
+        # A link stays one.
+        self._target = os.path.realpath(path)
+        self._content, status = self._read()
         self._mode = status.st_mode & 0o777
         if status.st_uid != os.geteuid():
             raise KeyFileRefused(f"{path} belongs to another user", "run this as the one whose key it is")
@@ -162,6 +158,22 @@ class _KeyFile:
         self.record: Record = key_file.parse(self._content, path, "user")
         self.is_resident = key_file.is_resident(self._content, path)
 
+    def _read(self) -> tuple[bytes, os.stat_result]:
+        """Return what the file has, and its status. Raises KeyFileRefused if it cannot be read."""
+        from sk_provider.credentials import key_file
+        from sk_provider.credentials.key_file import KeyFileRefused
+
+        try:
+            # Of a FIFO or a device nothing is read.
+            descriptor = os.open(self._target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                return file.read(key_file.MAX_SIZE) if stat.S_ISREG(status.st_mode) else b"", status
+        except OSError as error:
+            raise KeyFileRefused(
+                f"{self._path} cannot be read ({error.strerror})", "name a file that you can read"
+            ) from None
+
     def check(self) -> None:
         """Raise KeyFileRefused if it cannot be written, before the person is asked for anything."""
         from sk_provider.credentials import whole_file
@@ -172,9 +184,16 @@ class _KeyFile:
             raise self._not_written(error) from None
 
     def write(self, key_handle: bytes) -> None:
-        """Have another key handle in it. Raises KeyFileRefused if it cannot be written; then it is as it was."""
-        from sk_provider.credentials import key_file, whole_file
+        """Have another key handle in it.
 
+        Raises KeyFileRefused if it cannot be written, or somebody else has written it; then it is as it was.
+        """
+        from sk_provider.credentials import key_file, whole_file
+        from sk_provider.credentials.key_file import KeyFileRefused
+
+        # While the person was asked, ssh-keygen may have encrypted it.
+        if self._read()[0] != self._content:
+            raise KeyFileRefused(f"{self._path} was changed meanwhile", "try again")
         content = key_file.with_key_handle(self._content, self._path, key_handle)
         try:
             whole_file.replace(self._target, content, self._mode)

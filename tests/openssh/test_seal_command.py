@@ -7,8 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from support.openssh import PIN, PIN_PROMPT, KeyFile, Person, assert_signs, enrolled
 
+from sk_provider.cli.seal import _KeyFile
+from sk_provider.credentials.key_file import KeyFileRefused
 from sk_provider.credentials.sealing import MARK
 
 TYPE_CHECKING = False
@@ -142,8 +145,22 @@ def test_files_that_cannot_be_sealed_are_left_alone(person: Person) -> None:
     read_only.chmod(0o400)
     sentence = f"{read_only} is read-only; make it writable: chmod u+w {read_only}"
     assert sentence in refused(person, "seal", read_only, answers="x\n")
-    done = pysk(person, "seal", person.folder / "missing", answers="x\n")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    missing, pipe = person.folder / "missing", person.folder / "pipe"
+    os.mkfifo(pipe)
+    for each in (missing, pipe, Path("/dev/zero")):
+        done = pysk(person, "seal", each, answers="x\n")
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done
+    assert "is not an OpenSSH private-key file" in done.stderr
+
+
+def test_a_file_that_was_changed_while_the_person_was_asked_is_left_alone(person: Person) -> None:
+    key = enrolled(person)
+    file = _KeyFile(str(key))
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", key], check=True, timeout=60)
+    encrypted = key.read_bytes()
+    with pytest.raises(KeyFileRefused, match="was changed meanwhile; try again"):
+        file.write(b"another key handle")
+    assert key.read_bytes() == encrypted
 
 
 def test_ctrl_c_at_the_prompt_leaves_the_file_as_it_is(person: Person) -> None:
