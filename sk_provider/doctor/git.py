@@ -10,6 +10,7 @@ from sk_provider import library
 from sk_provider.credentials import openssh_key
 
 from . import agent, key_files, programs, provider
+from .files import content_of
 from .finding import Finding
 from .running import NoAnswer, ask, which
 from .settings import VARIABLE
@@ -152,8 +153,7 @@ def _blob_in(path: str) -> bytes | None:
     """Return the public key of a key file, be it the public or the private one, None if there is none."""
     for each in (path, f"{path}.pub"):
         try:
-            with open(each, "rb") as file:
-                content = file.read(_MOST)
+            content = content_of(each, _MOST)
         except OSError:
             continue
         blob = key_files.public_blob(content) or _blob(content.decode("ascii", "replace"))

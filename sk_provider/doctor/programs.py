@@ -7,6 +7,7 @@ import re
 
 from sk_provider import library
 
+from .files import content_of
 from .finding import Finding
 from .running import which
 
@@ -120,8 +121,7 @@ def _check_helper(paths: dict[str, str | None], account: Account) -> Iterator[Fi
 def _helper_of(program: str) -> str | None:
     """Return the path of the helper that stands in a program's file, None if there is none."""
     try:
-        with open(program, "rb") as file:
-            content = file.read(_MOST)
+        content = content_of(program, _MOST)
     except OSError:
         return None
     found = _HELPER.search(content)

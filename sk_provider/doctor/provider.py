@@ -12,6 +12,7 @@ from sk_provider import library
 from sk_provider.config import match_pattern_list
 
 from . import configuration, programs
+from .files import content_of
 from .finding import Finding
 from .running import NoAnswer, ask, which
 
@@ -57,8 +58,7 @@ def allowed(path: str, patterns: str) -> bool:
 def is_ours(path: str) -> bool:
     """Return whether a file is one of libpysk's libraries, of whatever installation."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(_MOST)
+        content = content_of(path, _MOST)
     except OSError:
         return False
     return _MARK in content and b"sk_api_version" in content

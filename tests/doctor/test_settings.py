@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -240,12 +241,18 @@ def spoil(account: Account) -> None:
     (account.folder / "id").unlink()
 
 
+def put_a_fifo_there(account: Account) -> None:
+    remove(account)
+    os.mkfifo(account.folder / "id.pub")
+
+
 @pytest.mark.parametrize(
     ("damage", "seen"),
     [
         (unset, "user.signingkey is not set"),
         (remove, "user.signingkey is {}.pub, which cannot be read as a key"),
         (spoil, "user.signingkey is {}.pub, which cannot be read as a key"),
+        (put_a_fifo_there, "user.signingkey is {}.pub, which cannot be read as a key"),
     ],
 )
 def test_a_signing_key_that_is_none_is_told(
