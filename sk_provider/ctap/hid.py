@@ -57,17 +57,17 @@ class HidChannel:
             reports.close()
             raise
 
-    def _allocate(self, event: Event) -> None:
+    def _allocate(self, event: Event | None) -> None:
         nonce = posix.urandom(_NONCE_SIZE)
         refused_since = time.monotonic()
         while refusal := self._ask_for_a_channel(nonce, event):
-            if refusal == _BUSY:
+            if refusal == _BUSY and event is not None:
                 event.wait_for_others(refused_since)
                 refused_since = time.monotonic()
             elif time.monotonic() >= refused_since + SILENCE:
                 raise _refused(refusal, self._remedy)
 
-    def _ask_for_a_channel(self, nonce: bytes, event: Event) -> bytes:
+    def _ask_for_a_channel(self, nonce: bytes, event: Event | None) -> bytes:
         """Return b"" once there is a channel, or the code of an error that came in its stead."""
         self._send(framing.INIT, nonce)
         asked_at = time.monotonic()
@@ -102,13 +102,13 @@ class HidChannel:
         """
         if len(data) > framing.MAX_MESSAGE_SIZE:
             raise InvalidRequest("the key handle or application is too long", "check the key file")
+        if self._channel == framing.BROADCAST_CHANNEL:
+            self._allocate(event)
         busy_since = 0.0
         while True:
             command, response = self._transact(cmd, data, event, on_keepalive)
             if command == cmd:
                 return response
-            if command != framing.ERROR:
-                raise AuthenticatorError("the authenticator answered another question", self._remedy)
             if response[:1] != _BUSY or event is None:
                 raise _refused(response[:1], self._remedy)
             busy_since = busy_since or time.monotonic()
@@ -129,14 +129,18 @@ class HidChannel:
             may_be_silent = event is not None and cmd == framing.CBOR and commands.waits_for_a_person(data)
             while True:
                 command, response = self._receive_message(event, None if may_be_silent else time.monotonic() + SILENCE)
-                if command != framing.KEEPALIVE:
+                if command in (cmd, framing.ERROR):
                     return command, response
+                if command != framing.KEEPALIVE:
+                    raise AuthenticatorError("the authenticator answered another question", self._remedy)
                 may_be_silent = False
                 if on_keepalive is not None and response and response[0] != keepalive_status:
                     keepalive_status = response[0]
                     on_keepalive(keepalive_status)
         except BaseException:
             self._cancel()
+            # What may still come for this command is no answer to the next one, which gets a channel of its own.
+            self._channel = framing.BROADCAST_CHANNEL
             raise
 
     def _cancel(self) -> None:

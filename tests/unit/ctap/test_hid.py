@@ -316,6 +316,48 @@ def test_a_device_that_does_not_confirm_its_cancelling_is_left() -> None:
     assert wire.commands == [framing.INIT, framing.CBOR, framing.CANCEL]
 
 
+@pytest.mark.parametrize("event", [Operation(30), None], ids=["awaited", "not awaited"])
+@pytest.mark.parametrize(
+    "late",
+    [message(framing.CBOR, b"\0late"), message(framing.CBOR, bytes(199)), message(framing.ERROR, BUSY)],
+    ids=["short", "long", "error"],
+)
+def test_a_late_answer_to_a_cancelled_command_is_not_the_next_ones(late: list[bytes], event: Operation | None) -> None:
+    channels = iter([CHANNEL, CHANNEL + 1])
+    wire = Wire(nothing, lambda nonce: [*late, *broadcast(framing.INIT, allocated(nonce, next(channels)))])
+    channel = open_channel(wire)
+    with pytest.raises(TimedOut):
+        channel.call(framing.CBOR, MAKE, Brief(30))
+    wire._answer = answering(*late, *message(framing.CBOR, b"\0", CHANNEL + 1))
+    assert channel.call(framing.CBOR, GET_INFO, event) == b"\0"
+    assert wire.sent[-1] == (CHANNEL + 1, framing.CBOR, GET_INFO)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [message(framing.MSG, b"\0"), [message(framing.CBOR, bytes(199))[index] for index in (0, 2)]],
+    ids=["another question", "mixed up"],
+)
+def test_what_comes_after_a_broken_answer_is_not_the_next_ones(answer: list[bytes]) -> None:
+    channels = iter([CHANNEL, CHANNEL + 1])
+    wire = Wire(answering(*answer), lambda nonce: broadcast(framing.INIT, allocated(nonce, next(channels))))
+    channel = open_channel(wire)
+    with pytest.raises(AuthenticatorError):
+        channel.call(framing.CBOR, GET_INFO)
+    wire._answer = answering(*message(framing.CBOR, b"\0late"), *message(framing.CBOR, b"\0", CHANNEL + 1))
+    assert channel.call(framing.CBOR, GET_INFO) == b"\0"
+
+
+def test_a_device_that_stays_busy_after_a_cancelled_command_is_told_where_nothing_ends_the_wait() -> None:
+    wire = Wire(nothing)
+    channel = open_channel(wire)
+    with pytest.raises(TimedOut):
+        channel.call(framing.CBOR, MAKE, Brief(30))
+    wire._init = lambda _nonce: broadcast(framing.ERROR, BUSY)
+    with pytest.raises(AuthenticatorError, match="busy with another program"):
+        channel.call(framing.CBOR, GET_INFO)
+
+
 def test_a_device_that_is_gone_cannot_be_cancelled() -> None:
     gone = AuthenticatorError("it was unplugged", "plug it in")
 
