@@ -10,6 +10,7 @@ import posix
 import sys
 import time
 
+from . import errors
 from .errors import ERR_CREDENTIAL_EXISTS, ERR_GENERAL, ConfigurationError, SecurityKeyError, TransportDefect, defect
 
 TYPE_CHECKING = False
@@ -205,7 +206,7 @@ def run_in_time(
     Raises what SecurityKeyError it raises, TransportDefect for what else, and StuckError if it is left behind.
     """
     result: list[Result] = []
-    errors: list[SecurityKeyError] = []
+    raised: list[SecurityKeyError] = []
     lock = _thread.allocate_lock()
     lock.acquire()
     # Whoever takes it first, the function that has ended or who waits no more, decides whose the result is.
@@ -215,7 +216,7 @@ def run_in_time(
         try:
             result.append(function())
         except BaseException as error:  # noqa: BLE001 - another package's
-            errors.append(_told(whose, error))
+            raised.append(_told(whose, error))
         try:
             if not verdict.acquire(blocking=False):
                 _discard(result, discard)
@@ -240,16 +241,17 @@ def run_in_time(
         if has_returned:
             _discard(result, discard)
         raise
-    if errors:
+    if raised:
         # What is raised here and kept here as well would refer to itself, and stay.
-        raise errors.pop()
+        raise raised.pop()
     return result[0]
 
 
 def _told(whose: str, error: BaseException) -> SecurityKeyError:
     """Return the error to raise for another package's, whose class may have code that runs as it is looked at."""
     try:
-        return error if isinstance(error, SecurityKeyError) and _is_whole(error) else blame(whose, error)
+        ours = _as_ours(error) if isinstance(error, SecurityKeyError) else None
+        return ours or blame(whose, error)
     except BaseException:  # noqa: BLE001 - it ran their code
         return TransportDefect(f"{whose} failed", "report this to its authors")
 
@@ -267,17 +269,21 @@ class StuckError(Exception):
     """What another package was asked for has not ended in time."""
 
 
-def _is_whole(error: SecurityKeyError) -> bool:
-    """Return whether it is one of our errors that can be told: another package may have made a class of its own."""
+def _as_ours(error: SecurityKeyError) -> SecurityKeyError | None:
+    """Return an error of our own class with what another package's says, None if that cannot be told.
+
+    Theirs may say something else, or run without end, when it is looked at again.
+    """
     try:
-        return (
-            isinstance(error.happened, str)
-            and isinstance(error.remedy, str)
-            and error.code in _CODES
-            and bool(str(error))
-        )
+        happened, remedy, code = error.happened, error.remedy, int.__index__(error.code)
+        if not (isinstance(happened, str) and isinstance(remedy, str) and code in _CODES):
+            return None
+        kind = next(each for each in type(error).__mro__ if vars(errors).get(each.__name__) is each)
+        ours: SecurityKeyError = kind(str.__str__(happened), str.__str__(remedy))
     except BaseException:  # noqa: BLE001 - it runs their code
-        return False
+        return None
+    ours.code = code
+    return ours
 
 
 def _kind_and_place(error: BaseException, folders: int = 0) -> str:

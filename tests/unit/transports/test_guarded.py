@@ -130,13 +130,6 @@ class Numbered(SecurityKeyError):
     code = "E42"  # type: ignore[assignment]
 
 
-class Mute(SecurityKeyError):
-    """One that cannot be told."""
-
-    def __str__(self) -> str:
-        raise KeyError("a secret")
-
-
 class Secretive(Hollow):
     """One whose words cannot be had."""
 
@@ -145,12 +138,45 @@ class Secretive(Hollow):
         raise KeyError("a secret")
 
 
-@pytest.mark.parametrize(
-    "error", [Hollow(), Numbered("x", "y"), Mute("x", "y"), Secretive()], ids=lambda e: type(e).__name__
-)
+@pytest.mark.parametrize("error", [Hollow(), Numbered("x", "y"), Secretive()], ids=lambda e: type(e).__name__)
 def test_an_error_of_ours_that_cannot_be_told_is_none(error: SecurityKeyError) -> None:
     with pytest.raises(TransportDefect, match=rf"^{WHOSE} failed \({type(error).__name__} in {HERE} line "):
         opened(Channel(call=fails(error))).call(framing.CBOR, b"\4")
+
+
+class Asleep(DeviceNotFound):
+    """One that is well, and another's, or hangs, as soon as it is looked at a second time."""
+
+    def __init__(self, later: Callable[[], Any]) -> None:
+        Exception.__init__(self)
+        self._looked_at: list[Callable[[], Any]] = [later, later, lambda: "wake it", lambda: "it is asleep"]
+
+    @property
+    def happened(self) -> Any:  # type: ignore[override]
+        return self._looked_at.pop()()
+
+    remedy = happened
+
+    def __str__(self) -> str:
+        return str(self.happened)
+
+
+@pytest.mark.parametrize("later", [fails(KeyError("a secret")), lambda: "a secret", hang], ids=range(3))
+def test_an_error_of_another_packages_own_is_looked_at_once(later: Callable[[], Any]) -> None:
+    channel = opened(Channel(call=fails(Asleep(later))))
+    with pytest.raises(DeviceNotFound) as caught:
+        channel.call(framing.CBOR, b"\4")
+    assert (type(caught.value), str(caught.value), caught.value.code) == (DeviceNotFound, "it is asleep; wake it", -4)
+
+
+def test_what_an_error_of_another_package_says_is_of_no_class_of_their_own() -> None:
+    error = DeviceNotFound(Text("it is asleep"), Text("wake it"))
+    error.code = Number(-1)
+    with pytest.raises(DeviceNotFound) as caught:
+        opened(Channel(call=fails(error))).call(framing.CBOR, b"\4")
+    told = caught.value
+    assert (told.happened, told.remedy, told.code) == ("it is asleep", "wake it", -1)
+    assert [type(each) for each in (told.happened, told.remedy, told.code)] == [str, str, int]
 
 
 class Untraceable(Exception):
