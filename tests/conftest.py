@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import keyrings
 from support.beside import Scheduling, place_of
 from support.impatient import Impatient
 from support.openssh import Person
@@ -99,6 +100,13 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.chdir(tmp_path_factory.mktemp("elsewhere"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture
+def keyring_alone() -> Iterator[None]:
+    """Let no other test remember PINs or forget them meanwhile."""
+    with keyrings.alone():
+        yield
 
 
 @pytest.fixture(scope="session")

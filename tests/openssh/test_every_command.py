@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+# One of the commands forgets PINs.
+pytestmark = pytest.mark.usefixtures("keyring_alone")
+
 PATIENCE_S = 60
 
 USUAL: dict[tuple[str, str] | str, str] = {

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from support.sshd import Sshd
 
+pytestmark = pytest.mark.usefixtures("keyring_alone")
+
 NEW_PIN = "another horse"
 COMMITS = 30
 FEW_COMMITS = 3

@@ -1,6 +1,16 @@
-"""What a process does first so that it sees other keyrings of the kernel than the tests do."""
+"""The kernel's keyrings, as tests have them: who uses the user's, and what a process does first to see others."""
 
 from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # It begins a session of its own.
 ANOTHER_SESSION = "import ctypes; from sk_provider.asking import keyring as k; k._keyctl(1, ctypes.c_char_p(None))"
@@ -21,3 +31,15 @@ filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program) // 8, 
 libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0
 """
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep what other processes test from the user's keyring, which is one for all of them, whatever their folders."""
+    path = Path(tempfile.gettempdir()) / f"pysk-tests-keyring-{os.getuid()}"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

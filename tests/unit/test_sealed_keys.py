@@ -236,6 +236,7 @@ def test_a_pin_is_not_taken_for_the_passphrase(desk: Desk, monkeypatch: pytest.M
     assert "this key wants a passphrase beside a PIN, and nobody can be asked for it" in str(error)
 
 
+@pytest.mark.usefixtures("keyring_alone")
 def test_a_passphrase_is_remembered_once_it_was_right(desk: Desk) -> None:
     desk.remember(600)
     desk.answers("wrong", PASSPHRASE)
@@ -255,6 +256,7 @@ def test_a_passphrase_is_remembered_once_it_was_right(desk: Desk) -> None:
     assert desk.told == []
 
 
+@pytest.mark.usefixtures("keyring_alone")
 def test_nothing_is_remembered_unless_that_is_asked_for(desk: Desk) -> None:
     desk.answers(PASSPHRASE, PASSPHRASE)
     for _ in range(2):
@@ -269,6 +271,7 @@ def test_nothing_is_remembered_unless_that_is_asked_for(desk: Desk) -> None:
     assert desk.unsealed().key_handle != desk.handle
 
 
+@pytest.mark.usefixtures("keyring_alone")
 def test_what_is_remembered_of_another_length_is_not_used(desk: Desk) -> None:
     desk.remember(600)
     keyring.keep(sealed_keys._name(desk.request()), bytes(65), 600)
