@@ -69,9 +69,12 @@ def change(address: str | None) -> None:
         if blocked is not None:
             raise blocked
         old = normalize(read_secret("Current PIN"))
-        new = _read_new_pin(client_pin)
         operation.restart()
         try:
+            with errors_translated(token, pass_status=True):
+                _refuse_wrong_pin(client_pin, old)
+            new = _read_new_pin(client_pin)
+            operation.restart()
             with errors_translated(token, pass_status=True):
                 client_pin.change_pin(old, new)
         except CtapError as error:
@@ -127,6 +130,20 @@ def _client_pin(address: str | None, *, may_create: bool) -> Iterator[tuple[Clie
         yield open_client_pin(ctap2), token, operation
     finally:
         token.close()
+
+
+def _refuse_wrong_pin(client_pin: ClientPin, pin: str) -> None:
+    """Have a wrong PIN cost its try before another is entered twice. Raises CtapError if it is refused."""
+    from fido2.ctap import CtapError
+
+    # One that must be changed is good for nothing else.
+    if client_pin.ctap.info.force_pin_change:
+        return
+    try:
+        client_pin.get_pin_token(pin)
+    except CtapError as error:
+        if error.code in (CtapError.ERR.PIN_INVALID, CtapError.ERR.PIN_AUTH_BLOCKED, CtapError.ERR.PIN_BLOCKED):
+            raise
 
 
 def _read_new_pin(client_pin: ClientPin) -> str:

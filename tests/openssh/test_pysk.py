@@ -11,10 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+from fido2.ctap2 import ClientPin, Config, Ctap2
 from support.impatient import RESET_WINDOW_S
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, Person
 from support.provider_tree import Tree
 from support.serve import serve
+
+from sk_provider.config import Configuration
+from sk_provider.operation import Operation
+from sk_provider.transports import soft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +72,33 @@ def test_a_pin_is_asked_for_twice_on_a_terminal_and_not_shown(person: Person) ->
     done = person.run(str(person.pysk), "pin", "set", answers=[("New PIN:", PIN), ("New PIN again:", PIN)])
     assert done.status == 0, done
     assert PIN not in done.screen + done.errors
+
+
+def test_a_wrong_pin_costs_one_try_and_is_told_before_a_new_one_is_asked_for(person: Person) -> None:
+    person.set_pin(PIN)
+    done = person.run(str(person.pysk), "pin", "change", answers=[("Current PIN:", WRONG_PIN)])
+    assert done.status == 1
+    assert "New PIN" not in done.screen + done.errors
+    assert "pysk: wrong PIN, 7 tries left; try again" in done.errors
+    assert pysk(person, "pin", "status").stdout == "a PIN is set, 7 tries left\n"
+    answers = [("Current PIN:", PIN), ("New PIN:", NEW_PIN), ("New PIN again:", NEW_PIN)]
+    assert person.run(str(person.pysk), "pin", "change", answers=answers).status == 0
+
+
+def test_a_pin_that_must_be_changed_is_changed(person: Person) -> None:
+    person.set_pin(PIN)
+    channel = soft.open(str(person.store), Configuration(), Operation(60), may_create=False)
+    try:
+        ctap2 = Ctap2(channel)  # type: ignore[arg-type]  # it has what is used of a CtapDevice
+        client_pin = ClientPin(ctap2)
+        pin_uv_auth_token = client_pin.get_pin_token(PIN, ClientPin.PERMISSION.AUTHENTICATOR_CFG)
+        Config(ctap2, client_pin.protocol, pin_uv_auth_token).set_min_pin_length(force_change_pin=True)
+    finally:
+        channel.close()
+    done = pysk(person, "pin", "change", lines=(WRONG_PIN, NEW_PIN))
+    assert (done.returncode, done.stderr) == (1, "pysk: wrong PIN, 7 tries left; try again\n")
+    done = pysk(person, "pin", "change", lines=(PIN, NEW_PIN))
+    assert (done.returncode, done.stderr) == (0, "PIN changed\n")
 
 
 def test_two_different_new_pins_set_none(person: Person) -> None:
