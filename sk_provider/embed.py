@@ -119,7 +119,7 @@ class _Boundary:
                 self._application(application),
                 flags,
                 self._pin(pin),
-                known.get("device"),
+                known.get("device") or None,
                 known.get("user"),
             )
             from .enroll import enroll
@@ -154,7 +154,7 @@ class _Boundary:
                 bytes(self._buffer(key_handle, key_handle_length, "key handle")),
                 flags,
                 self._pin(pin),
-                known.get("device"),
+                known.get("device") or None,
                 self._message(data, data_length),
             )
             from .sign import sign
@@ -169,7 +169,7 @@ class _Boundary:
         """Serve sk_load_resident_keys(); the arguments are sk-api.h's."""
 
         def run(configuration: Configuration, operation: Operation) -> None:
-            request = ResidentRequest(self._pin(pin), self._options(options).get("device"))
+            request = ResidentRequest(self._pin(pin), self._options(options).get("device") or None)
             from .resident import load_resident_keys
 
             found = self._perform(load_resident_keys, request, configuration, operation)

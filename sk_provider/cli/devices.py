@@ -59,18 +59,18 @@ def devices(context: click.Context, address: str | None, *, as_json: bool) -> No
 
     configuration = config.load()
     operation = Operation(configuration.timeout, tell=lambda _: None)
-    found = look([address] if address else [], configuration, operation)
+    found = look([] if address is None else [address], configuration, operation)
     if as_json:
         print_json([asdict(each) for each in found])
-    elif address:
+    elif address is not None:
         _print_details(found)
     elif found:
         print_table(_COLUMNS, [_row(each) for each in found])
-    failed = [each for each in found if each.status in UNREADABLE or (address and each.status != READY)]
+    failed = [each for each in found if each.status in UNREADABLE or (address is not None and each.status != READY)]
     for each in found:
         if each in failed or each.status == NO_PACKAGE or (each.status == READY and each.problem):
             _tell(_sentence(each))
-    if not address and all(each.status in ABSENT for each in found):
+    if address is None and all(each.status in ABSENT for each in found):
         _tell(_nothing(configuration))
     if failed:
         context.exit(1)

@@ -70,9 +70,9 @@ def _addresses(
     device: str | None, configuration: Configuration, application: str | None, operation: Operation
 ) -> list[str]:
     """Return what is named for the operation, [] if nothing is."""
-    addresses = [device] if device else configuration.devices(application)
+    addresses = configuration.devices(application) if device is None else [device]
     if operation.trace is not None:
-        by = "the caller" if device else "Device in pysk_config" if addresses else "nobody"
+        by = "the caller" if device is not None else "Device in pysk_config" if addresses else "nobody"
         operation.trace(f"authenticators are named by {by}{': ' if addresses else ''}{' '.join(addresses)}")
     return addresses
 

@@ -36,7 +36,9 @@ def split(address: str) -> tuple[str, str]:
     Raises ConfigurationError if it has no scheme.
     """
     if not config.is_address(address):
-        raise ConfigurationError(f"{address} is not an authenticator's address", config.ADDRESS_REMEDY)
+        raise ConfigurationError(
+            f"{address or 'an empty word'} is not an authenticator's address", config.ADDRESS_REMEDY
+        )
     if address.startswith("/dev/"):
         return "usb", address
     scheme, _, location = address.partition(":")

@@ -113,7 +113,9 @@ def parse_address(address: str) -> tuple[str, str, int]:
         if not _is_loopback(host):
             raise ServeError(f"{address} is not on this machine", "serve the token on 127.0.0.1 alone")
         return scheme, host, int(port)
-    raise ServeError(f"{address} is no address", "name uhid:, udp:HOST:PORT, unix:/PATH, vpcd:HOST:PORT or stdio:")
+    raise ServeError(
+        f"{address or 'an empty word'} is no address", "name uhid:, udp:HOST:PORT, unix:/PATH, vpcd:HOST:PORT or stdio:"
+    )
 
 
 def _is_loopback(host: str) -> bool:

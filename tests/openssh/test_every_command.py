@@ -238,7 +238,7 @@ def test_whatever_is_missing_around_a_command_is_one_sentence_at_most(
 
 
 WRONG = {
-    "ADDRESS": ("bogus:x", "unix:/nonexistent/socket", "soft:/dev/null"),
+    "ADDRESS": ("", "bogus:x", "unix:/nonexistent/socket", "soft:/dev/null"),
     "FILE": (".", "loop"),
     "KEY": ("ffff",),
     "KEYFILE": (".", "loop", "challenge"),
