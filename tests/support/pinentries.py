@@ -9,15 +9,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LIBRARIES = ("libassuan0", "libgpg-error0", "libncursesw6", "libtinfo6")
-
 
 def program(kind: str, folder: Path) -> Path:
     """Return the path of a program, in a folder, that is pinentry-tty or pinentry-curses."""
-    root = debian.unpack(f"pinentry-{kind}", *_LIBRARIES)
+    package = f"pinentry-{kind}"
+    # Of another release they have other names; of the C library there is one already.
+    needed = [each for each in debian.depends(package) if each.startswith("lib") and each != "libc6"]
+    root = debian.unpack(package, *needed)
     libraries = ":".join(str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")))
-    path = folder / f"pinentry-{kind}"
-    path.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {root}/usr/bin/pinentry-{kind} "$@"\n')
+    path = folder / package
+    path.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {root}/usr/bin/{package} "$@"\n')
     path.chmod(0o755)
     return path
 

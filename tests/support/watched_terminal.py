@@ -84,13 +84,16 @@ class WatchedTerminal:
         return termios.tcgetattr(self._theirs)
 
     def _programs(self) -> list[int]:
-        """Return the numbers of the session's processes but the shell's."""
+        """Return the numbers of the session's processes but the shell's, and those that have ended.
+
+        In a container or chroot whose first process waits for no orphans, these stay in the list.
+        """
         found = []
         for entry in Path("/proc").iterdir():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == self._shell.pid != int(entry.name):
+            if fields[0] != "Z" and int(fields[3]) == self._shell.pid != int(entry.name):
                 found.append(int(entry.name))
         return found
