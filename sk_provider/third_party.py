@@ -28,6 +28,8 @@ _TICK: Final = 0.1
 _METADATA: Final = (".dist-info", ".egg-info")
 _MAX_SIZE: Final = 1 << 16
 """Bytes of a file of entry points that are read."""
+_MAX_NAMES: Final = 20
+"""Other packages' schemes that are told."""
 _CODES: Final = range(ERR_CREDENTIAL_EXISTS, ERR_GENERAL + 1)
 _PARTING: Final = 0.5
 """Seconds in which a child process ends when it is told to."""
@@ -49,6 +51,8 @@ _INSTALLED: Final = ("site-packages/", "dist-packages/")
 trace: Callable[[str], object] | None = None
 """What is told how a failure came about. A program, or an operation, that is traced sets it."""
 
+_NOTHING: Final = object()
+
 was_loaded = False
 """Whether code of another package has run here."""
 
@@ -60,12 +64,13 @@ _stuck: set[str] = set()
 
 
 class EntryPoint:
-    """What a package has registered. package: its name; target: `module` or `module:attribute`; folder: where the
-    package's files are.
+    """What a package has registered. package: its name; name: of what it is; target: `module` or `module:attribute`;
+    folder: where the package's files are.
     """
 
-    def __init__(self, package: str, target: str, folder: str) -> None:
+    def __init__(self, package: str, name: str, target: str, folder: str) -> None:
         self.package = package
+        self.name = name
         self.target = target
         self.folder = folder
 
@@ -81,7 +86,8 @@ def load(
     Raises ConfigurationError if there is none, or none that may be used, or more than one, and TransportDefect if it
     cannot be loaded.
     """
-    found = {each.package: each for each in _entry_points(group, scheme)}
+    registered = list(_entry_points(group))
+    found = {each.package: each for each in registered if each.name == scheme}
     if len(found) > 1:
         raise ConfigurationError(
             f"the packages {' and '.join(sorted(found))} both have a {what} {scheme}:", "uninstall one of them"
@@ -95,8 +101,12 @@ def load(
         return entry_point.package, _load_in_time(
             entry_point, f"the {what} {scheme}: of the package {entry_point.package}"
         )
-    known = ", ".join(f"{name}:" for name in own)
-    raise ConfigurationError(f"there is no {what} {scheme}:", f"use one of {known} or install the package that has it")
+    others = sorted({each.name for each in registered if not own_only and each.name.isidentifier()})
+    known = ", ".join(f"{name}:" for name in (*own, *others[:_MAX_NAMES]))
+    raise ConfigurationError(
+        f"there is no {what} {scheme}:",
+        f"use one of {known} or install the package that has it, as pysk_transport(7) says",
+    )
 
 
 def by_apt(module: str, package: str) -> str | None:
@@ -122,13 +132,13 @@ def by_pip(package: str) -> str:
     return f"{sudo}{shlex.quote(pip)} install {package}"
 
 
-def blame(whose: str, error: BaseException) -> TransportDefect:
+def blame(whose: str, error: BaseException, called: str = "") -> TransportDefect:
     """Return the error for what another package's code has raised: its kind, and where, but none of its values.
 
-    whose: such as "the transport exec: of the package pysk-exec".
+    whose: such as "the transport exec: of the package pysk-exec". called: see run_in_time().
     """
     _trace(whose, error)
-    return TransportDefect(f"{whose} failed ({_kind_and_place(error)})", "report this to its authors")
+    return TransportDefect(f"{whose} failed ({_kind_and_place(error, called=called)})", "report this to its authors")
 
 
 def blame_beside(failure: Any) -> SecurityKeyError | None:
@@ -194,14 +204,16 @@ def run_in_time(
     is_over: Callable[[], bool],
     whose: str,
     *,
+    called: str = "",
     call_off: Callable[[], None] | None = None,
     discard: Callable[[Result], object] | None = None,
 ) -> Result:
     """Return what a function of another package returns, which runs in a thread.
 
     is_over: whether waiting for it makes no sense any more; if it has not ended GRACE later, it is left behind.
-    call_off: tells the function to end, as whoever waits for it cannot any more, such as after Ctrl-C; it has GRACE for
-    that. discard: is given, in whichever thread, what the function returns when nobody waits for it any more.
+    called: the name of their function, to tell where no line of theirs has failed, such as if it does not take the
+    arguments. call_off: tells the function to end, as whoever waits for it cannot any more, such as after Ctrl-C; it
+    has GRACE for that. discard: is given, in whichever thread, what it returns when nobody waits for it any more.
 
     Raises what SecurityKeyError it raises, TransportDefect for what else, and StuckError if it is left behind.
     """
@@ -216,7 +228,7 @@ def run_in_time(
         try:
             result.append(function())
         except BaseException as error:  # noqa: BLE001 - another package's
-            raised.append(_told(whose, error))
+            raised.append(_told(whose, error, called))
         try:
             if not verdict.acquire(blocking=False):
                 _discard(result, discard)
@@ -247,11 +259,11 @@ def run_in_time(
     return result[0]
 
 
-def _told(whose: str, error: BaseException) -> SecurityKeyError:
+def _told(whose: str, error: BaseException, called: str) -> SecurityKeyError:
     """Return the error to raise for another package's, whose class may have code that runs as it is looked at."""
     try:
         ours = _as_ours(error) if isinstance(error, SecurityKeyError) else None
-        return ours or blame(whose, error)
+        return ours or blame(whose, error, called)
     except BaseException:  # noqa: BLE001 - it ran their code
         return TransportDefect(f"{whose} failed", "report this to its authors")
 
@@ -286,15 +298,26 @@ def _as_ours(error: SecurityKeyError) -> SecurityKeyError | None:
     return ours
 
 
-def _kind_and_place(error: BaseException, folders: int = 0) -> str:
-    """Return the class of an error and where it came about; folders: how many the file's name begins with."""
-    steps = _steps(error)
+def _kind_and_place(error: BaseException, folders: int = 0, called: str = "") -> str:
+    """Return the class of an error and where it came about.
+
+    folders: how many the file's name begins with; called: see run_in_time().
+    """
+    kind, steps = type(error).__name__, _steps(error)
     # Where they call us, or Python's own library, is where their authors look first.
-    theirs = [step for step in steps if not (step[0].startswith(_OURS) or _is_pythons(step[0]))] or steps
-    if not theirs:
-        return type(error).__name__
-    file = "/".join(theirs[-1][0].split("/")[-1 - folders :])
-    return f"{type(error).__name__} in {file} line {theirs[-1][1]}"
+    theirs = [step for step in steps if not (step[0].startswith(_OURS) or _is_pythons(step[0]))]
+    if called and not theirs:
+        return f"{kind} in calling {called}()"
+    path, line = _unreadable(error) or (theirs or steps or [("", 0, "")])[-1][:2]
+    return f"{kind} in {'/'.join(path.split('/')[-1 - folders :])} line {line}" if path else kind
+
+
+def _unreadable(error: BaseException) -> tuple[str, int] | None:
+    """Return the place in a source at which Python could not read it, which no call has led to."""
+    if type(error) not in (SyntaxError, IndentationError, TabError):  # one of theirs may run code of theirs
+        return None
+    path, line = error.filename, error.lineno  # type: ignore[attr-defined]
+    return (path, line) if type(path) is str and type(line) is int else None
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -343,8 +366,13 @@ def _load_in_time(entry_point: EntryPoint, whose: str) -> Any:
 
 def _load(entry_point: EntryPoint, whose: str) -> Any:
     module, _, attributes = entry_point.target.partition(":")
-    finder = _Finder(entry_point.folder, module.partition(".")[0])
-    sys.meta_path.insert(0, finder)
+    top = module.partition(".")[0]
+    remedy = "install another release of it, or tell its authors"
+    if top in sys.stdlib_module_names:  # whoever wants Python's later would get theirs
+        raise TransportDefect(f"{whose} is in a module {top}, which is the name of one of Python's own", remedy)
+    finder = _Finder(entry_point.folder, top)
+    # The list itself stays as it is: other threads, which import something else, are somewhere in it.
+    sys.meta_path = [finder, *sys.meta_path]
     try:
         try:
             __import__(module)
@@ -355,7 +383,7 @@ def _load(entry_point: EntryPoint, whose: str) -> Any:
             __import__(module)
         target: Any = sys.modules[module]
         for attribute in attributes.split(".") if attributes else []:
-            target = getattr(target, attribute)
+            target = getattr(target, attribute, _NOTHING)
     except ModuleNotFoundError as error:
         _trace(whose, error)
         missing = error.name or ""
@@ -363,14 +391,16 @@ def _load(entry_point: EntryPoint, whose: str) -> Any:
             raise TransportDefect(
                 f"{whose} has no module {missing} here", "install that package again, and not with pip install -e"
             ) from None
+        if missing.startswith("sk_provider."):
+            raise TransportDefect(f"{whose} needs {missing}, which libpysk does not have", remedy) from None
         raise TransportDefect(f"{whose} needs the Python package {missing}", "install that as well") from None
     except BaseException as error:  # noqa: BLE001 - another package's code
         _trace(whose, error)
-        raise TransportDefect(
-            f"{whose} cannot be loaded ({_kind_and_place(error)})", "install another release of it, or tell its authors"
-        ) from None
+        raise TransportDefect(f"{whose} cannot be loaded ({_kind_and_place(error)})", remedy) from None
     finally:
-        sys.meta_path.remove(finder)
+        sys.meta_path = [each for each in sys.meta_path if each is not finder]
+    if target is _NOTHING:
+        raise TransportDefect(f"{whose} has no {attributes} in its module {module}", remedy)
     return target
 
 
@@ -409,7 +439,7 @@ def _add_edited(folder: str) -> bool:
     return added
 
 
-def _entry_points(group: str, scheme: str) -> Iterator[EntryPoint]:
+def _entry_points(group: str) -> Iterator[EntryPoint]:
     for folder in sys.path:
         if _is_pythons(f"{folder}/"):  # where no packages are installed
             continue
@@ -418,12 +448,13 @@ def _entry_points(group: str, scheme: str) -> Iterator[EntryPoint]:
                 continue
             text = _read(f"{folder}/{name}/entry_points.txt")
             if group in text:
-                for target in _targets(text, group, scheme):
-                    yield EntryPoint(name.rpartition(".")[0].partition("-")[0].replace("_", "-"), target, folder)
+                package = name.rpartition(".")[0].partition("-")[0].replace("_", "-")
+                for registered, target in _registered(text, group):
+                    yield EntryPoint(package, registered, target, folder)
 
 
-def _targets(text: str, group: str, scheme: str) -> Iterator[str]:
-    """Yield what a file of entry points has for a name in a group, see the packaging specifications."""
+def _registered(text: str, group: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and targets that a file of entry points has in a group, see the packaging specifications."""
     section = ""
     for line in text.splitlines():
         stripped = line.strip()
@@ -431,8 +462,8 @@ def _targets(text: str, group: str, scheme: str) -> Iterator[str]:
             section = stripped.strip("[]").strip()
         elif section == group and not stripped.startswith(("#", ";")):
             name, equals, target = stripped.partition("=")
-            if equals and name.strip() == scheme:
-                yield "".join(target.partition("[")[0].split())
+            if equals:
+                yield name.strip(), "".join(target.partition("[")[0].split())
 
 
 def _listed(folder: str) -> list[str]:

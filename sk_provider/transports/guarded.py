@@ -158,7 +158,9 @@ class GuardedTransport:
         discard: Callable[[Result], object],
     ) -> Result:
         try:
-            return run_in_time(function, is_over, self._whose, call_off=operation.call_off, discard=discard)
+            return run_in_time(
+                function, is_over, self._whose, called=name, call_off=operation.call_off, discard=discard
+            )
         except StuckError:
             raise _why(operation, self._whose, name) from None
 
@@ -206,7 +208,9 @@ class GuardedChannel:
         waiting: Event = event if event is not None else self._operation
         try:
             # What python-fido2 waits for by itself cannot be called off.
-            return run_in_time(call_it, waiting.is_set, self._whose, call_off=getattr(event, "call_off", None))
+            return run_in_time(
+                call_it, waiting.is_set, self._whose, called="call", call_off=getattr(event, "call_off", None)
+            )
         except StuckError:
             raise _why(self._operation, self._whose, "call") from None
         finally:
@@ -241,7 +245,7 @@ def _run_soon(function: Callable[[], Result], whose: str, name: str) -> Result:
     """Return what a function returns that waits for nobody. Raises as run_in_time() does, but no StuckError."""
     ends = time.monotonic() + PATIENCE
     try:
-        return run_in_time(function, lambda: time.monotonic() >= ends, whose)
+        return run_in_time(function, lambda: time.monotonic() >= ends, whose, called=name)
     except StuckError:
         raise _does_not_answer(whose, name) from None
 

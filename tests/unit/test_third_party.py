@@ -149,3 +149,24 @@ def test_a_module_that_fails_leaves_nothing_in_the_way_of_imports(folders: tuple
     (folders[0] / "owl_post.py").write_text("raise KeyError")
     with pytest.raises(TransportDefect, match=r"cannot be loaded \(KeyError in owl_post.py line 1\)"):
         load_owl()
+
+
+def test_who_imports_something_else_meanwhile_finds_the_finders_as_they_were(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be anywhere in the list, and would pass over one if another was taken away before."""
+    before = list(sys.meta_path)
+    monkeypatch.setattr(sys, "owl", sys.meta_path, raising=False)
+    install_owl(folders[0], "owl_post")
+    (folders[0] / "owl_post.py").write_text("import sys\nassert sys.meta_path[1:] == sys.owl\nfound = list(sys.owl)\n")
+    assert vars(load_owl())["found"] == before
+
+
+def test_a_module_may_replace_the_finders(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path)
+    own = list(sys.meta_path)
+    monkeypatch.setattr(sys, "owl", own, raising=False)
+    install_owl(folders[0], "owl_post")
+    (folders[0] / "owl_post.py").write_text("import sys\nsys.meta_path = list(sys.owl)\n")
+    load_owl()
+    assert sys.meta_path == own
