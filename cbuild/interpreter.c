@@ -6,6 +6,8 @@
 #include <Python.h>
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
@@ -459,6 +461,16 @@ pysk_has_memory(size_t size)
 	return is_there;
 }
 
+static int
+may_open_files(void)
+{
+	int fd = open("/", O_RDONLY | O_CLOEXEC);
+
+	if (fd != -1)
+		close(fd);
+	return fd != -1 || (errno != EMFILE && errno != ENFILE);
+}
+
 /* Python imports modules by their absolute paths, and some only once they are needed. */
 static int
 root_has_changed(void)
@@ -480,6 +492,12 @@ pysk_start_python(void)
 			pysk_tell("there is not enough memory to start Python; "
 			    "end some programs, or raise this one's limit "
 			    "(ulimit -v), and try again");
+			return -1;
+		}
+		if (!Py_IsInitialized() && !may_open_files()) {
+			pysk_tell("this process can open no more files; "
+			    "end some programs, or raise this one's limit "
+			    "(ulimit -n), and try again");
 			return -1;
 		}
 		/* Who waits for the start must not hold the lock that the start needs; callers from Python may. */

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -16,7 +16,7 @@
 #include "pysk.h"
 
 /* How long stderr may take to have room: each look ends early when the host catches a signal. */
-#define LOOK_MS 100
+#define LOOK_US 100000
 #define LOOKS 10
 
 static pthread_once_t streams_once = PTHREAD_ONCE_INIT;
@@ -84,10 +84,21 @@ pysk_log_record(const char *line)
 	syslog(LOG_AUTHPRIV | LOG_INFO, "libpysk: %s", line);
 }
 
+/* Not by poll(2), which takes no more descriptors than the process may open. */
+static int
+stderr_has_room(void)
+{
+	struct timeval patience = { .tv_usec = LOOK_US };
+	fd_set err;
+
+	FD_ZERO(&err);
+	FD_SET(STDERR_FILENO, &err);
+	return select(STDERR_FILENO + 1, NULL, &err, NULL, &patience) == 1;
+}
+
 int
 pysk_write_stderr(const char *line)
 {
-	struct pollfd err = { .fd = STDERR_FILENO, .events = POLLOUT };
 	size_t len = strlen(line);
 	ssize_t taken;
 	int looks = 0;
@@ -96,7 +107,7 @@ pysk_write_stderr(const char *line)
 		return 0;
 	while (len > 0) {
 		/* A reader that has stopped must not stop the host. */
-		while (poll(&err, 1, LOOK_MS) != 1) {
+		while (!stderr_has_room()) {
 			if (++looks == LOOKS)
 				return 0;
 		}

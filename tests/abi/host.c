@@ -1362,7 +1362,18 @@ scenario_no_threads(char **args)
 	free(key.handle);
 }
 
-/* Each function before, while and after the process may open no file. */
+/* Lets the process open no file; COUNT: how many it may have, or "used". Returns the limit that there was before. */
+static rlim_t
+limit_descriptors(const char *count)
+{
+	int first_free;
+
+	if ((first_free = dup(STDOUT_FILENO)) == -1 || close(first_free) == -1)
+		die("dup");
+	return limit(RLIMIT_NOFILE, strcmp(count, "used") == 0 ? first_free : atoi(count));
+}
+
+/* Each function before, while and after the process may open no file; ARGUMENT is limit_descriptors()'s. */
 static void
 scenario_no_descriptors(char **args)
 {
@@ -1370,18 +1381,30 @@ scenario_no_descriptors(char **args)
 	struct enroll_call usual = usual_enroll(ALG_ED25519);
 	struct key key = { .alg = ALG_ED25519 };
 	rlim_t usual_limit;
-	int first_free;
 
 	open_provider(&provider, args[0]);
 	enroll(&provider, "before", &usual, &key);
-	if ((first_free = dup(STDOUT_FILENO)) == -1 || close(first_free) == -1)
-		die("dup");
-	usual_limit = limit(RLIMIT_NOFILE, first_free);
+	usual_limit = limit_descriptors(args[1]);
 	enroll(&provider, "enroll", &usual, NULL);
 	sign_usually(&provider, "sign", &key);
 	limit(RLIMIT_NOFILE, usual_limit);
 	sign_usually(&provider, "after", &key);
 	free(key.handle);
+}
+
+/* The first call, while the process may open no file, and another after that; ARGUMENT is limit_descriptors()'s. */
+static void
+scenario_no_descriptors_at_first(char **args)
+{
+	struct provider provider;
+	struct enroll_call usual = usual_enroll(ALG_ED25519);
+	rlim_t usual_limit;
+
+	open_provider(&provider, args[0]);
+	usual_limit = limit_descriptors(args[1]);
+	enroll(&provider, "first", &usual, NULL);
+	limit(RLIMIT_NOFILE, usual_limit);
+	enroll(&provider, "after", &usual, NULL);
 }
 
 /* How often TEXT, whose bytes are given with all bits inverted, is in the memory that this process can write. */
@@ -1632,7 +1655,8 @@ main(int argc, char **argv)
 		{ "no-files", 1, scenario_no_files },
 		{ "little-memory", 2, scenario_little_memory },
 		{ "no-threads", 2, scenario_no_threads },
-		{ "no-descriptors", 1, scenario_no_descriptors },
+		{ "no-descriptors", 2, scenario_no_descriptors },
+		{ "no-descriptors-at-first", 2, scenario_no_descriptors_at_first },
 		{ "residue", 2, scenario_residue },
 		{ "rest", 1, scenario_rest },
 		{ "unread", 1, scenario_unread },

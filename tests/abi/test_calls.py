@@ -315,17 +315,27 @@ def test_a_limit_of_threads_is_an_error(host: Path, library: Path, person: Perso
     sk_host.verify_signature(played.call("before"), played.call("after"))
 
 
+# A host may have more files than it may open, as it had them before.
+@pytest.mark.parametrize("limit", ["used", "0"])
 @pytest.mark.parametrize("without", [set(), {"PYSK_CONFIG"}], ids=["named config", "usual config"])
 def test_a_limit_of_open_files_is_an_error_and_told_as_that(
-    without: set[str], host: Path, library: Path, person: Person
+    without: set[str], limit: str, host: Path, library: Path, person: Person
 ) -> None:
     environment = {name: value for name, value in person.environment.items() if name not in without}
-    played = sk_host.play(host, "no-descriptors", library, env=environment)
+    played = sk_host.play(host, "no-descriptors", library, limit, env=environment)
     sk_host.assert_untouched(played)
     for label in ("enroll", "sign"):
         sk_host.assert_refused(played, label, -1, mentions="open no more files")
     if not without:
         sk_host.verify_signature(played.call("before"), played.call("after"))
+
+
+@pytest.mark.parametrize("limit", ["used", "0"])
+def test_a_limit_of_open_files_at_the_first_call_is_told(limit: str, host: Path, library: Path, person: Person) -> None:
+    played = sk_host.play(host, "no-descriptors-at-first", library, limit, env=person.environment)
+    sk_host.assert_untouched(played)
+    sk_host.assert_refused(played, "first", -1, mentions="open no more files")
+    assert played.call("after")["rc"] == 0
 
 
 def test_signals_that_are_held_from_the_host_are_not_held_from_the_program_that_asks(
