@@ -14,6 +14,7 @@ from support.serve import serve
 from support.web import WebServer
 
 from sk_provider.credentials import sealing
+from sk_provider.credentials.directory import local_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +94,16 @@ def test_keys_are_added_listed_and_removed(person: Person, records: Path, run: R
     assert run("remove", fingerprint(blue), lines=("y",)).stderr.endswith(f"removed from file:{records}\n")
     assert run("remove", "--yes", said[1][0]).returncode == 0
     assert listed(run) == []
+
+
+def test_a_directory_of_files_has_a_deadline_as_others_have(person: Person, run: Run) -> None:
+    # So many lines take far longer, as would a file system whose server is gone.
+    (person.folder / "long").write_bytes(b"b\n" * (local_file.MAX_SIZE // 2))
+    (person.folder / "short").write_text("")
+    configure(person, f"KeyDirectory file:{person.folder}/long file:{person.folder}/short", "KeyDirectoryTimeout 1")
+    done = run("list")
+    sentence = f"file:{person.folder}/long has not answered within 1 second; try again, or set KeyDirectoryTimeout"
+    assert (done.returncode, done.stderr) == (1, f"pysk: {sentence} in pysk_config\n")
 
 
 def test_keys_are_listed_as_json(person: Person, records: Path, run: Run) -> None:

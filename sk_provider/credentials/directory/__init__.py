@@ -63,7 +63,7 @@ KINDS = {
 """By the scheme of its URLs, the module of each of our own kinds."""
 
 LOCAL = ("file", "pam-u2f")
-"""The schemes of those that read files and nothing else, so that no look-up of theirs need be watched."""
+"""The schemes of those that read files and nothing else, so that no look-up of theirs needs a process of its own."""
 
 ENTRY_POINTS = "sk_provider.directories"
 

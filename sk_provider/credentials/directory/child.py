@@ -106,11 +106,7 @@ def _receive(ours: socket.socket, request: Request, deadline: float, event: Even
         if event is not None and event.is_set():
             raise event.reason()
         if time.monotonic() >= deadline:
-            seconds = request.settings.deadline
-            raise DirectoryError(
-                f"{request.url} has not answered within {seconds:g} second{'' if seconds == 1 else 's'}",
-                "try again, or set KeyDirectoryTimeout in pysk_config",
-            )
+            raise exchange.too_late(request)
         if poll.poll(_TICK * 1000):
             piece = ours.recv(exchange.MAX_ANSWER)
             if not piece:

@@ -75,6 +75,15 @@ class Answer:
         return None if self.failure is None else DirectoryError(*self.failure)
 
 
+def too_late(request: Request) -> DirectoryError:
+    """Return what to raise where a directory takes longer than the settings' deadline."""
+    seconds = request.settings.deadline
+    return DirectoryError(
+        f"{request.url} has not answered within {seconds:g} second{'' if seconds == 1 else 's'}",
+        "try again, or set KeyDirectoryTimeout in pysk_config",
+    )
+
+
 def request_to_bytes(request: Request) -> bytes:
     """Return a request for parse_request()."""
     members = {

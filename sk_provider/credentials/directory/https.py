@@ -30,6 +30,7 @@ from sk_provider.credentials import openssh_key
 from sk_provider.errors import ConfigurationError, DirectoryError
 
 from . import cache
+from .in_time import in_time
 from .record import RecordRefused, checked, flags_of, from_base64
 
 TYPE_CHECKING = False
@@ -153,33 +154,23 @@ def _ask(place: _Place, tag: str, settings: Settings) -> _Response:
 
     Raises DirectoryError if there is none in time, or none that can be used.
     """
-    import threading
-
     context = _trusted(settings.ca)
-    answers: list[_Response] = []
-    failures: list[Exception] = []
     seconds = settings.deadline * _SHARE
 
-    def ask() -> None:
+    def ask() -> _Response:
         where = place
-        try:
-            for _ in range(_MAX_REDIRECTS + 1):
-                response = _request(where, tag, context, seconds)
-                if response.status not in _REDIRECTS:
-                    answers.append(response)
-                    return
-                where = _redirected(where, response.location)
-            failures.append(_leads_elsewhere(place))
-        except Exception as error:  # noqa: BLE001 - whatever the server makes the library raise is told below
-            failures.append(error)
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = _request(where, tag, context, seconds)
+            if response.status not in _REDIRECTS:
+                return response
+            where = _redirected(where, response.location)
+        raise _leads_elsewhere(place)
 
-    # What resolves names, and a server that sends a byte now and then, know no time limit that could be set.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if answers:
-        return answers[0]
-    raise _error(failures[0] if failures else TimeoutError(), place, settings)
+    try:
+        # What resolves names, and a server that sends a byte now and then, know no time limit that could be set.
+        return in_time(ask, seconds)
+    except Exception as error:  # noqa: BLE001 - whatever the server makes the library raise
+        raise _error(error, place, settings) from None
 
 
 def _request(place: _Place, tag: str, context: ssl.SSLContext, seconds: float) -> _Response:

@@ -7,6 +7,7 @@ from sk_provider.errors import DirectoryError, SecurityKeyError
 from . import LOCAL, exchange, split
 from .carry_out import carry_out
 from .exchange import Request
+from .in_time import in_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +118,13 @@ def _do(
         handle_digest=handle_digest,
     )
     if split(url)[0] in LOCAL:
-        return carry_out(request)
+        if action != exchange.LOOK_UP:
+            return carry_out(request)
+        try:
+            # Files of another machine are there only as long as that answers.
+            return in_time(lambda: carry_out(request), request.settings.deadline, event)
+        except TimeoutError:
+            raise exchange.too_late(request) from None
     from . import child
 
     return child.ask(request, event, trusts_environment=configuration.trusts_environment)
