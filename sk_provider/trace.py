@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from typing_extensions import Self
-
     from .config import Configuration
 
 _MAX_LENGTH = 4000
@@ -91,10 +89,9 @@ class _About:
         self._addresses = addresses
         self._address = address
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         self._before = self._addresses.get(_thread.get_ident())
         self._addresses[_thread.get_ident()] = self._address
-        return self
 
     def __exit__(self, *_error: object) -> None:
         if self._before is None:
