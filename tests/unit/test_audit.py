@@ -181,3 +181,12 @@ def test_a_full_disk_is_told_once(tmp_path: Path, is_required: bool) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == [str(not is_required), str(int(not is_required))]
     assert os.path.getsize(tmp_path / "log") == 0
+
+
+def test_what_must_be_recorded_is_not_done_where_it_cannot_be(tmp_path: Path) -> None:
+    configuration = Configuration()
+    configuration.audit_log, configuration.is_audit_required = str(tmp_path / "nothing" / "log"), True
+    done: list[bool] = []
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        audit.recorded(lambda: done.append(True), signing(), configuration, Operation(60), lambda _: None)
+    assert not done

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import posix
 import re
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ GIT = b"SSHSIG" + string("git") + string(b"") + string("sha512") + string(bytes(
 LOGIN_FIELDS = ("ssh-connection", "publickey-hostbound-v00@openssh.com")
 LOGIN = b"".join([string(bytes(32)), b"\x32", string("root"), *map(string, LOGIN_FIELDS), b"\x01"])
 LOGIN += string("sk-ssh-ed25519@openssh.com") + string(b"key") + string(HOST_KEY)
+
+ENROLLING = EnrollRequest(ALGORITHM_ED25519, bytes(32), "ssh:a", FLAG_USER_PRESENCE, None, None, None)
+
+
+def signing(message: bytes | None) -> SignRequest:
+    read = None if message is None else lambda: message
+    return SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:a", b"key", FLAG_USER_PRESENCE, None, None, read)
 
 
 @pytest.fixture
@@ -91,11 +99,32 @@ def test_the_first_line_that_applies_decides_whether_it_is_forbidden(path: Path)
 def test_every_operation_is_judged_before_an_authenticator_is_looked_for(path: Path) -> None:
     configuration = load(path, "Device unix:/nothing\nDeny yes\n")
     operation = Operation(1)
-    signing = SignRequest(ALGORITHM_ED25519, bytes(32), "ssh:", b"key", FLAG_USER_PRESENCE, None, None, lambda: GIT)
     with pytest.raises(OperationForbidden, match="forbids this git signature"):
-        sign.sign(signing, configuration, operation)
-    enrolling = EnrollRequest(ALGORITHM_ED25519, bytes(32), "ssh:", FLAG_USER_PRESENCE, None, None, None)
+        sign.sign(signing(GIT), configuration, operation)
     with pytest.raises(OperationForbidden, match="forbids this operation"):
-        enroll.enroll(enrolling, configuration, operation)
+        enroll.enroll(ENROLLING, configuration, operation)
     with pytest.raises(OperationForbidden, match="forbids this operation"):
         resident.load_resident_keys(ResidentRequest(None, None), configuration, operation)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (signing(GIT), "git signature, with a key for ssh:a"),
+        (signing(LOGIN), "login as root at home.invalid, with a key for ssh:a"),
+        (signing(None), "signature, with a key for ssh:a"),
+        (ENROLLING, "enrolling a key for ssh:a"),
+        (ResidentRequest(None, None), "listing the resident keys"),
+    ],
+    ids=["git", "login", "unknown", "enroll", "list"],
+)
+def test_what_a_request_is_for_is_said_in_words(
+    request_: EnrollRequest | SignRequest | ResidentRequest,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(config, "home_directory", lambda: str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "known_hosts").write_text(f"home.invalid ssh-ed25519 {b64encode(HOST_KEY).decode()}\n")
+    assert policy.describe(request_) == words

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from sk_provider import third_party
-from sk_provider.errors import TransportDefect
+from sk_provider.errors import ConfigurationError, TransportDefect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,11 +147,16 @@ def test_a_package_of_which_others_have_parts_is_found_whole(folders: tuple[Path
     assert load_owl().__file__ == str(second / "post" / "owl.py")
 
 
-def test_a_module_that_fails_leaves_nothing_in_the_way_of_imports(folders: tuple[Path, Path]) -> None:
+def test_a_module_that_fails_leaves_nothing_in_the_way_of_imports(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[str] = []
+    monkeypatch.setattr(third_party, "trace", traced.append)
     install_owl(folders[0], "owl_post")
     (folders[0] / "owl_post.py").write_text("raise KeyError")
     with pytest.raises(TransportDefect, match=r"cannot be loaded \(KeyError in owl_post.py line 1\)"):
         load_owl()
+    assert traced[0] == "the transport owl: of the package owl-post has raised KeyError, the last call last:"
 
 
 def test_who_imports_something_else_meanwhile_finds_the_finders_as_they_were(
@@ -170,3 +178,68 @@ def test_a_module_may_replace_the_finders(folders: tuple[Path, Path], monkeypatc
     (folders[0] / "owl_post.py").write_text("import sys\nsys.meta_path = list(sys.owl)\n")
     load_owl()
     assert sys.meta_path == own
+
+
+def test_a_scheme_that_nobody_has_registered_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_owl()
+    assert str(caught.value) == (
+        "there is no transport owl:; "
+        "use one of usb:, unix: or install the package that has it, as pysk_transport(7) says"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "told"),
+    [
+        ("owl_post", None, "has no module owl_post here; install that package again, and not with pip install -e"),
+        ("owl_post.owl", None, "has no module owl_post here; install that package again, and not with pip install -e"),
+        ("owl_post", "import owl_feed.seeds", "needs the Python package owl_feed; install that as well"),
+    ],
+)
+def test_a_module_that_is_not_there_is_told_from_one_that_it_needs(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, target: str, text: str | None, told: str
+) -> None:
+    install_owl(folders[0], target)
+    if text is not None:
+        (folders[0] / "owl_post.py").write_text(text)
+    traced: list[str] = []
+    monkeypatch.setattr(third_party, "trace", traced.append)
+    with pytest.raises(TransportDefect) as caught:
+        load_owl()
+    assert str(caught.value) == f"the transport owl: of the package owl-post {told}"
+    assert traced[0].endswith(" has raised ModuleNotFoundError, the last call last:")
+
+
+def test_what_ends_at_the_last_moment_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = _thread._count()
+    ends = threading.Event()
+    looked: list[float] = []
+
+    def look() -> float:
+        looked.append(0.0)
+        if len(looked) > 1:
+            ends.set()
+            while _thread._count() > running:
+                time.sleep(0.001)
+            return third_party.GRACE
+        return 0.0
+
+    monkeypatch.setattr(third_party, "time", SimpleNamespace(monotonic=look))
+    assert third_party.run_in_time(lambda: ends.wait(60), lambda: True, "the transport owl:")
+
+
+def test_what_a_package_is_installed_with_is_what_we_are_installed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = tmp_path / "our own"
+    packages = environment / "lib/python3/site-packages"
+    packages.mkdir(parents=True)
+    monkeypatch.setattr(third_party, "_FOLDER", f"{packages}/sk_provider")
+    assert third_party.by_apt("smartcard", "python3-pyscard") is None
+    assert third_party.by_pip("pyscard") == "pip install pyscard"
+    (environment / "bin").mkdir()
+    (environment / "bin/pip").touch()
+    assert third_party.by_pip("pyscard") == f"'{environment}/bin/pip' install pyscard"
+    (packages / "smartcard").symlink_to("/nowhere")
+    assert third_party.by_apt("smartcard", "python3-pyscard") == "install it with: apt install python3-pyscard"

@@ -14,7 +14,7 @@ from sk_provider import trial
 from sk_provider.authenticator import presence
 from sk_provider.authenticator.profiles import PROFILES
 from sk_provider.authenticator.store import Store
-from sk_provider.config import Configuration
+from sk_provider.config import Configuration, Use
 from sk_provider.ctap import EDDSA, ES256, commands
 from sk_provider.errors import (
     AuthenticatorError,
@@ -68,6 +68,9 @@ class Table:
         self.drawer.channels["/token"] = channel
         configuration = Configuration()
         configuration.known_keys = str(self.known_keys)
+        # A key that nobody keeps wants no passphrase, and nobody is asked for one.
+        configuration.add_rule("seals_key_handles", [], True)
+        configuration.settle(Use())
         operation = Operation(60, tell=lambda _: None)
         tried = Trial(
             configuration,
