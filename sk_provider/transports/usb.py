@@ -88,7 +88,7 @@ def _describes_fido(report_descriptor: bytes) -> bool:
     while at < len(report_descriptor):
         item = report_descriptor[at]
         if item == _LONG_ITEM:
-            at += 3 + (report_descriptor[at + 1] if at + 1 < len(report_descriptor) else 0)
+            at += 3 + int.from_bytes(report_descriptor[at + 1 : at + 2], "little")
             continue
         size = (0, 1, 2, 4)[item & 3]
         value = int.from_bytes(report_descriptor[at + 1 : at + 1 + size], "little")
