@@ -190,3 +190,26 @@ def test_the_keys_are_the_effective_users_unless_another_is_named(
         directory_keys.user(configuration)
     configuration.directory_user = "alice"
     assert directory_keys.user(configuration) == "alice"
+
+
+@pytest.mark.parametrize(
+    ("connected", "error"),
+    [
+        (0, "no authenticator is connected"),
+        (1, None),
+        (2, "several authenticators are connected, whose keys are listed only with a PIN"),
+    ],
+)
+def test_without_a_pin_nobody_has_to_choose_an_authenticator(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connected: int, error: str | None
+) -> None:
+    monkeypatch.setattr(holders, "count_connected", lambda *_: connected)
+    listing = Listing(tmp_path)
+    request = ResidentRequest(None, None)
+    if error is None:
+        directory_keys._check_choice(request, listing.configuration, listing.operation)
+    else:
+        with pytest.raises(DeviceNotFound if connected == 0 else PinRequired, match=error):
+            directory_keys._check_choice(request, listing.configuration, listing.operation)
+    # Whoever enters one may choose.
+    directory_keys._check_choice(ResidentRequest("1234", None), listing.configuration, listing.operation)

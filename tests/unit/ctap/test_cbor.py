@@ -68,6 +68,14 @@ def test_only_the_encoding_of_a_value_is_read_as_canonical(data: bytes) -> None:
     assert decode(data) == value
 
 
+def test_reading_is_tolerant_unless_it_is_told_otherwise() -> None:
+    longer_than_need_be = b"\x18\x01"
+    assert (decode(longer_than_need_be), decode_prefix(longer_than_need_be)) == (1, (1, 2))
+    for read in (decode, decode_prefix):
+        with pytest.raises(CborError):
+            read(longer_than_need_be, canonical=True)
+
+
 @given(st.binary(max_size=200))
 def test_tolerant_reading_ends_in_a_value_or_an_error(data: bytes) -> None:
     try:

@@ -934,3 +934,7 @@ def test_what_is_no_cbor_of_ctaps_does_not_pass() -> None:
     far = Far({0x02: b"\0" + bytes.fromhex("a301f93e00025820") + SSH_HASH + b"\x03\x41s"})
     assert far.ask(0x02, ASSERT) == OTHER
     assert "is not CTAP's CBOR" in far.told[-1]
+
+
+def test_a_request_without_parameters_has_none() -> None:
+    assert permitted.decode(b"") == {}

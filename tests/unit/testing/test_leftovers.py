@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 
 import pytest
 
-from sk_provider.testing.leftovers import Leftovers
+from sk_provider.testing.leftovers import Leftovers, inheritable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,3 +47,26 @@ def test_what_was_not_closed_is_found(kind: str) -> None:
         os.close(writer)
     assert found.startswith("file descriptors that were not closed: ")
     assert before.found(0) == []
+
+
+def test_a_process_that_was_not_waited_for_is_found() -> None:
+    before = Leftovers()
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        assert before.found(0) == [f"processes that were not ended, or not waited for: [{process.pid}]"]
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert before.found(0) == [f"processes that were not ended, or not waited for: [{process.pid}]"]
+    finally:
+        process.kill()
+        process.wait()
+    assert before.found(0) == []
+
+
+def test_standard_streams_are_no_descriptors_that_programs_inherit_besides() -> None:
+    before = inheritable()
+    descriptor = os.dup(0)
+    os.set_inheritable(descriptor, True)
+    assert inheritable() - before == {descriptor}
+    os.close(descriptor)
+    assert not inheritable() & {0, 1, 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -65,14 +66,26 @@ def test_whoever_waits_for_an_answer_hears_of_the_end(token: Token, what: str) -
     assert torn == ["the connection"]
 
 
-class PipeReports:
-    """The other ends of the pipes that a token carries reports on."""
+def test_it_dies_after_so_many_commands(token: Token) -> None:
+    token.dies_at = 1
+    assert token.call(framing.CBOR, GET_INFO)[:1] == b"\0"
+    with pytest.raises(Unplugged):
+        token.call(framing.CBOR, GET_INFO)
 
-    def __init__(self, token: Token) -> None:
-        reader, self.writer = os.pipe()
-        self.reader, writer = os.pipe()
+
+class PipeReports:
+    """Our ends of the pipes that reports are carried on."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader, self.writer = reader, writer
+        os.set_blocking(reader, False)
+
+    @classmethod
+    def to(cls, token: Token) -> PipeReports:
+        reader, our_writer = os.pipe()
+        our_reader, writer = os.pipe()
         token.carry(reader, writer)
-        os.set_blocking(self.reader, False)
+        return cls(our_reader, our_writer)
 
     def send(self, report: bytes) -> None:
         try:
@@ -95,7 +108,7 @@ class PipeReports:
 
 
 def test_reports_go_over_pipes_until_it_is_unplugged(token: Token) -> None:
-    reports = PipeReports(token)
+    reports = PipeReports.to(token)
     operation = Operation(10)
     channel = HidChannel(reports, operation)
     assert channel.call(framing.CBOR, GET_INFO)[:1] == b"\0"
@@ -103,6 +116,67 @@ def test_reports_go_over_pipes_until_it_is_unplugged(token: Token) -> None:
     with pytest.raises(AuthenticatorError, match="the pipe is broken"):
         channel.call(framing.CBOR, GET_INFO)
     channel.close()
+
+
+def test_a_token_that_is_sparing_sends_answers_and_no_keepalives(token: Token) -> None:
+    reports = PipeReports.to(token)
+    channel = HidChannel(reports, Operation(10))
+    token.comes_after = 0.5
+    heard: list[int] = []
+    made(channel.call(framing.CBOR, creation(), on_keepalive=heard.append))
+    assert heard
+    heard.clear()
+    token.is_sparing = True
+    made(channel.call(framing.CBOR, creation(), on_keepalive=heard.append))
+    assert heard == []
+    channel.close()
+
+
+@pytest.fixture
+def program(token: Token, messages: bool) -> Iterator[subprocess.Popen[bytes]]:
+    command = token.bridge(messages=messages)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as program:
+        yield program
+        assert program.stdin is not None
+        program.stdin.close()
+        assert program.wait(60) == 0
+
+
+@pytest.mark.parametrize("messages", [False])
+def test_a_program_carries_reports_until_its_input_ends(program: subprocess.Popen[bytes]) -> None:
+    assert program.stdin is not None
+    assert program.stdout is not None
+    reports = PipeReports(os.dup(program.stdout.fileno()), os.dup(program.stdin.fileno()))
+    channel = HidChannel(reports, Operation(10))
+    made(channel.call(framing.CBOR, creation()))
+    channel.close()
+
+
+@pytest.mark.parametrize("messages", [True])
+def test_a_program_carries_messages_until_its_input_ends(token: Token, program: subprocess.Popen[bytes]) -> None:
+    def read(size: int) -> bytes:
+        assert program.stdout is not None
+        content = b""
+        while len(content) < size:
+            content += program.stdout.read(size - len(content)) or pytest.fail("it has ended")
+        return content
+
+    def answer_to(command: int, data: bytes) -> bytes:
+        assert program.stdin is not None
+        request = bytes([command]) + len(data).to_bytes(2, "big") + data
+        # Wherever it is cut.
+        for piece in (request[:2], request[2:]):
+            program.stdin.write(piece)
+            time.sleep(0.05)
+        while (head := read(3))[0] == framing.KEEPALIVE:
+            read(int.from_bytes(head[1:], "big"))
+        assert head[0] == command
+        return read(int.from_bytes(head[1:], "big"))
+
+    assert answer_to(framing.INIT, b"12345678")[:8] == b"12345678"
+    made(answer_to(framing.CBOR, creation()))
+    assert answer_to(framing.CBOR, GET_INFO)[:1] == b"\0"
+    assert [data for _, data in token.commands] == [creation(), GET_INFO]
 
 
 def test_it_leaves_nothing_behind() -> None:

@@ -50,6 +50,7 @@ REPORT = bytes(range(64))
         (bytes.fromhex("07d0f10000" + "0901"), True),  # in four bytes
         (bytes.fromhex("06d0f1" + "0a0100"), True),
         (bytes.fromhex("06d0f1" + "0b01000000"), True),
+        (bytes.fromhex("1700000006" + "06d0f1" + "0901"), True),  # after four bytes, the last of which begins nothing
         (bytes.fromhex("06d0f1" + "08" + "0901"), True),  # a usage in no bytes is 0
         (bytes.fromhex("0901" + "06d0f1"), False),
         (bytes.fromhex("06d0f1" + "05010901"), False),  # another page by then

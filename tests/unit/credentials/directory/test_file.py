@@ -14,7 +14,7 @@ from support.records import HOSTILE_TEXTS, lines_of, record
 
 from sk_provider.api import ALGORITHM_ECDSA, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION
 from sk_provider.config import Configuration
-from sk_provider.credentials.directory import file, settings
+from sk_provider.credentials.directory import file, local_file, settings
 from sk_provider.credentials.directory.record import Record
 from sk_provider.errors import DirectoryError
 
@@ -99,6 +99,31 @@ def test_what_others_can_write_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "keys").chmod(0o664)
     with pytest.raises(DirectoryError, match="can be written by others; it must belong"):
         look_up(url)
+
+
+def test_what_others_can_execute_is_read(tmp_path: Path) -> None:
+    url = write(tmp_path / "keys", file.line_of(ALICE))
+    (tmp_path / "keys").chmod(0o755)
+    assert look_up(url) == (lines(ALICE), [])
+
+
+def test_roots_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posix, "geteuid", lambda: 12345)
+    assert list(local_file.lines("/etc/passwd"))
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.touch(0o644)
+    os.truncate(path, local_file.MAX_SIZE)
+    with pytest.raises(DirectoryError, match="line 1 is too long"):
+        list(local_file.lines(str(path)))
+
+
+def test_no_file_is_locked_after_it_was_changed(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    file.add(f"file:{tmp_path}/keys", ALICE, SETTINGS)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 import time
@@ -17,6 +18,7 @@ from support.sshd import free_port
 from support.web import WebServer, drip, send
 
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION
+from sk_provider.credentials import whole_file
 from sk_provider.credentials.directory import cache, https
 from sk_provider.credentials.directory.record import Record
 from sk_provider.credentials.directory.settings import Settings
@@ -479,3 +481,36 @@ def test_no_more_than_so_many_answers_are_kept(tmp_path: Path, monkeypatch: pyte
     assert len(list(folder.iterdir())) == cache.MAX_FILES + 1
     assert cache.recall(str(folder), "https://keys.example/%u", "0", DAY) is None
     assert cache.recall(str(folder), "https://keys.example/%u", str(cache.MAX_FILES + 2), DAY) is not None
+
+
+def remembered(folder: Path) -> cache.Answer | None:
+    return cache.recall(str(folder), "https://keys.example/%u", "alice", DAY)
+
+
+def remember(folder: Path, content: bytes) -> None:
+    cache.remember(str(folder), "https://keys.example/%u", "alice", cache.Answer(content, "", int(time.time())))
+
+
+def test_a_file_of_another_version_is_not_used(tmp_path: Path) -> None:
+    remember(tmp_path, b"first")
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().replace(b"version 1", b"version 2", 1))
+    assert remembered(tmp_path) is None
+
+
+def test_an_answer_that_cannot_be_kept_leaves_no_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(tmp_path, b"first")
+    assert remembered(tmp_path) is not None
+
+    def fail(path: str, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(whole_file, "replace", fail)
+    remember(tmp_path, b"second")
+    assert remembered(tmp_path) is None
+
+
+def test_a_link_to_nothing_keeps_no_answer_from_being_kept(tmp_path: Path) -> None:
+    (tmp_path / "x.answer").symlink_to(tmp_path / "nothing")
+    remember(tmp_path, b"first")
+    assert remembered(tmp_path) is not None

@@ -17,7 +17,8 @@ from support.records import HOSTILE_TEXTS, record
 import sk_provider
 from sk_provider.config import Configuration
 from sk_provider.credentials import directory
-from sk_provider.credentials.directory import exchange, file, look_up
+from sk_provider.credentials.directory import exchange, file, look_up, pam_u2f, settings
+from sk_provider.credentials.directory.record import checked
 from sk_provider.credentials.directory.settings import Settings
 from sk_provider.errors import ConfigurationError, DirectoryError, Interrupted
 from sk_provider.operation import Operation
@@ -87,6 +88,14 @@ def exists(number):
         return False
     return True
 
+class Hungry:
+    def look_up(url, user, settings, tell):
+        return [alice(handle=bytes(1 << 30)[:9])]
+
+class Half:
+    def add(url, record, settings):
+        pass
+
 class Written:
     def look_up(url, user, settings, tell):
         return []
@@ -100,7 +109,10 @@ class Changed(Written):
     def replace(url, handle_digest, record, settings):
         return (record.user, record.key_handle, handle_digest) == ("alice", b"key handle", "digest")
 """
-KINDS = ("slow", "loud", "dying", "failing", "refusing", "big", "confused", "curious", "written", "changed")
+KINDS = (
+    "slow", "loud", "dying", "failing", "refusing", "big", "hungry", "confused", "curious", "half", "written",
+    "changed",
+)  # fmt: skip
 
 
 # A program that looks alice up and tells by its status how many records, and how many failures, there were.
@@ -248,6 +260,7 @@ def test_the_process_outlives_by_little_whoever_started_it(tmp_path: Path) -> No
         ("failing", "failing:x cannot be asked (KeyError); report this as a bug of libpysk, with the URL"),
         ("refusing", "refusing:x refuses; ask it again"),
         ("big", "big:x has too many keys for one user; ask its administrator"),
+        ("hungry", "hungry:x cannot be asked (MemoryError); report this as a bug of libpysk, with the URL"),
     ],
 )
 def test_whatever_a_kind_does_it_costs_only_its_own_keys(kind: str, said: str) -> None:
@@ -277,6 +290,73 @@ def test_the_process_has_nothing_of_the_hosts(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("pigeon")
+@pytest.mark.parametrize("trusts_environment", [True, False])
+def test_where_tickets_are_is_told_only_by_an_environment_that_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, trusts_environment: bool
+) -> None:
+    monkeypatch.setenv("KRB5CCNAME", "/nowhere")
+    configuration = configured("curious:x")
+    configuration.trusts_environment = trusts_environment
+    (error,) = look_up.look_up("alice", configuration, print).failures.values()
+    assert ("KRB5CCNAME" in str(error).split()) is trusts_environment
+
+
+@pytest.mark.usefixtures("pigeon")
+@pytest.mark.parametrize(("more", "is_taken"), [(0, True), (-1, False)])
+def test_an_answer_may_be_so_long(monkeypatch: pytest.MonkeyPatch, more: int, is_taken: bool) -> None:
+    answer = exchange.Answer()
+    answer.records = [checked("alice", "ssh:", 1, bytes(32), b"by pigeon")]
+    monkeypatch.setattr(exchange, "MAX_ANSWER", len(exchange.answer_to_bytes(answer)) + more)
+    found, _ = ask("loud")
+    assert bool(found.records) is is_taken
+    assert bool(found.failures) is not is_taken
+
+
+def test_what_is_a_file_is_read_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sk_provider.isolated.python", lambda _code: ["/nonexistent"])
+    url = write(tmp_path / "keys", file.line_of(ALICE))
+    assert len(look_up.look_up("alice", configured(url), print).records) == 1
+
+
+def test_a_kind_is_loaded_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "pam_u2f", pam_u2f)
+    monkeypatch.delitem(sys.modules, pam_u2f.__name__)
+    assert vars(directory.load("pam-u2f", own_only=True))["__name__"] == pam_u2f.__name__
+
+
+def test_a_kind_is_told_what_is_configured() -> None:
+    configuration = configured(timeout=7)
+    configuration.directory_max_age = 3
+    assert vars_of(settings.of(configuration)) == {
+        "deadline": 7, "max_age": 3, "ca": None, "cache": configuration.directory_cache, "ldap": {},
+    }  # fmt: skip
+    configuration.directory_ca, configuration.directory_cache = "/ca", "/cache"
+    configuration.ldap = {"base": "dc=x"}
+    assert vars_of(settings.of(configuration)) == {
+        "deadline": 7, "max_age": 3, "ca": "/ca", "cache": "/cache", "ldap": {"base": "dc=x"},
+    }  # fmt: skip
+    assert settings.Settings(7, 3).ldap == {}
+
+
+def vars_of(made: Settings) -> dict[str, object]:
+    return {name: getattr(made, name) for name in Settings.__slots__}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"{}", b'{"told": ""}', b'{"told": "", "left_out": 0, "removed": false, "failure": null}',
+        b'{"told": "", "left_out": 0, "removed": false, "failure": 5, "records": []}',
+        b'{"told": "", "left_out": 0, "removed": false, "failure": null, "records": [5]}',
+        b'{"told": "", "left_out": 1e999, "removed": false, "failure": null, "records": []}',
+    ],
+)  # fmt: skip
+def test_what_is_no_whole_answer_is_none(content: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - of any kind
+        exchange.parse_answer(content)
+
+
+@pytest.mark.usefixtures("pigeon")
 @pytest.mark.parametrize(
     "before",
     [
@@ -302,8 +382,9 @@ def test_what_is_added_and_removed_reaches_the_kind() -> None:
     assert not look_up.remove("written:x", "bob", "digest", configuration)
     with pytest.raises(DirectoryError, match="not as it was"):
         look_up.add("written:x", OTHER, configuration)
-    with pytest.raises(DirectoryError, match="loud:x cannot be written by this program"):
-        look_up.add("loud:x", ALICE, configuration)
+    for kind in ("loud", "half"):
+        with pytest.raises(DirectoryError, match=f"{kind}:x cannot be written by this program"):
+            look_up.add(f"{kind}:x", ALICE, configuration)
 
 
 def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,9 +64,17 @@ def test_an_application_that_is_none_or_would_be_a_path_is_refused(application: 
         checked("alice", application, ALGORITHM_ED25519, ED25519, b"handle")
 
 
-@pytest.mark.parametrize("application", ["ssh:", "ssh:work", "ssh://host", "example.com", "pam://host", "ssh:ü"])
+@pytest.mark.parametrize(
+    "application", ["ssh:", "ssh:work", "ssh://host", "example.com", "pam://host", "ssh:ü", "ssh:" + "x" * 251]
+)
 def test_applications_of_ssh_and_of_others_are_taken(application: str) -> None:
     assert record(application=application).application == application
+
+
+def test_a_user_has_a_name_of_some_length() -> None:
+    assert record("a" * 256).user == "a" * 256
+    with pytest.raises(RecordRefused):
+        record("a" * 257)
 
 
 @pytest.mark.parametrize(
