@@ -293,6 +293,43 @@ class TestAsksWhileItDiscovers(Conformance):
     fails = "test_discover_says_nothing_to_the_authenticator"
 
 
+class TestFindsAnotherPlace(Conformance):
+    class Transport(Cord):
+        def discover(self, location: str) -> list[str]:
+            return [f"{location}?"]
+
+        def open(self, location: str, *arguments: Any, **named: Any) -> HidChannel:
+            channel = super().open(location.rstrip("?"), *arguments, **named)
+            if location.endswith("?"):
+                channel.call = self.refuse  # type: ignore[method-assign]
+            return channel
+
+        def refuse(self, *_: object) -> bytes:
+            raise AuthenticatorError("nobody is at the other end of the cord", "tie it to something")
+
+    transport = Transport()
+    fails = "test_what_discover_returns_can_be_opened"
+
+
+class TestRefusesASecondChannelWithoutASentence(Conformance):
+    class Channel(HidChannel):
+        opened = 0
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            type(self).opened += 1
+            if self.opened > 1:
+                self.close()
+                raise ValueError("one is open")
+
+        def close(self) -> None:
+            super().close()
+            type(self).opened -= 1
+
+    transport = with_channel(Channel)
+    fails = "test_a_second_channel_is_opened_or_refused_in_time"
+
+
 class TestFindsNothing(Conformance):
     class Transport(Cord):
         def discover(self, location: str) -> Any:

@@ -535,6 +535,13 @@ def test_nobody_who_presents_a_card_is_told(table: Table) -> None:
     assert type(table.refusal()) is Interrupted
 
 
+def test_a_card_that_is_never_connected_is_waited_for_until_the_person_has_given_up(table: Table) -> None:
+    table.service.hanging = {"SCardConnect"}
+    table.operation = Brief(30, tell=table.told.append)
+    with pytest.raises(TimedOut):
+        table.open()
+
+
 def test_a_card_that_is_just_being_laid_down_is_tried_again(table: Table) -> None:
     settling = [
         scard.SCARD_E_NO_SMARTCARD,
