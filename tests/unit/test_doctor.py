@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import pwd
+import re
 import socket
 from pathlib import Path
 
 import pytest
+from support.records import record
 
+from sk_provider import doctor
+from sk_provider.credentials import key_file
 from sk_provider.doctor import finding, key_files, person, report, running
 from sk_provider.doctor.finding import Account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def account(home: str | None = "/home/alice", **environment: str) -> Account:
@@ -160,8 +164,39 @@ def test_a_home_without_keys_is_told(tmp_path: Path) -> None:
     (tmp_path / ".ssh" / "id_link").symlink_to("gone")
     (tmp_path / ".ssh" / "id_link.pub").symlink_to("gone")
     (tmp_path / ".ssh" / "other").symlink_to("gone")
+    (tmp_path / ".ssh" / "other.pub").symlink_to("gone")
     (link,) = key_files.check(examined)
     assert link.seen == "~/.ssh/id_link cannot be read (No such file or directory)"
     assert (link.remedy, link.private) == ("run: sudo chown $USER ~/.ssh/id_link", ("id_link",))
     (tmp_path / ".ssh" / "id_link").unlink()
     assert seen(list(key_files.check(examined))) == ["~/.ssh holds no key of a security key"]
+
+
+def test_a_key_is_told_with_whether_ssh_takes_it(tmp_path: Path) -> None:
+    examined = account(str(tmp_path))
+    path = tmp_path / ".ssh" / "my key"
+    path.parent.mkdir()
+    path.write_bytes(key_file.serialize(record()))
+    for mode in (0o600, 0o400, 0o700):
+        path.chmod(mode)
+        (taken,) = key_files.check(examined)
+        assert (taken.seen, taken.remedy) == ("~'/.ssh/my key' is sk-ssh-ed25519@openssh.com for ssh:", None)
+        assert taken.private == ("my key", "ssh:")
+    for mode in (0o601, 0o602, 0o604, 0o610, 0o620, 0o640):
+        path.chmod(mode)
+        (ignored,) = key_files.check(examined)
+        assert ignored.seen == f"{taken.seen}, and ssh ignores it because others may read it"
+        assert (ignored.remedy, ignored.private) == ("run: chmod 600 ~'/.ssh/my key'", taken.private)
+
+
+def test_what_a_check_failed_with_is_told_and_is_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_account: Account) -> Iterator[finding.Finding]:
+        yield finding.Finding("agent", "begun")
+        raise ValueError("x" * 201)
+
+    monkeypatch.setattr(doctor, "_CHECKS", {"agent": fail, "account": person.check})
+    begun, failed, *others = doctor.examine(account())
+    assert begun.seen == "begun"
+    assert others
+    assert re.fullmatch(rf"this check failed \(ValueError at test_doctor.py:\d+: {'x' * 200}\)", failed.seen)
+    assert failed.private == ("x" * 200,)
