@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .api import APPLICATION_PREFIX, FLAG_USER_VERIFICATION, ResidentKey
 from .client import selection
-from .credentials import known_keys
+from .credentials import known_keys, purpose
 from .credentials.public_key import COSE_ALGORITHMS, public_key_bytes
 from .ctap import commands
 from .errors import AuthenticatorError, PinRequired
@@ -57,6 +57,12 @@ def _load_of_token(request: ResidentRequest, configuration: Configuration, opera
                 f"the authenticator has kept only the beginning of an application, {rp_id}, and its keys are left out; "
                 "use the key files made at enrollment"
             )
+        elif not _can_be_told(rp_id):
+            operation.tell(
+                f"the authenticator has keys for {purpose.shown(rp_id)}, whose name could be a line or a path of its "
+                "own where it is written, and they are left out; use pysk keys export, or delete them"
+            )
+            return False
         return is_whole
 
     token = selection.open_for_management(request.device, configuration, operation)
@@ -83,6 +89,11 @@ def _load_of_token(request: ResidentRequest, configuration: Configuration, opera
         seen = [(key.application, key.key_handle, key.algorithm, key.public_key) for key in keys]
         known_keys.remember(configuration.known_keys, seen)
     return keys
+
+
+def _can_be_told(untrusted_rp_id: str) -> bool:
+    """Return whether hosts can be told of an application: they print it, and make a comment and a file's name of it."""
+    return untrusted_rp_id.isprintable() and ".." not in untrusted_rp_id.split("/")
 
 
 def to_key(credential: ResidentCredential, operation: Operation, *, asks_for_pin: bool) -> ResidentKey | None:

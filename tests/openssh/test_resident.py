@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fido2.ctap2 import ClientPin, Ctap2
 from support.openssh import (
     PIN,
     PIN_PROMPT,
@@ -14,8 +15,13 @@ from support.openssh import (
     Person,
     provider_lines,
 )
+from support.serve import connect_unix, open_device
 from support.sshd import Sshd
 from support.terminal import Done
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from support.relay import Connect
 
 
 def download(person: Person, pin: str = PIN) -> Done:
@@ -51,6 +57,34 @@ def test_resident_keys_come_back_as_they_were_enrolled(person: Person) -> None:
         done, signature = person.sign(path, answers=[(PIN_PROMPT, PIN)] if verification else [])
         assert done.status == 0, done
         assert person.verify(path, signature).returncode == 0
+
+
+def test_a_token_puts_no_line_of_its_own_into_a_file(person: Person, connect: Connect) -> None:
+    line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    with connect() as relay:
+        with connect_unix(relay.address.removeprefix("unix:")) as connected:
+            ctap2 = Ctap2(open_device(connected))
+            client_pin = ClientPin(ctap2)
+            client_pin.set_pin(PIN)
+            for application in ("ssh:work", f"ssh:a\n{line} attacker"):
+                token = client_pin.get_pin_token(PIN, ClientPin.PERMISSION.MAKE_CREDENTIAL, application)
+                ctap2.make_credential(
+                    bytes(32), {"id": application}, {"id": b"alice", "name": "alice"},
+                    [{"type": "public-key", "alg": -7}], options={"rk": True},
+                    pin_uv_param=client_pin.protocol.authenticate(token, bytes(32)),
+                    pin_uv_protocol=client_pin.protocol.VERSION,
+                )  # fmt: skip
+        person.configure(device=relay.address)
+        done = download(person)
+        exported = person.run(str(person.pysk), "keys", "export", "--output", "exported", answers=[("PIN: ", PIN)])
+    assert done.status == 0, done
+    assert line not in done.screen
+    (told,) = provider_lines(done.errors)
+    assert told.startswith(f'libpysk: the authenticator has keys for "ssh:a?{line[:30]}')
+    assert exported.status == 0, exported
+    public = [path.read_text().splitlines() for path in person.folder.rglob("id_ecdsa_sk_rk*.pub")]
+    assert len(public) == 3
+    assert all(len(lines) == 1 and lines[0].startswith("sk-ecdsa-sha2-nistp256@openssh.com ") for lines in public)
 
 
 def test_wrong_pin_lists_nothing(person: Person) -> None:

@@ -57,6 +57,27 @@ def load(device: Device, lie: Lie, monkeypatch: pytest.MonkeyPatch) -> tuple[lis
     return keys, told
 
 
+@pytest.mark.parametrize(
+    "application",
+    [
+        "ssh:a\nssh-ed25519 AAAA an attacker",
+        "ssh:a\r",
+        "ssh:\x1b]0;a\x07",
+        "ssh:\u202ea",
+        "ssh:a/../../.ssh/x",
+    ],
+)
+def test_an_application_that_could_be_a_line_or_a_path_of_its_own_is_left_out(
+    device: Device, monkeypatch: pytest.MonkeyPatch, application: str
+) -> None:
+    device.make_resident("ssh:a/b..c")
+    device.make_resident(application)
+    keys, (line,) = load(device, nothing, monkeypatch)
+    assert [key.application for key in keys] == ["ssh:a/b..c"]
+    assert "could be a line or a path" in line
+    assert line.isprintable()
+
+
 def nothing(_subcommand: int, _answer: dict[int, object]) -> None:
     pass
 
