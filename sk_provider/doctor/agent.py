@@ -133,6 +133,12 @@ def check(account: Account) -> Iterator[Finding]:
         process, name = (within[0] if within else None), _OPENSSH
     if name == _OPENSSH:
         yield from _check_allowed(process, account, start)
+        if process is not None and process.user != os.geteuid():
+            name = provider.user_name(process.user)
+            yield Finding(
+                SUBJECT, f"it runs as {name}: libpysk reads the pysk_config of {name} there, not yours", private=(name,)
+            )
+            return
         yield from _check_asking(process, account, start)
 
 

@@ -147,9 +147,9 @@ def _check_hands(subject: str, path: str, what: str) -> Iterator[Finding]:
         if status.st_uid not in (0, os.geteuid()):
             yield Finding(
                 subject,
-                f"the {kind} {place} belongs to {_user(status.st_uid)}, who can thus run any program as you",
+                f"the {kind} {place} belongs to {user_name(status.st_uid)}, who can thus run any program as you",
                 "use a library that belongs to root: sudo make install",
-                private=(_user(status.st_uid),),
+                private=(user_name(status.st_uid),),
             )
             return
         if writers:
@@ -201,7 +201,8 @@ def _is_only_ours(gid: int) -> bool:
     return not others and group.gr_name in (user.pw_name, "staff")
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return the name of a user, or else what tells them by their number."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -183,6 +184,20 @@ def test_an_askpass_that_cannot_be_run_is_told(account: Account) -> None:
         # What root cannot run, no user can; and what nobody may run is told where its name can be known.
         if can_be_read(agent.pid):
             assert to_do[0][1].endswith(f"SSH_ASKPASS is {askpass['SSH_ASKPASS']}, which cannot be executed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_agent_of_another_user_is_told_as_that(account: Account, folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, -1)
+    path = folder / "socket"
+    command = ("setpriv", f"--reuid={nobody.pw_uid}", "--clear-groups", "ssh-agent", "-D", "-a", str(path))
+    account.configure("PinPrompt pinentry")
+    with running(path, *command, environment=account.environment):
+        seen = of_agent(account.findings(variables={"SSH_AUTH_SOCK": str(path), **account.askpass()}))
+    assert "it runs as nobody: libpysk reads the pysk_config of nobody there, not yours" in seen
+    # What yours says of pinentry is nothing that is done there.
+    assert not any("PIN" in each for each in seen)
 
 
 def unpacked(package: str, *more: str) -> tuple[Path, dict[str, str]]:
