@@ -11,6 +11,7 @@ from .policy import describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .api import EnrollRequest, ResidentRequest
+    from .asking import pins
     from .config import Configuration
     from .errors import PinRequired
     from .operation import Operation
@@ -44,10 +45,6 @@ def answer(
     is_signing = isinstance(request, SignRequest)
     remedy = hosts.remedy_for_a_pin(api_major) if is_signing and request.pin is None else None
 
-    def trace(sentence: str) -> None:
-        if operation.trace is not None:
-            operation.trace(f"PinPrompt {sentence}")
-
     ways = configuration.pin_prompts
     if isinstance(question, PassphraseRequired):
         ways = ("host",)
@@ -57,28 +54,18 @@ def answer(
     for way in ways:
         if way == "host":
             if remedy is None:
-                trace("host: the program that asked is to ask for the PIN")
+                _trace(operation, "host: the program that asked is to ask for the PIN")
                 return False
-            trace("host: it asks nobody for a PIN")
+            _trace(operation, "host: it asks nobody for a PIN")
             continue
         from .asking import pins
 
         asked = pins.Question(describe(request), question.address or "", _problem(question), configuration.timeout)
-        operation.restart()
         try:
-            pin = pins.ask(way, asked, operation, trusts_environment=configuration.trusts_environment)
+            request.pin = ask_in_way(way, asked, "PIN", configuration, operation)
         except pins.CannotAsk as reason:
-            # One that the person's ^C has ended as well is no reason to go on.
-            if operation.is_interrupted():
-                raise operation.reason() from None
-            trace(f"{way}: {reason}")
             unable.append(f"{way}: {reason}")
             continue
-        trace(f"{way}: {'a PIN was entered' if pin else 'no PIN was entered'}")
-        if not pin:
-            raise operation.reason() if operation.is_set() else Interrupted("no PIN was entered", "try again")
-        operation.restart()
-        request.pin = pin
         return True
     if unable:
         operation.tell(f"nobody can be asked for the PIN ({'; '.join(unable)})")
@@ -86,6 +73,36 @@ def answer(
         question.is_question = False
         question.remedy = remedy
     return False
+
+
+def ask_in_way(way: str, question: pins.Question, what: str, configuration: Configuration, operation: Operation) -> str:
+    """Return what a person enters who is asked in one of our own ways, and give the operation its time once more.
+
+    what: a PIN or a passphrase, in a word.
+
+    Raises pins.CannotAsk if nobody can be asked that way, and Interrupted if nobody answers.
+    """
+    from .asking import pins
+
+    operation.restart()
+    try:
+        answer = pins.ask(way, question, operation, trusts_environment=configuration.trusts_environment)
+    except pins.CannotAsk as reason:
+        # One that the person's ^C has ended as well is no reason to go on.
+        if operation.is_interrupted():
+            raise operation.reason() from None
+        _trace(operation, f"{way}: {reason}")
+        raise
+    _trace(operation, f"{way}: {'a' if answer else 'no'} {what} was entered")
+    if not answer:
+        raise operation.reason() if operation.is_set() else Interrupted(f"no {what} was entered", "try again")
+    operation.restart()
+    return answer
+
+
+def _trace(operation: Operation, sentence: str) -> None:
+    if operation.trace is not None:
+        operation.trace(f"PinPrompt {sentence}")
 
 
 def _problem(question: PinRequired) -> str:

@@ -9,8 +9,8 @@ from .asking import keyring, pins
 from .client import candidates
 from .credentials import sealing
 from .ctap import sha256
-from .errors import CredentialNotFound, Interrupted, InvalidRequest, PassphraseRequired, PinRequired, Unsupported
-from .pin_prompts import own_ways
+from .errors import CredentialNotFound, InvalidRequest, PassphraseRequired, PinRequired, Unsupported
+from .pin_prompts import ask_in_way, own_ways
 from .policy import describe
 
 TYPE_CHECKING = False
@@ -166,19 +166,10 @@ def _ask(
     unable: list[str] = []
     question = pins.Question(describe(request), "", problem, configuration.timeout, wanted)
     for way in own_ways(configuration):
-        operation.restart()
         try:
-            answer = pins.ask(way, question, operation, trusts_environment=configuration.trusts_environment)
+            return ask_in_way(way, question, "passphrase", configuration, operation), way
         except pins.CannotAsk as reason:
-            # One that the person's ^C has ended as well is no reason to go on.
-            if operation.is_interrupted():
-                raise operation.reason() from None
             unable.append(f"{way}: {reason}")
-            continue
-        if not answer:
-            raise operation.reason() if operation.is_set() else Interrupted("no passphrase was entered", "try again")
-        operation.restart()
-        return answer, way
     raise _NobodyAskedError("; ".join(unable))
 
 

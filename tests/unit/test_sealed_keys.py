@@ -179,7 +179,10 @@ def test_the_passphrase_opens_the_key_handle(desk: Desk) -> None:
     assert request.pin == "1234"
     assert [lines[-1] for lines in desk.questions()] == ["Passphrase: "]
     said = [sentence_of(line) for line in traced]
-    assert said == ["the key handle is sealed under a passphrase; its layout: unknown"]
+    assert said == [
+        "the key handle is sealed under a passphrase; its layout: unknown",
+        "PinPrompt askpass: a passphrase was entered",
+    ]
 
 
 def test_the_ways_that_a_person_is_asked_in_are_tried_in_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
