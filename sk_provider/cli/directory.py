@@ -180,6 +180,7 @@ def remove(key: str, user: str | None, url: str | None, *, yes: bool) -> None:
     target = _writable(url, configuration)
     for record in _meant(key, user, target, configuration):
         if not yes:
+            look_up.check(target, record.user, "", configuration)
             confirm(f"Remove {record.user}'s key {'  '.join(_row(record))}?")
         look_up.remove(target, record.user, record.handle_digest(), configuration)
         click.echo(f"{record.handle_digest()} removed from {target}", err=True)

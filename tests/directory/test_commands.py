@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.certificates import Authority
 from support.openssh import PIN, PIN_PROMPT, WRONG_PIN, KeyFile, Person
+from support.records import POINT
 from support.serve import serve
 from support.web import WebServer
 
@@ -104,6 +106,17 @@ def test_a_directory_of_files_has_a_deadline_as_others_have(person: Person, run:
     done = run("list")
     sentence = f"file:{person.folder}/long has not answered within 1 second; try again, or set KeyDirectoryTimeout"
     assert (done.returncode, done.stderr) == (1, f"pysk: {sentence} in pysk_config\n")
+
+
+def test_nobody_is_asked_to_confirm_a_removal_that_cannot_be(person: Person, run: Run) -> None:
+    keys = person.folder / "u2f_keys"
+    handle, point = base64.b64encode(bytes(64)).decode(), base64.b64encode(POINT[1:]).decode()
+    keys.write_text(f"alice:{handle},{point},es256,+presence\n")
+    configure(person, f"KeyDirectory pam-u2f:{keys}")
+    ((key, *_),) = listed(run)
+    done = run("remove", key, "--url", f"pam-u2f:{keys}")
+    sentence = f"pysk: pam-u2f:{keys} cannot be written by this program; write it with its own tools\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
 
 
 def test_keys_are_listed_as_json(person: Person, records: Path, run: Run) -> None:
