@@ -45,7 +45,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("sk_provider.testing.conformance")
+pytest.register_assert_rewrite(*(f"sk_provider.testing.{name}" for name in ("conformance", "messages", "waiting")))
 
 from .conformance import ReportConformance, SafeConformance, TransportConformance  # noqa: E402 - rewritten by then
 from .token import Token, Unplugged  # noqa: E402

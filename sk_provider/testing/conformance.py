@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 import time
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -17,12 +15,24 @@ from fido2.ctap2 import ClientPin, Ctap2
 
 from sk_provider import third_party, transport_api, transports
 from sk_provider.config import Configuration
-from sk_provider.ctap import ES256, cbor, commands, framing, sha256, status
-from sk_provider.errors import Interrupted, SecurityKeyError, TimedOut
+from sk_provider.ctap import cbor, commands, framing, status
+from sk_provider.errors import TimedOut
 from sk_provider.operation import Operation
 
 from .leftovers import Leftovers, inheritable
+from .messages import CLIENT_DATA_HASH, RP_ID, assertion, check_signature, creation, made
 from .token import Token
+from .waiting import (
+    ANSWER_PATIENCE,
+    Begun,
+    check_called_off,
+    check_sentence,
+    in_a_fork,
+    outcome_of,
+    run,
+    wait_until,
+    within,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,16 +43,11 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-RP_ID = "ssh:"
-CLIENT_DATA_HASH = sha256(b"a message to sign")
 PIN = "correct horse"
 _U2F_VERSION = bytes.fromhex("00030000000000")
 _UNKNOWN_CTAP2_COMMAND = 0x3E
 _TRY_OF_A_PIN = bytes([commands.CLIENT_PIN]) + cbor.encode({1: 2, 2: 5, 6: bytes(32)})
 """getPinToken (CTAP 2.1 §6.5.5.7.1), as far as a transport can tell."""
-_TICK = 0.02
-_ANSWER_PATIENCE = 20.0
-"""Seconds for what takes milliseconds, on a machine that has much to do."""
 _LATE = 0.2
 """Seconds in which an answer comes that nobody awaits any more."""
 _ASKED_PATIENCE = 5.0
@@ -167,7 +172,7 @@ class SafeConformance:
         event: Operation | None = None,
         on_keepalive: Callable[[int], None] | None = None,
         cmd: int = framing.CBOR,
-        seconds: float = _ANSWER_PATIENCE,
+        seconds: float = ANSWER_PATIENCE,
     ) -> bytes:
         """Call, within so many seconds, and return the response, which is bytes."""
         response = within(seconds, "call()", lambda: channel.call(cmd, request, event, on_keepalive))
@@ -255,12 +260,12 @@ class SafeConformance:
         with self.opened(location) as channel:
             request = bytes([commands.GET_INFO])
             by_name = within(
-                _ANSWER_PATIENCE,
+                ANSWER_PATIENCE,
                 "call()",
                 lambda: channel.call(cmd=framing.CBOR, data=request, event=self.operation(), on_keepalive=None),
             )
             by_place = within(
-                _ANSWER_PATIENCE, "call()", lambda: channel.call(framing.CBOR, request, None, lambda _: None)
+                ANSWER_PATIENCE, "call()", lambda: channel.call(framing.CBOR, request, None, lambda _: None)
             )
             assert by_name[:1] == by_place[:1] == b"\0"
 
@@ -527,7 +532,7 @@ class TransportConformance(SafeConformance):
             return threading.get_ident()
 
         with self.opened(location) as channel:
-            assert {within(_ANSWER_PATIENCE, "call()", call)} == heard_in
+            assert {within(ANSWER_PATIENCE, "call()", call)} == heard_in
 
     def test_a_person_who_is_late_is_waited_for(self, location: str, token: Token) -> None:
         token.comes_after = self.silence + 0.5
@@ -651,12 +656,12 @@ class TransportConformance(SafeConformance):
         with self.opened(location) as channel:
 
             def unplug() -> None:
-                wait_until(lambda: token.is_blinking, _ANSWER_PATIENCE, "it does not wait for anybody")
+                wait_until(lambda: token.is_blinking, ANSWER_PATIENCE, "it does not wait for anybody")
                 token.unplug()
 
             beside = Begun(unplug)
             self.check_ends_in_silence(lambda: self.ask(channel, creation(), self.operation(self.patience)))
-            beside.result("unplug()", _ANSWER_PATIENCE)
+            beside.result("unplug()", ANSWER_PATIENCE)
 
     def test_death_between_calls_is_told(self, location: str, token: Token) -> None:
         with self.opened(location) as channel:
@@ -684,7 +689,7 @@ class TransportConformance(SafeConformance):
 
         beside = Begun(lambda: use(other_location))
         use(location)
-        beside.result("what was done beside another", _ANSWER_PATIENCE)
+        beside.result("what was done beside another", ANSWER_PATIENCE)
 
     def test_of_two_that_wait_one_is_called_off_and_the_other_signs(
         self, location: str, other_location: str, token: Token, other_token: Token
@@ -697,7 +702,7 @@ class TransportConformance(SafeConformance):
                 lambda: token.is_blinking and other_token.is_blinking,
             )
             other_token.comes_after = 0.0
-            made(beside.result("call()", _ANSWER_PATIENCE))
+            made(beside.result("call()", ANSWER_PATIENCE))
 
 
 class ReportConformance(TransportConformance):
@@ -769,152 +774,3 @@ class ReportConformance(TransportConformance):
             self.check_ends_in_silence(
                 lambda: self.ask(channel, bytes([commands.GET_INFO]), self.operation(self.patience))
             )
-
-
-class Begun:
-    """A function that was called in a thread, as the host does it."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
-        self._results: list[Any] = []
-        self._errors: list[BaseException] = []
-        self._thread = threading.Thread(target=self._call, daemon=True)
-        self._thread.start()
-
-    def _call(self) -> None:
-        try:
-            self._results.append(self._function())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
-            self._errors.append(error)
-
-    def has_ended(self) -> bool:
-        """Return whether it has ended."""
-        return not self._thread.is_alive()
-
-    def result(self, what: str, seconds: float) -> Any:
-        """Return what it returns, or raise what it raises; fail if it does not end in time. what: its name."""
-        self._thread.join(seconds)
-        if self._thread.is_alive():
-            pytest.fail(f"{what} has not ended within {seconds:.1f} s")
-        if self._errors:
-            raise self._errors.pop()
-        return self._results[0]
-
-
-def within(seconds: float, what: str, function: Callable[[], Result]) -> Result:
-    """Return what a function returns, which is called in a thread; fail if it does not end in time."""
-    result: Result = Begun(function).result(what, seconds)
-    return result
-
-
-def outcome_of(function: Callable[[], Any], seconds: float | None = None) -> Any:
-    """Return what a function returns, or raises of what is documented; fail if it does not end in so many seconds."""
-    try:
-        return function() if seconds is None else within(seconds, "what was begun", function)
-    except SecurityKeyError as error:
-        return error
-
-
-def check_sentence(error: object) -> None:
-    """Check that an error can be shown to a person: what happened, and what to do, each in one line."""
-    assert isinstance(error, SecurityKeyError), f"it did not fail, and returned {error!r}"
-    for part in (error.happened, error.remedy):
-        assert part, f"{type(error).__name__} has nothing to say"
-        assert isinstance(part, str)
-        assert "\n" not in part
-
-
-def check_called_off(outcome: object, kind: type[SecurityKeyError] = Interrupted) -> None:
-    """Check that a wait ended with the event's reason, or that the authenticator itself has said so."""
-    if isinstance(outcome, bytes) and outcome[:1] == bytes([status.KEEPALIVE_CANCEL]):
-        return
-    check_sentence(outcome)
-    assert isinstance(outcome, kind), f"{type(outcome).__name__} is not the event's reason, which is {kind.__name__}"
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until something holds; fail with what is wrong if it does not after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(_TICK)
-
-
-def in_a_fork(function: Callable[[], object]) -> bool:
-    """Return whether a function succeeds in a forked process, which ends at once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there are threads, which a host has too
-        child = os.fork()
-    if child == 0:
-        try:
-            function()
-        except BaseException:  # noqa: BLE001 - nothing of the tests must go on in this process
-            os._exit(1)
-        os._exit(0)
-    deadline = time.monotonic() + _ANSWER_PATIENCE
-    while time.monotonic() < deadline:
-        ended, code = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return code == 0
-        time.sleep(_TICK)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    return False
-
-
-def run(command: list[str], environment: dict[str, str]) -> str:
-    """Run a program that must succeed, and return what it printed; fail with what it said if it does not."""
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command[0]} failed: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def creation(more: dict[int, Any] | None = None) -> bytes:
-    """Return a makeCredential request (CTAP 2.1 §6.1) for a key that is not resident."""
-    parameters: dict[int, Any] = {
-        1: CLIENT_DATA_HASH,
-        2: {"id": RP_ID},
-        3: {"id": b"user", "name": "user"},
-        4: [{"alg": ES256, "type": "public-key"}],
-        **(more or {}),
-    }
-    return bytes([commands.MAKE_CREDENTIAL]) + cbor.encode(parameters)
-
-
-def assertion(credential_id: bytes, *, up: bool = True) -> bytes:
-    """Return a getAssertion request (CTAP 2.1 §6.2)."""
-    parameters: dict[int, Any] = {
-        1: RP_ID,
-        2: CLIENT_DATA_HASH,
-        3: [{"id": credential_id, "type": "public-key"}],
-        5: {"up": up},
-    }
-    return bytes([commands.GET_ASSERTION]) + cbor.encode(parameters)
-
-
-def made(response: bytes) -> tuple[bytes, Any]:
-    """Return the credential ID and the public key of what makeCredential has answered."""
-    from fido2.webauthn import AuthenticatorData
-
-    assert isinstance(response, bytes), f"there was no answer: {response!r}"
-    assert response[0] == status.SUCCESS, f"makeCredential was answered with status 0x{response[0]:02x}"
-    answer: Any = cbor.decode(response[1:])
-    data = AuthenticatorData(answer[2]).credential_data
-    assert data is not None
-    return data.credential_id, data.public_key
-
-
-def check_signature(response: bytes, public_key: Any) -> None:
-    """Check what getAssertion has answered."""
-    assert response[0] == status.SUCCESS, f"getAssertion was answered with status 0x{response[0]:02x}"
-    answer: Any = cbor.decode(response[1:])
-    public_key.verify(answer[2] + CLIENT_DATA_HASH, answer[3])

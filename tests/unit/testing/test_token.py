@@ -17,7 +17,7 @@ from sk_provider.ctap.hid import HidChannel
 from sk_provider.errors import AuthenticatorError
 from sk_provider.operation import Operation
 from sk_provider.testing import SafeConformance, Token, Unplugged
-from sk_provider.testing.conformance import creation, made
+from sk_provider.testing.messages import creation, made
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
