@@ -72,6 +72,7 @@ def test_an_answer_that_comes_at_once_serves_one_request(asker: Asker, person: P
 def test_a_touch_for_one_request_is_none_for_another(asker: Asker, person: Person, other: PresenceRequest) -> None:
     assert asker.poll(SIGN) == TIMED_OUT
     assert asker.poll(other) == TIMED_OUT
+    wait_until(lambda: len(person.asked) > 1, "the other question")
     assert person.asked == ["sign aa", f"{other.action} {other.rp_id}"]
 
 
