@@ -99,7 +99,8 @@ def _ask(
             pinentry = _Pinentry(child, event)
             pinentry.greeting()
             for name, value in options.items():
-                if value:
+                # A terminal's type is what the other end of a login says.
+                if value and value.isprintable():
                     pinentry.try_request(f"OPTION {name}={value}")
             pinentry.try_request(f"SETTIMEOUT {seconds}")
             for command, text in {"SETTITLE": "libpysk", **texts}.items():

@@ -78,6 +78,14 @@ def test_it_is_told_what_for_and_what_was_wrong(tmp_path: Path, monkeypatch: pyt
     ]
 
 
+def test_no_variable_can_be_a_request_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm\nGETPIN")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    program, notes = make(tmp_path, "echo 'D 1234'; echo OK")
+    assert ask(program) == "1234"
+    assert notes.read_text().splitlines().count("GETPIN") == 1
+
+
 def test_it_is_told_what_is_wanted_if_that_is_no_pin(tmp_path: Path) -> None:
     program, notes = make(tmp_path, "echo OK")
     pinentry.get_pin(program, "login as root", "", 60, Operation(60), None, "Passphrase")
