@@ -1,4 +1,4 @@
-"""Whose the sockets on a UDP port of this machine are: it belongs to whoever was the first to take it."""
+"""Whose the sockets on a port of this machine are: it belongs to whoever was the first to take it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import posix
 import sys
 
 _TABLES = ("/proc/net/udp", "/proc/net/udp6")
-_LOCAL_ADDRESS, _USER = 1, 7  # columns of both
+_LOCAL_ADDRESS, _STATE, _USER = 1, 3, 7  # columns of all
+_LISTENS = b"0A"
 _READ_SIZE = 1 << 16
 
 
@@ -37,6 +38,29 @@ def udp_owners(port: int, host: str | None = None) -> set[int]:
                 local = columns[_LOCAL_ADDRESS]
                 if local.endswith(suffix) if addresses is None else local in addresses:
                     owners.add(int(columns[_USER]))
+    return owners
+
+
+def tcp_listeners(port: int) -> set[int]:
+    """Return the users who listen on a TCP port of this machine, at whichever address; elsewhere as udp_owners() does.
+
+    Raises OSError if it cannot be told.
+    """
+    if sys.platform != "linux":
+        return {posix.geteuid()}
+    suffix = b":%04X" % port
+    owners = set()
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            table = _read(path)
+        except FileNotFoundError:
+            if path.endswith("6"):
+                continue  # a system without IPv6
+            raise
+        for line in table.splitlines():
+            columns = line.split()
+            if columns[_LOCAL_ADDRESS].endswith(suffix) and columns[_STATE] == _LISTENS:
+                owners.add(int(columns[_USER]))
     return owners
 
 

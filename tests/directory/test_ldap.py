@@ -89,8 +89,8 @@ def password_file(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(serve: Callable[[socket.socket], object]) -> Iterator[int]:
-    """Have each connection to a port served so, and yield the port."""
+def serving(serve: Callable[[socket.socket], object], owner: int = -1) -> Iterator[int]:
+    """Have each connection to a port served so, and yield the port. owner: the user whose it is, -1 for ours."""
     stopped = threading.Event()
     connections: list[socket.socket] = []
 
@@ -103,6 +103,7 @@ def serving(serve: Callable[[socket.socket], object]) -> Iterator[int]:
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        os.fchown(listener.fileno(), owner, -1)
         listener.listen()
         listener.settimeout(0.05)
         thread = threading.Thread(target=run)
@@ -181,6 +182,21 @@ def test_a_server_without_tls_gets_no_password_and_none_but_this_machines_gets_a
             found(slapd, "whoever", f"ldap://{host}:{port}", **options)
     assert sum(b"1.3.6.1.4.1.1466.20037" in each for each in received) == 2
     assert PASSWORD.encode() not in b"".join(received)
+    assert b"whoever" not in b"".join(received)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have another user listen")
+def test_another_users_server_on_this_machine_gets_no_question_before_it_has_proved_itself(slapd: Slapd) -> None:
+    received: list[bytes] = []
+
+    def refuse(connection: socket.socket) -> None:
+        received.append(connection.recv(4096))
+        connection.sendall(bytes.fromhex("300c02010178070a010204000400"))
+        received.append(connection.recv(4096))
+
+    with serving(refuse, owner=65534) as port, pytest.raises(DirectoryError, match="PROTOCOL_ERROR"):
+        found(slapd, "whoever", f"ldap://127.0.0.1:{port}")
+    assert sum(b"1.3.6.1.4.1.1466.20037" in each for each in received) == 1
     assert b"whoever" not in b"".join(received)
 
 

@@ -31,6 +31,17 @@ def test_a_socket_that_gets_what_is_sent_to_an_address_has_an_owner(host: str) -
         assert peers.udp_owners(port) == US
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_who_listens_on_a_port_is_told_and_not_who_is_connected_to_it(host: str) -> None:
+    with closing(socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)) as server:
+        port = server.getsockname()[1]
+        assert peers.tcp_listeners(port) == US
+        connected = socket.create_connection((host, port))
+        accepted, _ = server.accept()
+    with closing(connected), closing(accepted):
+        assert peers.tcp_listeners(port) == set()
+
+
 @pytest.mark.parametrize("host", ["127.0.0.2", "::ffff:127.0.0.2"])
 def test_a_socket_on_another_address_gets_nothing_and_may_yet_be_a_sender(host: str) -> None:
     with closing(bound(host)) as listening:

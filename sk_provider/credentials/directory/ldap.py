@@ -17,6 +17,7 @@ import re
 import time
 from contextlib import contextmanager
 
+from sk_provider import peers
 from sk_provider.api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, FLAG_USER_VERIFICATION
 from sk_provider.errors import ConfigurationError, DirectoryError
 
@@ -54,6 +55,9 @@ _ASSERTION = re.compile(r"\(([A-Za-z][A-Za-z0-9-]*)=([^()*]*%u[^()*]*)\)")
 _MAX_SIZE = 1 << 20
 """Bytes of all that is said of one user."""
 _MAX_PASSWORD = 1024
+_PORT = 389
+_UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+"""Where Linux says which port is the first that any user may listen on."""
 # What a SubjectPublicKeyInfo in DER is before the key itself: of an uncompressed point of P-256 (RFC 5480 §2), of
 # Ed25519 (RFC 8410 §4), and, among what is there of RSA, the OID rsaEncryption (RFC 8017 §A.1).
 _KEY_TYPES = (
@@ -357,7 +361,7 @@ class _Server:
         has_password = who.lower() not in ("anonymous", "external", "gssapi")
         is_protected = self._scheme == "ldaps"
         # Before a password, a server on this machine has to prove itself, too: anybody may have taken its port.
-        if self._scheme == "ldap" and (has_password or not _is_loopback(self._host)):
+        if self._scheme == "ldap" and (has_password or not _is_ours(self._host)):
             self._connection.start_tls_s()
             is_protected = True
         self._limit()
@@ -504,6 +508,25 @@ def _is_loopback(host: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return name.lower() == "localhost"
+
+
+def _is_ours(host: str) -> bool:
+    """Return whether a host, which a port may follow, is this machine, and nobody but root and us can be the server.
+
+    Of the other users' one may have taken a port that is no privileged one, and so be anybody's directory.
+    """
+    if not _is_loopback(host):
+        return False
+    port = host.rpartition("]")[2].rpartition(":")[2]
+    number = int(port) if port.isdecimal() and len(port) <= 5 else _PORT
+    try:
+        owners = peers.tcp_listeners(number)
+        if owners and not peers.strangers(owners):
+            return True
+        with open(_UNPRIVILEGED) as file:
+            return number < int(file.read())
+    except (OSError, ValueError):
+        return False
 
 
 def _system_authorities() -> str:
