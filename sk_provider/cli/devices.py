@@ -31,7 +31,7 @@ def devices(context: click.Context, address: str | None, *, as_json: bool) -> No
     The status is one of these:
       ready       it can be used
       busy        another program uses it
-      forbidden   you are not permitted to open its device file
+      forbidden   you are not permitted to open its device file, or to use card readers
       failed      it does not answer, or answers with an error
       unusable    its address is wrong, or it is not safe to use
       not-fido    a card that is not a security key

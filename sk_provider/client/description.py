@@ -210,7 +210,7 @@ def _find(address: str, configuration: Configuration, *, is_named: bool) -> list
 
 
 def _find_cards(address: str, location: str, place: Found) -> list[Found | Description]:
-    from sk_provider.transports.pcsc import Context
+    from sk_provider.transports.pcsc import Context, NotLetIn
 
     missing = NO_SERVICE
     try:
@@ -223,6 +223,8 @@ def _find_cards(address: str, location: str, place: Found) -> list[Found | Descr
             context.release()
     except ConfigurationError as error:
         return [Description(address, place.scheme, NO_PACKAGE, error.happened, error.remedy)]
+    except NotLetIn as error:
+        return [Description(address, place.scheme, FORBIDDEN, error.happened, error.remedy)]
     except DeviceNotFound as error:
         return [Description(address, place.scheme, missing, error.happened, error.remedy)]
     found: list[Found | Description] = []

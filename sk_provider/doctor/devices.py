@@ -7,8 +7,9 @@ import sys
 
 from sk_provider import third_party, transports
 from sk_provider.client import description
+from sk_provider.errors import SecurityKeyError
 from sk_provider.operation import Operation
-from sk_provider.transports import tpm, usb
+from sk_provider.transports import pcsc, tpm, usb
 
 from . import configuration
 from .finding import Finding
@@ -84,6 +85,11 @@ def _check_cards() -> Iterator[Finding]:
         remedies.append(("cards need the Python package pyscard, which is not installed", remedy))
     if os.path.exists(transports.FALLBACK_SOCKET):
         yield Finding(SUBJECT, f"the PC/SC service listens at {transports.FALLBACK_SOCKET}")
+        if _has_pyscard():
+            try:
+                pcsc.Context().release()
+            except SecurityKeyError as error:
+                remedies.append((error.happened, error.remedy))
     else:
         remedies.append(
             (

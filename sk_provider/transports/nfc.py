@@ -12,11 +12,12 @@ from sk_provider.ctap import apdu, commands, framing
 from sk_provider.errors import (
     AuthenticatorError,
     InvalidRequest,
+    SecurityKeyError,
     TimedOut,
     Unsupported,
 )
 
-from .pcsc import PRESENT_AGAIN, Context
+from .pcsc import PRESENT_AGAIN, Context, NotLetIn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -375,8 +376,10 @@ class NfcChannel:
             self._trace(f"{traced.exchange(command, bytes(answer))}{failure}")
         return result, answer
 
-    def _failure(self, result: int) -> AuthenticatorError:
+    def _failure(self, result: int) -> SecurityKeyError:
         scard = self._scard
+        if result == scard.SCARD_W_SECURITY_VIOLATION:
+            return NotLetIn()
         if result in (
             scard.SCARD_W_REMOVED_CARD,
             scard.SCARD_E_NO_SMARTCARD,

@@ -23,10 +23,25 @@ _CALLS_OF_CARDS = ("SCardConnect", "SCardReconnect", "SCardTransmit")
 PRESENT_AGAIN = "present it again and leave it there until the operation ends"
 
 
+class NotLetIn(DeviceNotFound):
+    """The PC/SC service refuses the person: since version 2 it asks polkit, which asks where they are logged in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the PC/SC service does not let you use card readers",
+            "log in at the machine's own screen, or see polkit in libpysk(8)",
+        )
+
+
 class Context:
     """A connection to the PC/SC service."""
 
     def __init__(self) -> None:
+        """Connect to it.
+
+        Raises ConfigurationError if there is no pyscard, NotLetIn if the service refuses the person, DeviceNotFound if
+        there is none, and AuthenticatorError if it does not answer.
+        """
         try:
             from smartcard import scard
         except ImportError:
@@ -41,6 +56,9 @@ class Context:
         result, self._handle = self.call("SCardEstablishContext", scard.SCARD_SCOPE_USER)
         if result != scard.SCARD_S_SUCCESS:
             self._handle = None
+            # Whom it refuses, it hangs up on: what that is to its library depends on who is first.
+            if result == scard.SCARD_W_SECURITY_VIOLATION or _hangs_up():
+                raise NotLetIn
             raise DeviceNotFound("the PC/SC service does not run", "start pcscd")
 
     def call(self, name: str, *arguments: Any, event: Event | None = None, may_be_silent: bool = False) -> Any:
@@ -132,3 +150,18 @@ class Context:
         protocols = self.scard.SCARD_PROTOCOL_T0 | self.scard.SCARD_PROTOCOL_T1
         result, card, protocol = self.call("SCardConnect", self._handle, reader, mode, protocols, event=event)
         return result, card, protocol
+
+
+def _hangs_up() -> bool:
+    """Return whether the service is there, and ends a connection of which nothing was asked yet."""
+    import socket
+
+    from . import FALLBACK_SOCKET
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_LAST_PATIENCE)
+        try:
+            connection.connect(FALLBACK_SOCKET)
+            return connection.recv(1) == b""
+        except OSError:
+            return False

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from support import debian, vm
@@ -95,3 +97,25 @@ def hidden() -> Iterator[None]:
         yield
     finally:
         elsewhere.rename(SOCKET)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Have programs find, in its place, one that lets nobody in: it hangs up, as does one that polkit answers so."""
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            while True:
+                service.accept()[0].close()
+
+    with hidden(), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as service:
+        service.bind(str(SOCKET))
+        service.listen()
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            yield
+        finally:
+            service.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            SOCKET.unlink()

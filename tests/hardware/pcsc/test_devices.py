@@ -7,7 +7,7 @@ import subprocess
 
 from support import pcscd
 from support.card import PassedOn
-from support.openssh import Person
+from support.openssh import Person, provider_lines
 from support.serve import serve, wait_until
 
 from sk_provider.transports import nfc
@@ -56,3 +56,18 @@ def test_why_no_card_can_be_there_is_told(person: Person) -> None:
         assert statuses(person) == {"nfc:": "no-service"}
     with pcscd.stopped():
         assert statuses(person) == {"nfc:": "failed"}
+
+
+def test_who_is_not_let_in_is_told_so(person: Person) -> None:
+    person.configure(device="nfc:")
+    with pcscd.refusing():
+        (refused,) = devices(person)
+        done, _ = person.enroll("id", "ed25519-sk")
+        doctor = subprocess.run(
+            [person.pysk, "doctor", "--json"], env=person.environment, check=False, capture_output=True, timeout=60
+        )
+    told = "the PC/SC service does not let you use card readers"
+    assert (refused["status"], refused["problem"]) == ("forbidden", told)
+    assert "libpysk(8)" in refused["remedy"]
+    assert provider_lines(done.errors) == [f"libpysk: {told}; {refused['remedy']}"]
+    assert any(each["seen"] == told for each in json.loads(doctor.stdout)), doctor
