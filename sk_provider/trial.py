@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
 import time
 
 from .api import ALGORITHM_ECDSA, ALGORITHM_ED25519, FLAG_USER_PRESENCE, EnrollRequest, SignRequest
@@ -15,7 +16,7 @@ from .ctap import sha256
 from .enroll import enroll
 from .errors import AuthenticatorError, PinRequired, Unsupported
 from .sign import sign
-from .transports import split
+from .transports import soft, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 APPLICATION = "ssh:"
+
+_DEFAULT_STORE = f"{soft.SCHEME}:"
 
 # The steps of a trial.
 OPEN = "open"
@@ -78,11 +81,19 @@ class Trial:
     def run(self, device: str | None) -> Iterator[Step]:
         """Try an authenticator, that which would be enrolled on, with each type of key that it has; yield each step.
 
-        device: its address, or None. Raises SecurityKeyError as enroll() and sign() do, and for a signature that is not
-        by the key; DeviceNotFound where an authenticator would have to be made first.
+        device: its address, or None; ``soft:`` is a software authenticator of its own, which ends with the trial, where
+        the default one was not made yet. Raises SecurityKeyError as enroll() and sign() do, and for a signature that is
+        not by the key; DeviceNotFound where an authenticator would have to be made first.
         """
+        if device == _DEFAULT_STORE and not soft.discover(""):
+            with tempfile.TemporaryDirectory(prefix="pysk-try-") as folder:
+                yield from self._try(f"{_DEFAULT_STORE}{folder}/soft", may_create=True)
+        else:
+            yield from self._try(device, may_create=False)
+
+    def _try(self, device: str | None, *, may_create: bool) -> Iterator[Step]:
         self._begin()
-        description = self._open(device)
+        description = self._open(device, may_create=may_create)
         yield self._done(None, OPEN)
         for algorithm, makes in (
             (ALGORITHM_ED25519, description.ed25519_sk),
@@ -112,9 +123,9 @@ class Trial:
     def _done(self, key_type: str | None, name: str) -> Step:
         return Step(key_type, name, (time.monotonic() - self._began) * 1000)
 
-    def _open(self, device: str | None) -> Description:
+    def _open(self, device: str | None, *, may_create: bool) -> Description:
         request = EnrollRequest(ALGORITHM_ED25519, b"", APPLICATION, FLAG_USER_PRESENCE, None, device, None)
-        token = selection.open_for_enrollment(request, self._configuration, self._operation, may_create=False)
+        token = selection.open_for_enrollment(request, self._configuration, self._operation, may_create=may_create)
         try:
             description = Description(token.address, split(token.address)[0], product=token.product() or None)
             learn(description, token, self._operation)

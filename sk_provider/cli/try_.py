@@ -24,7 +24,8 @@ def try_(address: str | None, *, as_json: bool) -> None:
 
     This is done with each type of key that the authenticator supports, and nothing is kept: the keys are not resident.
     Each step is printed with its time, which includes waiting for a touch but not entering a PIN. The PIN is asked for
-    only if the authenticator requires it. If several authenticators are connected, touch the one to test.
+    only if the authenticator requires it. If several authenticators are connected, touch the one to test. soft: can be
+    tested before any key is made with it.
 
     --json prints an object with these members, null if not known: address, name, steps (a list of objects with
     key_type, step and milliseconds), succeeded, problem, remedy. A step is open (without a key_type), enroll, sign or

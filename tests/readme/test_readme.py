@@ -204,6 +204,8 @@ def test_two_commands(person: Account, plugged: None) -> None:
 
 def test_two_commands_without_an_authenticator(person: Account) -> None:
     make, log_in = readme()["Two commands"][0].lines
+    done = person.types("pysk try soft:", (CONFIRM,) * 4)
+    assert done.status == 0, done
     done = person.types(f"{make} -O device=soft:", (CONFIRM, *NEW_KEY))
     assert done.status == 0, done
     authorize(person, ".ssh/id_ed25519_sk")

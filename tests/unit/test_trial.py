@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from sk_provider.errors import (
     Unsupported,
 )
 from sk_provider.operation import Operation
+from sk_provider.transports import soft
 from sk_provider.trial import Trial
 
 TYPE_CHECKING = False
@@ -223,3 +225,21 @@ def test_a_token_that_is_not_there_is_not_made(table: Table) -> None:
     with pytest.raises(DeviceNotFound):
         table.try_out(DeviceNotFound("there is none", "make one"))  # type: ignore[arg-type]  # the drawer raises it
     assert table.drawer.opened == [("/token", False)]
+
+
+def test_a_software_authenticator_that_was_not_made_yet_is_one_that_ends_with_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(soft, "home_directory", lambda: str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    configuration = Configuration()
+    configuration.add_rule("presence", [], "auto")
+    configuration.settle(Use())
+    tried = Trial(configuration, Operation(60), ask_for_pin=lambda: "", announce=lambda *_: None)
+    assert [step.key_type for step in tried.run("soft:") if step.name == "verify"] == BOTH
+    assert tried.description is not None
+    assert tried.description.address.startswith(f"soft:{scratch}/")
+    assert list(scratch.iterdir()) == []
+    assert not home.exists()
