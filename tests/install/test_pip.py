@@ -130,3 +130,11 @@ def test_pipx_and_uv_install_a_source_distribution_and_a_clone_and_pip_refuses_a
             done = run(*kit, "-k", CASES, "pysk-door", folder=tmp_path)
             assert done.returncode == 0, done.stdout
             assert " passed" in done.stdout
+
+        # As the README says.
+        program = command[0]
+        (removing,) = re.findall(rf"`{program}( [a-z ]*uninstall \S+)`", (REPOSITORY / "README.md").read_text())
+        done = run(tools / program, *removing.split(), folder=tmp_path, **folders | {"HOME": str(home)} | variables)
+        assert done.returncode == 0, done.stdout
+        assert not library.parent.exists()
+        assert not (home / ".local/bin/pysk").exists()
