@@ -143,8 +143,11 @@ class _KeyFile:
         from sk_provider.credentials.key_file import KeyFileRefused
 
         self._path = path
-        # A link stays one.
-        self._target = os.path.realpath(path)
+        # A link stays one. Below a working folder that is gone there is nothing to be found.
+        try:
+            self._target = os.path.realpath(path)
+        except FileNotFoundError:
+            self._target = path
         self._content, status = self._read()
         self._mode = status.st_mode & 0o777
         if status.st_uid != os.geteuid():
