@@ -51,7 +51,7 @@ def test_what_was_not_closed_is_found(kind: str) -> None:
 
 def test_a_process_that_was_not_waited_for_is_found() -> None:
     before = Leftovers()
-    process = subprocess.Popen(["sleep", "600"])
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
         assert before.found(0) == [f"processes that were not ended, or not waited for: [{process.pid}]"]
         process.kill()

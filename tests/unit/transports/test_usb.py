@@ -259,6 +259,14 @@ def test_a_device_that_the_kernel_does_not_know_is_refused(tmp_path: Path, monke
             open_channel(device.path)
 
 
+def test_what_is_no_device_has_no_devices_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with plugged(tmp_path, monkeypatch) as device:
+        monkeypatch.setattr(usb, "_node", lambda _number: str(device.node))
+        (tmp_path / "file").touch()
+        with pytest.raises(ConfigurationError, match="is not a USB authenticator"):
+            usb._hidraw_number(f"{tmp_path}/file")
+
+
 def test_a_device_that_takes_anothers_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with plugged(tmp_path, monkeypatch) as device:
         monkeypatch.setattr(usb, "_hidraw_number", lambda _: os.makedev(7, 7))
