@@ -100,5 +100,5 @@ def main(path: str, framing: Framing) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1], Messages() if sys.argv[2:] else Reports())
-    except OSError:  # who is at one end has gone
+    except (OSError, ValueError):  # who is at one end has gone, or sends more than a message may have
         sys.exit(1)

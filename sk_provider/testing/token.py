@@ -53,7 +53,7 @@ class Token:
 
     - unix_path(): CTAPHID reports of 64 bytes, one after another, on a Unix stream socket;
     - bridge(): the same, or whole messages, on the standard streams of a program;
-    - terminal(): the same at a terminal; carry(): on other file descriptors;
+    - terminal(): the same at a terminal; carry(): on other file descriptors, such as each connection to a TCP port;
     - udp_address(): one report in each datagram;
     - call(): messages, for a framing of your own; start() for what serves by device_side.job.
 
@@ -65,7 +65,7 @@ class Token:
     returns what is sent instead of a report.
 
     What a test may look at: commands: what has come, a CTAPHID command and data each; cancellations: how many were
-    cancelled; is_blinking: whether it waits for somebody; folder: one of its own, whose path is short.
+    cancelled; is_blinking: whether it waits for somebody; folder: the path, a short str, of a folder of its own.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,9 @@ class Token:
         return os.ttyname(other)
 
     def carry(self, reader: int, writer: int | None = None, *, is_numbered: bool = False) -> None:
-        """Answer reports on file descriptors, which it closes once it is unplugged.
+        """Answer reports on file descriptors, from now on, in a thread that is there anyway.
+
+        It closes them once it is unplugged, or the other end is. (So give it what socket.detach() returns.)
 
         writer: the reader, if None. is_numbered: whether a byte, the report's number, comes before each that is read.
         """
@@ -294,7 +296,7 @@ class _DescriptorServer(HidServer[int]):
         self._token = key._token  # noqa: SLF001
         self._loop = loop
         self._reader, self._writer = reader, writer
-        self._is_watched = True
+        self._is_open = True
         self._received = b""
         for descriptor in (reader, writer):
             os.set_blocking(descriptor, False)
@@ -309,7 +311,7 @@ class _DescriptorServer(HidServer[int]):
                 return
 
     def _send(self, data: bytes) -> None:
-        while data and select.select([], [self._writer], [], _SEND_PATIENCE)[1]:
+        while data and self._is_open and select.select([], [self._writer], [], _SEND_PATIENCE)[1]:
             data = data[os.write(self._writer, data) :]
 
     def _readable(self) -> None:
@@ -320,21 +322,19 @@ class _DescriptorServer(HidServer[int]):
         except OSError:
             data = b""
         if not data:
-            self._unwatch()
             self.forget(self._reader)
+            self.close()
             return
         self._received += data
         if len(self._received) == self._before + REPORT_SIZE:
             report, self._received = self._received[self._before :], b""
             self.receive(report, self._reader)
 
-    def _unwatch(self) -> None:
-        if self._is_watched:
-            self._is_watched = False
-            self._loop.unwatch(self._reader)
-
     def close(self) -> None:
-        """Close the descriptors."""
-        self._unwatch()
+        """Close the descriptors, whose numbers may be others' after that."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._loop.unwatch(self._reader)
         for descriptor in {self._reader, self._writer}:
             os.close(descriptor)

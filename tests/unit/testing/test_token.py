@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -177,6 +178,30 @@ def test_a_program_carries_messages_until_its_input_ends(token: Token, program: 
     made(answer_to(framing.CBOR, creation()))
     assert answer_to(framing.CBOR, GET_INFO)[:1] == b"\0"
     assert [data for _, data in token.commands] == [creation(), GET_INFO]
+
+
+def test_a_connection_that_the_other_end_has_closed_is_closed(token: Token) -> None:
+    theirs, ours = socket.socketpair()
+    number = theirs.detach()
+    token.carry(number)
+    with ours:
+        ours.sendall(b"".join(framing.split_message(framing.BROADCAST_CHANNEL, framing.INIT, bytes(8))))
+        assert len(ours.recv(framing.REPORT_SIZE)) == framing.REPORT_SIZE
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"/proc/self/fd/{number}"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with open(os.devnull) as file:
+        assert file.fileno() == number
+        token.unplug()
+        os.fstat(number)  # which the token has not closed again
+
+
+def test_what_is_longer_than_a_message_ends_a_bridge_without_a_word(token: Token) -> None:
+    size = framing.MAX_MESSAGE_SIZE + 1
+    request = bytes([framing.CBOR]) + size.to_bytes(2, "big") + bytes(size)
+    done = subprocess.run(token.bridge(messages=True), input=request, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
 
 def test_it_leaves_nothing_behind() -> None:
