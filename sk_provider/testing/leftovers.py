@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -33,11 +35,17 @@ class Leftovers:
     def _left(self) -> list[str]:
         left = []
         if opened := _opened() - self._opened:
-            left.append(f"file descriptors that were not closed: {', '.join(opened.elements())}")
+            names = _names()
+            left.append(
+                "file descriptors that were not closed: "
+                + ", ".join(f"{each}{names.get(each, '')}" for each in opened.elements())
+            )
         if begun := set(sys._current_frames()) - self._threads:  # noqa: SLF001
             left.append(f"threads that have not ended: {len(begun)}")
         if started := _children() - self._children:
             left.append(f"processes that were not ended, or not waited for: {sorted(started)}")
+        if socket.getdefaulttimeout() is not None:  # also as a module was imported, before this was made
+            left.append("a default timeout (socket.setdefaulttimeout()), which is that of the host's sockets too")
         left += [f"another {name} than before" for name, value in _manners().items() if value != self._manners[name]]
         return left
 
@@ -69,6 +77,21 @@ def _opened() -> Counter[str]:
     return opened
 
 
+def _names() -> dict[str, str]:
+    """Return what tells whose a socket is, by how the system names it: the addresses of both its ends."""
+    names = {}
+    for descriptor in _descriptors():
+        try:
+            target = os.readlink(f"/dev/fd/{descriptor}")
+            if target.startswith("socket:"):
+                with socket.socket(fileno=os.dup(descriptor)) as opened:
+                    names[target] = f" at {opened.getsockname()!r}"
+                    names[target] += f", connected to {opened.getpeername()!r}"
+        except OSError:  # it is gone by now, or connected to nothing
+            pass
+    return names
+
+
 def inheritable() -> set[int]:
     """Return the file descriptors that programs inherit, besides the standard streams."""
     return {each for each in _descriptors() if each > 2 and os.get_inheritable(each)}
@@ -94,6 +117,9 @@ def _manners() -> dict[str, object]:
     return {
         "umask": umask,
         "working directory": os.getcwd(),
+        "limit of recursion": sys.getrecursionlimit(),
+        "sys.setswitchinterval()": sys.getswitchinterval(),
+        "limit of open files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
         **{f"disposition of {name}": signal.getsignal(getattr(signal, name)) for name in _SIGNALS},
     }

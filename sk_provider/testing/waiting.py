@@ -69,9 +69,16 @@ def outcome_of(function: Callable[[], Any], seconds: float | None = None) -> Any
         return error
 
 
+def in_words(outcome: object) -> str:
+    """Return what became of something, as outcome_of() has it, in a line."""
+    if isinstance(outcome, BaseException):
+        return f"it raised {type(outcome).__name__} ({outcome})"
+    return f"it returned {outcome!r}"
+
+
 def check_sentence(error: object) -> None:
     """Check that an error can be shown to a person: what happened, and what to do, each in one line."""
-    assert isinstance(error, SecurityKeyError), f"it did not fail, and returned {error!r}"
+    assert isinstance(error, SecurityKeyError), f"it must fail, and did not: {in_words(error)}"
     for part in (error.happened, error.remedy):
         assert part, f"{type(error).__name__} has nothing to say"
         assert isinstance(part, str)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,7 @@ from sk_provider.testing import ReportConformance, Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from sk_provider.config import Configuration
@@ -90,6 +92,39 @@ class Conformance(ReportConformance):
 
 class TestSound(Conformance):
     grace = 2.0
+
+
+class ForEachCall:
+    """A channel that is nothing by itself: each call has one of CTAPHID's, and asks for that first."""
+
+    def __init__(self, location: str, operation: Operation) -> None:
+        self._location, self._operation = location, operation
+        with self._opened(operation) as channel:
+            self.capabilities = channel.capabilities
+
+    @contextmanager
+    def _opened(self, event: Operation) -> Iterator[HidChannel]:
+        channel = HidChannel(Reports(self._location), event)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    def call(self, cmd: int, data: bytes = b"", event: Any = None, on_keepalive: Any = None) -> bytes:
+        with self._opened(event or self._operation) as channel:
+            return channel.call(cmd, data, event, on_keepalive)
+
+    def close(self) -> None:
+        pass
+
+
+class TestSoundForEachCall(Conformance):
+    class Transport(Cord):
+        def open(self, location: str, _: Configuration, operation: Operation, *, may_create: bool) -> Any:
+            return ForEachCall(location, operation)
+
+    grace = 2.0
+    transport = Transport()
 
 
 def with_channel(channel: type[HidChannel]) -> Cord:
@@ -451,6 +486,22 @@ class TestTakesALateKeepaliveForAFault(Conformance):
 
     transport = with_channel(Channel)
     fails = "test_a_keepalive_that_comes_after_the_answer_is_passed_over"
+
+
+class TestHasAllSocketsTimeOut(Conformance):
+    class Reports(Reports):
+        def __init__(self, location: str) -> None:
+            super().__init__(location)
+            socket.setdefaulttimeout(3)
+
+    @pytest.fixture
+    def surroundings(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(hid, "SILENCE", self.silence)
+        yield
+        socket.setdefaulttimeout(None)
+
+    transport = with_reports(Reports)
+    fails = "test_get_info_is_answered"
 
 
 class TestForgetsItsCapabilities(Conformance):

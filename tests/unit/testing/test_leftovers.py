@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import tempfile
 
@@ -70,3 +71,22 @@ def test_standard_streams_are_no_descriptors_that_programs_inherit_besides() -> 
     assert inheritable() - before == {descriptor}
     os.close(descriptor)
     assert not inheritable() & {0, 1, 2}
+
+
+def test_both_ends_of_a_socket_are_named() -> None:
+    before = Leftovers()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as connected:
+            (found,) = before.found(0)
+            assert f" at {connected.getsockname()}, connected to {server.getsockname()}" in found
+        assert f" at {server.getsockname()}" in "".join(before.found(0))
+    assert before.found(0) == []
+
+
+def test_a_timeout_of_all_sockets_is_found_whenever_it_was_set() -> None:
+    socket.setdefaulttimeout(3)
+    try:
+        (found,) = Leftovers().found(0)
+    finally:
+        socket.setdefaulttimeout(None)
+    assert found.startswith("a default timeout (socket.setdefaulttimeout())")

@@ -15,6 +15,8 @@ FAULTY = {
     name: each.fails for name, each in vars(planted_faults).items() if isinstance(each, type) and hasattr(each, "fails")
 }
 
+SOUND = ("TestSound", "TestSoundForEachCall")
+
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
@@ -23,7 +25,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     (folder / "pytest.ini").write_text("[pytest]\n")
     file = planted_faults.__file__
     cases = [f"{file}::{name}::{case}" for name, case in FAULTY.items()]
-    cases += [f"{file}::TestSound::{case}" for case in sorted(set(FAULTY.values()))]
+    cases += [f"{file}::{name}::{case}" for name in SOUND for case in sorted(set(FAULTY.values()))]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     done = subprocess.run(
         [*command, "-c", folder / "pytest.ini", f"--rootdir={folder}", f"--junitxml={folder}/results", *cases],
@@ -35,7 +37,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     assert done.returncode == 1, done.stdout + done.stderr
     results = ET.parse(folder / "results").iter("testcase")
     ran = [(_names(each), bool(list(each))) for each in results]
-    assert {name for (name, _), _ in ran} == {*FAULTY, "TestSound"}, done.stdout
+    assert {name for (name, _), _ in ran} == {*FAULTY, *SOUND}, done.stdout
     return {names for names, has_failed in ran if has_failed}
 
 
@@ -49,7 +51,7 @@ def test_a_planted_fault_is_found(failed: set[tuple[str, str]], name: str) -> No
 
 
 def test_a_sound_transport_passes(failed: set[tuple[str, str]]) -> None:
-    assert not [case for name, case in failed if name == "TestSound"]
+    assert not [case for name, case in failed if name in SOUND]
 
 
 def test_a_case_that_is_none_cannot_be_left_out() -> None:
