@@ -71,9 +71,14 @@ def _check_file(account: Account, path: str) -> Iterator[Finding]:
                 SUBJECT, f"{shown} cannot be read ({error.strerror})", f"run: sudo chown $USER {shown}", private
             )
         return
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
-        content = file.read(_MOST) if stat.S_ISREG(status.st_mode) else b""
+        if not stat.S_ISREG(status.st_mode):  # such as the folder of ssh-agent's sockets
+            return
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(_MOST)
+    finally:
+        os.close(descriptor)
     blob = public_blob(content)
     if blob is None:
         return

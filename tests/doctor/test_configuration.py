@@ -236,6 +236,7 @@ def test_key_files_of_security_keys_are_told(account: Account) -> None:
     _, other = account.enroll("home/.ssh/id_it's", "ecdsa-sk")
     account.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / ".ssh/id_ed25519"))
     os.mkfifo(home / ".ssh/pipe")
+    (home / ".ssh/agent").mkdir()
     examined = Examined({}, str(home), None)
     assert [(each.seen, each.remedy) for each in key_files.check(examined)] == [
         ("""~'/.ssh/id_it'"'"'s' is sk-ecdsa-sha2-nistp256@openssh.com for ssh:""", None),

@@ -40,10 +40,11 @@ def lines(path: str) -> Iterator[tuple[int, str]]:
         raise DirectoryError(f"{path} does not exist", "make it, or correct KeyDirectory") from None
     except OSError as error:
         raise DirectoryError(f"{path} cannot be read ({error.strerror})", "correct its permissions") from None
+    status = posix.fstat(descriptor)
+    if status.st_mode & 0o170000 != 0o100000:
+        posix.close(descriptor)
+        raise DirectoryError(f"{path} is not a regular file", "replace it by one")
     with open(descriptor, "rb") as file:
-        status = posix.fstat(descriptor)
-        if status.st_mode & 0o170000 != 0o100000:
-            raise DirectoryError(f"{path} is not a regular file", "replace it by one")
         if status.st_uid not in (0, posix.geteuid()) or status.st_mode & 0o022:
             raise DirectoryError(
                 f"{path} can be written by others", "it must belong to root or you, and be writable by nobody else"

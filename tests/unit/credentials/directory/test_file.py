@@ -136,11 +136,13 @@ def test_another_users_file_is_not_read(tmp_path: Path) -> None:
 
 def test_what_is_no_file_with_an_end_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder/inner").mkdir(parents=True)
     (tmp_path / "long").write_text("alice " + "x" * (1 << 17))
     (tmp_path / "sparse").touch()
     os.truncate(tmp_path / "sparse", 1 << 30)
     for location, said in {
         f"{tmp_path}/fifo": "is not a regular file",
+        f"{tmp_path}/folder": "folder/inner is not a regular file",
         f"{tmp_path}/long": "line 1 is too long for a record; correct that line",
         f"{tmp_path}/sparse": "is larger than 64 MB",
         f"{tmp_path}/none": "does not exist",
